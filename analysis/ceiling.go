@@ -1,0 +1,134 @@
+package analysis
+
+import "time"
+
+// Manner is how a search may load the path.
+type Manner string
+
+const (
+	// Overload may load the path beyond its ceiling: agents and lab own it.
+	Overload Manner = "overload"
+	// Climb comes from below, since production shares the path: overload is
+	// bounded in height and in seconds of loss.
+	Climb Manner = "climb"
+)
+
+// Purpose says what a search ran a trial for.
+type Purpose string
+
+// The purposes, in the order of a search.
+const (
+	Explore  Purpose = "explore"  // Find the order of magnitude.
+	Plateaus Purpose = "plateau"  // Overload, to read the rate that passes.
+	Burst    Purpose = "burst"    // Back to back, to read a bucket.
+	Confirm  Purpose = "confirm"  // Just below and just above the estimate.
+	Bisect   Purpose = "bisect"   // Narrow the interval.
+	Qualify  Purpose = "qualify"  // The result, held for longer.
+	Fixed    Purpose = "fixed"    // A load that a user asked for.
+	Baseline Purpose = "baseline" // The same path without the tunnel.
+)
+
+// Step is one trial of a search and what it was for.
+type Step struct {
+	Purpose Purpose `json:"purpose"`
+	Trial   Trial   `json:"trial"`
+}
+
+// Ceiling is what a search found: an interval of inner rates, with the loss
+// goal that it stands for.
+type Ceiling struct {
+	Manner Manner `json:"manner"`
+	// LossGoal is the loss ratio, 0 to 1, that a load must not exceed.
+	LossGoal float64 `json:"loss_goal_ratio"`
+	// InnerLowerBitsPerSecond is the highest load that met the goal below every load that
+	// did not, InnerUpperBitsPerSecond the lowest that did not; the latter is zero
+	// where no load failed (then the ceiling is at least Lower).
+	InnerLowerBitsPerSecond float64 `json:"inner_lower_bits_per_second"`
+	InnerUpperBitsPerSecond float64 `json:"inner_upper_bits_per_second"`
+	// InnerBitsPerSecond is the best single figure inside the interval.
+	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
+	// InnerSize and OuterSize, in bytes, convert it to the outer layer.
+	InnerSize int `json:"inner_size_bytes"`
+	OuterSize int `json:"outer_size_bytes"`
+	// Qualified says that a last, longer trial at Lower met the goal.
+	Qualified bool `json:"qualified"`
+	// GeneratorLimited says that the generator could not offer more than Lower.
+	GeneratorLimited bool     `json:"generator_limited"`
+	Plateau          *Plateau `json:"plateau,omitempty"`
+	Bucket           *Bucket  `json:"bucket,omitempty"`
+	Steps            []Step   `json:"steps"`
+}
+
+// OuterBitsPerSecond is the best figure in the outer layer.
+func (c Ceiling) OuterBitsPerSecond() float64 {
+	return c.outer(c.InnerBitsPerSecond)
+}
+
+// OuterLowerBitsPerSecond and OuterUpperBitsPerSecond are the interval in the
+// outer layer.
+func (c Ceiling) OuterLowerBitsPerSecond() float64 { return c.outer(c.InnerLowerBitsPerSecond) }
+
+// OuterUpperBitsPerSecond is documented with OuterLowerBitsPerSecond.
+func (c Ceiling) OuterUpperBitsPerSecond() float64 { return c.outer(c.InnerUpperBitsPerSecond) }
+
+func (c Ceiling) outer(inner float64) float64 {
+	if c.InnerSize == 0 {
+		return 0
+	}
+	return inner * float64(c.OuterSize) / float64(c.InnerSize)
+}
+
+// TrafficTime is for how long the search sent.
+func (c Ceiling) TrafficTime() time.Duration {
+	var total time.Duration
+	for _, s := range c.Steps {
+		total += s.Trial.Elapsed
+	}
+	return total
+}
+
+// Plateau is the rate that still passes under overload: the median over receive
+// windows.
+type Plateau struct {
+	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
+	// Spread is the interquartile range of the windows' rates over their median.
+	Spread  float64 `json:"spread_ratio"`
+	Windows int     `json:"windows"`
+	// OfferedRatio is the load over the plateau, for instance 1.3.
+	OfferedRatio float64 `json:"offered_ratio"`
+}
+
+// Bucket is a token bucket's depth, read from short bursts.
+type Bucket struct {
+	OuterBytes float64 `json:"outer_bytes"` // Median over the bursts.
+	Spread     float64 `json:"spread_ratio"`
+	Bursts     int     `json:"bursts"`
+}
+
+// Cause is what limits a tunnel.
+type Cause string
+
+// The causes that are known so far. Unknown is an allowed verdict, a guess is not.
+const (
+	Policer   Cause = "policer"
+	Generator Cause = "generator"
+	Unknown   Cause = "unknown"
+)
+
+// Verdict is the cause of a ceiling with its evidence.
+type Verdict struct {
+	Cause   Cause  `json:"cause"`
+	Summary string `json:"summary"` // One sentence for people.
+	// Evidence is listed whether it holds or not, in the order of the decision.
+	Evidence []Evidence `json:"evidence"`
+}
+
+// Evidence is one signal held against its threshold.
+type Evidence struct {
+	Signal    string  `json:"signal"`    // What was looked at, in words.
+	Value     float64 `json:"value"`     // What was measured.
+	Unit      string  `json:"unit"`      // "ratio", "s", "bit/s", "packets", "B".
+	Threshold string  `json:"threshold"` // For instance "at most 0.005".
+	Holds     bool    `json:"holds"`
+	For       Cause   `json:"for"` // The cause that it speaks for if it holds.
+}

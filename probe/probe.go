@@ -1,0 +1,85 @@
+// Package probe measures one trial: from an offered load to what was counted
+// at both ends.
+//
+// A trial has a sender and a receiver, each in its agent, joined by a UDP
+// socket that is already open in the right namespace. Rates and sizes are of
+// inner IP packets: what enters the tunnel.
+//
+// This package holds the words that the kinds of probe share.
+package probe
+
+import "time"
+
+// Window is the length of the receive windows in which a trial is counted.
+const Window = 20 * time.Millisecond
+
+// Load is what a trial offers. Exactly one of InnerBitsPerSecond and Packets
+// is set.
+type Load struct {
+	// InnerBitsPerSecond paces packets for Duration.
+	InnerBitsPerSecond float64
+	Duration           time.Duration
+	// Packets are sent back to back, as fast as the machine can: a burst.
+	Packets int
+	// InnerSize is the length of each inner IP packet, in bytes.
+	InnerSize int
+	// Train is how many packets may leave back to back when paced. Optional:
+	// zero lets the sender choose.
+	Train int
+}
+
+// Sent is what the sender counted.
+type Sent struct {
+	Packets uint64
+	// Refused counts datagrams that the local stack did not take; they are
+	// neither sent nor lost.
+	Refused uint64
+	// Elapsed is from the first packet to the end of the last one's interval.
+	Elapsed time.Duration
+	// Skipped is the part of Elapsed in which the host kept the sender off the
+	// CPU for longer than a train lasts; it is not made up for.
+	Skipped time.Duration
+	Train   int // Packets that left back to back at most.
+	// HelloRTT is the round trip of the hello that opened the trial.
+	HelloRTT time.Duration
+}
+
+// Received is what the receiver counted. Lost is not here: it is what was sent
+// less what was received once.
+type Received struct {
+	Packets    uint64 // Without duplicates.
+	Duplicated uint64
+	Reordered  uint64 // Arrived after a later one (RFC 4737, Section 3.3).
+	// Malformed counts datagrams on the trial's socket that were not its own.
+	Malformed uint64
+	Windows   []WindowCount
+	FirstLoss *FirstLoss // Nil where nothing was lost, or it could not be told from reordering.
+	// Variation is of one-way delay between consecutive packets (RFC 3393).
+	Variation Variation
+	// SocketDrops counts datagrams dropped because the receiver's socket was
+	// full (SO_RXQ_OVFL): the receiver's fault, not the path's.
+	SocketDrops uint64
+}
+
+// WindowCount is what arrived in one window of the receiver's clock.
+type WindowCount struct {
+	Packets uint64
+	// Start and End are when the first packet of this window and the first of
+	// the next one arrived, since the first packet of the trial: Packets were
+	// received in End-Start exactly, whatever the window's borders.
+	Start, End time.Duration
+	// MinDelay is the least one-way delay in the window, less the least of the
+	// whole trial, so that no clock needs to be synchronised.
+	MinDelay time.Duration
+}
+
+// FirstLoss is where the first packet was lost.
+type FirstLoss struct {
+	Packets uint64        // Received in order before it.
+	After   time.Duration // From the first packet's arrival to the last one before the loss.
+}
+
+// Variation is a summary of |D(i) - D(i-1)|.
+type Variation struct {
+	P50, P99, Max time.Duration
+}
