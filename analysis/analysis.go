@@ -17,6 +17,9 @@ type Load struct {
 	// Train is how many packets may leave back to back when paced; zero: the
 	// generator's choice.
 	Train int `json:"train_packets,omitempty"`
+	// Idle is for how long nothing is sent before the load, so that queues
+	// drain and buckets refill. It is not part of Duration.
+	Idle time.Duration `json:"idle_ns,omitempty"`
 }
 
 // Trial is one load and all that was counted while it ran.

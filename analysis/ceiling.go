@@ -19,6 +19,7 @@ type Purpose string
 // The purposes, in the order of a search.
 const (
 	Explore  Purpose = "explore"  // Find the order of magnitude.
+	Floor    Purpose = "floor"    // The loss of the path itself, far below the ceiling.
 	Plateaus Purpose = "plateau"  // Overload, to read the rate that passes.
 	Burst    Purpose = "burst"    // Back to back, to read a bucket.
 	Confirm  Purpose = "confirm"  // Just below and just above the estimate.
@@ -45,18 +46,29 @@ type Ceiling struct {
 	// where no load failed (then the ceiling is at least Lower).
 	InnerLowerBitsPerSecond float64 `json:"inner_lower_bits_per_second"`
 	InnerUpperBitsPerSecond float64 `json:"inner_upper_bits_per_second"`
-	// InnerBitsPerSecond is the best single figure inside the interval.
+	// InnerBitsPerSecond is the best single figure: the plateau where the limit
+	// is flat, else Lower less what was lost there. It is inside the interval
+	// unless Note says why not.
 	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
 	// InnerSize and OuterSize, in bytes, convert it to the outer layer.
 	InnerSize int `json:"inner_size_bytes"`
 	OuterSize int `json:"outer_size_bytes"`
+	// LossFloor is the loss ratio of the path far below its ceiling.
+	LossFloor float64 `json:"loss_floor_ratio"`
+	// Flat says that the rate that passes is the same at every overload.
+	Flat bool `json:"flat"`
+	// Note says, in words, what the figures alone do not.
+	Note string `json:"note,omitempty"`
 	// Qualified says that a last, longer trial at Lower met the goal.
 	Qualified bool `json:"qualified"`
 	// GeneratorLimited says that the generator could not offer more than Lower.
 	GeneratorLimited bool     `json:"generator_limited"`
 	Plateau          *Plateau `json:"plateau,omitempty"`
-	Bucket           *Bucket  `json:"bucket,omitempty"`
-	Steps            []Step   `json:"steps"`
+	// Overloads are the plateaus at each height of overload, in the order of
+	// their trials, of which Plateau is the summary.
+	Overloads []Plateau `json:"overloads,omitempty"`
+	Bucket    *Bucket   `json:"bucket,omitempty"`
+	Steps     []Step    `json:"steps"`
 }
 
 // OuterBitsPerSecond is the best figure in the outer layer.
@@ -87,8 +99,8 @@ func (c Ceiling) TrafficTime() time.Duration {
 	return total
 }
 
-// Plateau is the rate that still passes under overload: the median over receive
-// windows.
+// Plateau is the rate that still passes under overload: the mean over those
+// receive windows that are near the median.
 type Plateau struct {
 	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
 	// Spread is the interquartile range of the windows' rates over their median.
@@ -96,6 +108,9 @@ type Plateau struct {
 	Windows int     `json:"windows"`
 	// OfferedRatio is the load over the plateau, for instance 1.3.
 	OfferedRatio float64 `json:"offered_ratio"`
+	// LossRatio is the share of the packets that were lost meanwhile, those
+	// that a bucket let pass at first included.
+	LossRatio float64 `json:"loss_ratio"`
 }
 
 // Bucket is a token bucket's depth, read from short bursts.
