@@ -1,0 +1,178 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// pathName is "a → b", with the scenario's name.
+func (r Result) pathName() string {
+	name := clean(r.Path.From) + " → " + clean(r.Path.To)
+	if r.Scenario != "" {
+		name += ", scenario " + clean(r.Scenario)
+	}
+	return name
+}
+
+// describe is "esp, aes-128-gcm, udp over ipv4, 1 tunnel, inner MTU 1436 B".
+func (t Tunnel) describe() string {
+	carrier := clean(t.Encapsulation)
+	if family := familyName(t.OuterFamily); family != "" {
+		carrier = strings.TrimSpace(carrierName(t.Encapsulation) + " over " + family)
+		carrier = strings.TrimPrefix(carrier, "over ")
+	}
+	tunnels := fmt.Sprintf("%d tunnels", t.Count)
+	if t.Count == 1 {
+		tunnels = "1 tunnel"
+	}
+	mtu := ""
+	if t.InnerMTU > 0 {
+		mtu = fmt.Sprintf("inner MTU %d B", t.InnerMTU)
+	}
+	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu)
+}
+
+func carrierName(encapsulation string) string {
+	if encapsulation == "udp" {
+		return "UDP"
+	}
+	return clean(encapsulation)
+}
+
+func familyName(family string) string {
+	switch family {
+	case "ipv4":
+		return "IPv4"
+	case "ipv6":
+		return "IPv6"
+	}
+	return clean(family)
+}
+
+// describe is "1400 B inner = 1464 B outer".
+func (s Size) describe() string {
+	return fmt.Sprintf("%d B inner = %d B outer", s.Inner, s.Outer)
+}
+
+// describe is what matters most of one end; what is unknown is left out.
+func (e End) describe() string {
+	return clean(e.Site) + ": " + listed(clean(e.Kernel), clean(e.CPU), e.cores(), e.memory(), clean(e.Driver))
+}
+
+func (e End) cores() string {
+	switch {
+	case e.Cores <= 0:
+		return ""
+	case e.Cores == 1:
+		return "1 core"
+	}
+	return formatCount(e.Cores) + " cores"
+}
+
+func (e End) memory() string {
+	if e.Memory == 0 {
+		return ""
+	}
+	return formatBytes(float64(e.Memory))
+}
+
+// listed joins what is not empty.
+func listed(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
+}
+
+// describe holds what was expected against what was found.
+func (t Truth) describe() string {
+	rate, cause := "", ""
+	if want := t.Expected.OuterBitsPerSecond; want > 0 {
+		rate = fmt.Sprintf("%s outer ± %s, measured %s", formatRate(want), formatGoal(t.Expected.Tolerance), formatDifference(t.Difference))
+	}
+	switch want := clean(string(t.Expected.Cause)); {
+	case want == "":
+	case t.CauseMet:
+		cause = "cause " + want + ", confirmed"
+	default:
+		cause = "cause " + want + ", not confirmed"
+	}
+	return strings.Join(slices.DeleteFunc([]string{rate, cause}, func(s string) bool { return s == "" }), "; ")
+}
+
+// describe is a device's setting and its counters.
+func (d Device) describe() string {
+	return fmt.Sprintf("%s %s toward %s: %s; passed %s, dropped %s packets", clean(d.Kind), clean(d.Link), clean(d.Toward),
+		d.setting(), formatCount(d.PassedPackets), formatCount(d.DroppedPackets))
+}
+
+// setting is what limits: "350.0 Mbit/s outer, bucket 64.0 KiB".
+func (d Device) setting() string {
+	rate, packets, burst := "", "", ""
+	if d.OuterBitsPerSecond > 0 {
+		rate = formatRate(d.OuterBitsPerSecond) + " outer"
+	}
+	if d.PacketsPerSecond > 0 {
+		packets = grouped(d.PacketsPerSecond) + " packet/s"
+	}
+	if d.BurstOuterBytes > 0 {
+		burst = "bucket " + formatBytes(d.BurstOuterBytes)
+	}
+	if text := listed(rate, packets, burst); text != "" {
+		return text
+	}
+	return "no limit"
+}
+
+// offered is the load that was asked for, with its layer.
+func offered(t analysis.Trial) string {
+	if t.Load.Packets > 0 {
+		return "burst of " + formatCount(t.Load.Packets)
+	}
+	return formatRate(t.Load.InnerBitsPerSecond) + " inner"
+}
+
+// delayGrowth is by how much the least one-way delay of the windows grew from
+// the first quarter of a trial to the last, by medians. Clocks that drift by
+// some ppm add as many microseconds per second.
+func delayGrowth(t analysis.Trial) (time.Duration, bool) {
+	quarter := len(t.Windows) / 4
+	if quarter < 2 {
+		return 0, false
+	}
+	return medianDelay(t.Windows[len(t.Windows)-quarter:]) - medianDelay(t.Windows[:quarter]), true
+}
+
+func medianDelay(windows []analysis.Window) time.Duration {
+	delays := make([]time.Duration, len(windows))
+	for i, w := range windows {
+		delays[i] = w.MinDelay
+	}
+	slices.Sort(delays)
+	return delays[len(delays)/2]
+}
+
+// remarks are what else a reader should know of a trial.
+func remarks(t analysis.Trial) string {
+	var invalid string
+	if !t.Valid() {
+		invalid = "invalid: sent less than asked"
+	}
+	return listed(invalid, firstLoss(t.FirstLoss), counted(t.Refused, "refused by the sender's stack"), counted(t.SocketDrops, "dropped by the receiver's socket"),
+		counted(t.TunnelDrops, "dropped in the tunnel"), counted(t.Duplicated, "duplicated"), counted(t.Reordered, "reordered"))
+}
+
+func firstLoss(f *analysis.FirstLoss) string {
+	if f == nil {
+		return ""
+	}
+	return fmt.Sprintf("first loss after %s packets, %s", formatCount(f.Packets), formatDuration(f.After))
+}
+
+func counted(n uint64, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return formatCount(n) + " " + what
+}

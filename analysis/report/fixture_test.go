@@ -1,0 +1,288 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// The path of the fixtures: a policer of 350 Mbit/s outer and 64 KiB, behind
+// AES-128-GCM over UDP over IPv4. A packet of 1400 B becomes
+// 20 (IPv4) + 8 (UDP) + 8 (ESP) + 8 (IV) + 1404 (1400+2 in fours) + 16 (ICV).
+const (
+	innerSize   = 1400
+	outerSize   = 20 + 8 + 8 + 8 + 1404 + 16
+	policedRate = 350e6 // Outer bit/s.
+	bucketBytes = 64 << 10
+	innerLimit  = policedRate * innerSize / outerSize
+)
+
+// policed is the trial that such a path gives for an inner rate.
+func policed(noise *rand.Rand, inner float64, duration time.Duration) analysis.Trial {
+	t := analysis.Trial{
+		Load:      analysis.Load{InnerBitsPerSecond: inner, Duration: duration},
+		InnerSize: innerSize, OuterSize: outerSize,
+		Elapsed: duration, Skipped: time.Duration(noise.IntN(900)) * time.Microsecond,
+	}
+	perSecond := inner * (1 - 0.0004*noise.Float64()) / 8 / innerSize
+	limit := policedRate / 8 / outerSize
+	t.Sent = uint64(perSecond * duration.Seconds())
+	bucket := float64(bucketBytes) / outerSize
+	for at := time.Duration(0); at < duration; at += 20 * time.Millisecond {
+		wanted := perSecond*0.02 + noise.Float64() - 0.5
+		passed := min(wanted, limit*0.02+bucket)
+		bucket = max(0, min(bucket+limit*0.02-passed, float64(bucketBytes)/outerSize))
+		t.Windows = append(t.Windows, analysis.Window{
+			Packets: uint64(passed), Start: at,
+			End:      at + time.Duration(math.Floor(passed)/passed*20e6),
+			MinDelay: time.Duration(8+noise.IntN(40)) * time.Microsecond,
+		})
+		t.Received += uint64(passed)
+	}
+	t.Received = min(t.Received, t.Sent)
+	if perSecond <= limit {
+		t.Received = t.Sent
+	}
+	t.Variation = analysis.Variation{P50: 11 * time.Microsecond, P99: 94 * time.Microsecond, Max: 1310 * time.Microsecond}
+	return t
+}
+
+func burst(noise *rand.Rand) analysis.Trial {
+	passed := uint64(bucketBytes/outerSize + noise.IntN(4))
+	return analysis.Trial{
+		Load:      analysis.Load{Packets: 200},
+		InnerSize: innerSize, OuterSize: outerSize,
+		Sent: 200, Received: passed + 14, Elapsed: 1480 * time.Microsecond,
+		FirstLoss: &analysis.FirstLoss{Packets: passed, After: 410 * time.Microsecond},
+	}
+}
+
+func policerSteps() []analysis.Step {
+	noise := rand.New(rand.NewPCG(1, 2))
+	var steps []analysis.Step
+	add := func(purpose analysis.Purpose, trial analysis.Trial) {
+		steps = append(steps, analysis.Step{Purpose: purpose, Trial: trial})
+	}
+	for _, rate := range []float64{50e6, 100e6, 200e6, 400e6} {
+		add(analysis.Explore, policed(noise, rate, 500*time.Millisecond))
+	}
+	for range 2 {
+		add(analysis.Plateaus, policed(noise, 1.3*innerLimit, 2*time.Second))
+	}
+	for range 9 {
+		add(analysis.Burst, burst(noise))
+	}
+	add(analysis.Confirm, policed(noise, 0.99*innerLimit, 2*time.Second))
+	add(analysis.Confirm, policed(noise, 1.01*innerLimit, 2*time.Second))
+	for _, share := range []float64{1.005, 0.9975, 1.003, 0.9995} {
+		add(analysis.Bisect, policed(noise, share*innerLimit, time.Second))
+	}
+	add(analysis.Qualify, policed(noise, 0.9975*innerLimit, 5*time.Second))
+	return steps
+}
+
+// policerResult is a complete find in the lab.
+func policerResult() Result {
+	started := time.Date(2026, time.November, 23, 2, 10, 11, 0, time.UTC)
+	ceiling := analysis.Ceiling{
+		Manner: analysis.Overload, LossGoal: 0.001,
+		InnerLowerBitsPerSecond: 0.9995 * innerLimit, InnerUpperBitsPerSecond: 1.003 * innerLimit,
+		InnerBitsPerSecond: 1.0003 * innerLimit,
+		InnerSize:          innerSize, OuterSize: outerSize, Qualified: true,
+		Plateau: &analysis.Plateau{InnerBitsPerSecond: 1.0003 * innerLimit, Spread: 0.0021, Windows: 198, OfferedRatio: 1.3},
+		Bucket:  &analysis.Bucket{OuterBytes: 67344, Spread: 0.045, Bursts: 9},
+		Steps:   policerSteps(),
+	}
+	verdict := policerVerdict()
+	truth := Compare(Expected{OuterBitsPerSecond: policedRate, Tolerance: 0.005, Cause: analysis.Policer}, ceiling, verdict.Cause)
+	truth.Devices = []Device{{
+		Link: "a-b", Toward: "b", Kind: "policer", OuterBitsPerSecond: policedRate, BurstOuterBytes: bucketBytes,
+		PassedPackets: 519843, PassedOuterBytes: 519843 * outerSize, DroppedPackets: 38410, DroppedOuterBytes: 38410 * outerSize,
+	}}
+	return Result{
+		SchemaVersion: SchemaVersion, ToolVersion: "0.1.0", Kind: Find,
+		Started: started, Finished: started.Add(41200 * time.Millisecond), Duration: 41200 * time.Millisecond,
+		Scenario: "srx-350", Path: Path{From: "a", To: "b"},
+		Tunnel:  Tunnel{Driver: "esp", Suite: "aes-128-gcm", Encapsulation: "udp", Count: 1, InnerMTU: 1438, OuterFamily: "ipv4"},
+		Size:    Size{Inner: innerSize, Outer: outerSize},
+		Ceiling: &ceiling, Verdict: &verdict, Truth: &truth,
+		Baseline:    &Baseline{InnerBitsPerSecond: 350.2e6},
+		Environment: []End{end("a"), end("b")},
+		Reproduce: Reproduce{
+			CommandLine:  "tunnelmark lab run srx-350 --report report.html",
+			Scenario:     scenarioText,
+			InputsSHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+		},
+		Notes: []string{"Both ends run on one machine: the same cores send, encrypt, decrypt and receive."},
+	}
+}
+
+func policerVerdict() analysis.Verdict {
+	return analysis.Verdict{
+		Cause:   analysis.Policer,
+		Summary: "A policer passes 350.1 Mbit/s outer and drops the rest without queueing it.",
+		Evidence: []analysis.Evidence{
+			{Signal: "sent over asked, least of all trials", Value: 0.9996, Unit: "ratio", Threshold: "at least 0.98", Holds: false, For: analysis.Generator},
+			{Signal: "plateau's spread over 20 ms windows", Value: 0.0021, Unit: "ratio", Threshold: "at most 0.01", Holds: true, For: analysis.Policer},
+			{Signal: "delay growth under overload", Value: 0.000012, Unit: "s", Threshold: "at most 1 ms", Holds: true, For: analysis.Policer},
+			{Signal: "loss at 99 % of the plateau", Value: 0, Unit: "ratio", Threshold: "at most 0.001", Holds: true, For: analysis.Policer},
+			{Signal: "loss at 101 % less its expected loss", Value: 0.0004, Unit: "ratio", Threshold: "at most 0.003", Holds: true, For: analysis.Policer},
+			{Signal: "bucket from short bursts", Value: 67344, Unit: "B", Threshold: "above 3 packets", Holds: true, For: analysis.Policer},
+		},
+	}
+}
+
+func end(site string) End {
+	return End{
+		Site: site, AgentVersion: "0.1.0", Hostname: "gw-" + site + ".example.net", Kernel: "Linux 6.18.3",
+		CPU: "Intel(R) Xeon(R) Platinum 8488C", Cores: 2, Memory: 8 << 30, GoVersion: "go1.26.8", Driver: "esp, user space",
+	}
+}
+
+const scenarioText = `version: 1
+name: srx-350
+about: an appliance that polices its IPsec traffic at 350 Mbps
+sites: [a, b]
+links:
+  - between: [a, b]
+    mtu: 1500
+    device:
+      kind: policer
+      rate: 350Mbps
+      burst: 64KiB
+      toward: both
+tunnel:
+  driver: esp
+  suite: aes-128-gcm
+  encapsulation: udp
+  count: 1
+find:
+  from: a
+  to: b
+  sizes: [1400]
+truth:
+  outer: 350Mbps
+  tolerance: 0.5%
+  cause: policer
+`
+
+// generatorResult has no upper bound: the sender was the limit.
+func generatorResult() Result {
+	r := policerResult()
+	noise := rand.New(rand.NewPCG(3, 4))
+	free := func(rate, sent float64) analysis.Trial {
+		t := policed(noise, rate, time.Second)
+		t.Sent = uint64(sent / 8 / innerSize)
+		t.Received = t.Sent
+		return t
+	}
+	r.Scenario, r.Truth = "no-device", nil
+	r.Baseline = &Baseline{InnerBitsPerSecond: 4.1e9, AtLeast: true}
+	r.Ceiling = &analysis.Ceiling{
+		Manner: analysis.Overload, LossGoal: 0.001, InnerLowerBitsPerSecond: 1.412e9, InnerBitsPerSecond: 1.412e9,
+		InnerSize: innerSize, OuterSize: outerSize, GeneratorLimited: true,
+		Steps: []analysis.Step{
+			{Purpose: analysis.Explore, Trial: free(400e6, 399.9e6)},
+			{Purpose: analysis.Explore, Trial: free(800e6, 799.7e6)},
+			{Purpose: analysis.Explore, Trial: free(1.6e9, 1.412e9)},
+			{Purpose: analysis.Bisect, Trial: free(1.5e9, 1.409e9)},
+		},
+	}
+	r.Verdict = &analysis.Verdict{
+		Cause:   analysis.Generator,
+		Summary: "The sender could not offer more than 1.412 Gbit/s inner; the tunnel's own limit lies above it.",
+		Evidence: []analysis.Evidence{
+			{Signal: "sent over asked at the highest load", Value: 0.8825, Unit: "ratio", Threshold: "below 0.98", Holds: true, For: analysis.Generator},
+		},
+	}
+	return r
+}
+
+// unknownResult has a ceiling that no known cause explains.
+func unknownResult() Result {
+	r := policerResult()
+	r.Truth.CauseMet, r.Truth.Met, r.Truth.RateMet = false, false, true
+	r.Ceiling.Qualified, r.Ceiling.Plateau, r.Ceiling.Bucket = false, nil, nil
+	r.Verdict = &analysis.Verdict{
+		Cause:   analysis.Unknown,
+		Summary: "None of the known causes explains this ceiling.",
+		Evidence: []analysis.Evidence{
+			{Signal: "plateau's spread over 20 ms windows", Value: 0.083, Unit: "ratio", Threshold: "at most 0.01", For: analysis.Policer},
+			{Signal: "delay growth under overload", Value: 0.0471, Unit: "s", Threshold: "at most 1 ms", For: analysis.Policer},
+		},
+	}
+	return r
+}
+
+// emptyResult is a find that ran no trial.
+func emptyResult() Result {
+	r := policerResult()
+	r.Ceiling = &analysis.Ceiling{Manner: analysis.Climb, LossGoal: 0.001, InnerSize: innerSize, OuterSize: outerSize}
+	r.Verdict = &analysis.Verdict{Cause: analysis.Unknown, Summary: "No trial was run."}
+	r.Truth, r.Baseline, r.Environment, r.Notes = nil, nil, nil, nil
+	return r
+}
+
+// longResult has more trials than a page.
+func longResult() Result {
+	r := policerResult()
+	noise := rand.New(rand.NewPCG(5, 6))
+	for i := range 120 {
+		share := 0.9 + 0.2*noise.Float64()
+		step := analysis.Step{Purpose: analysis.Bisect, Trial: policed(noise, share*innerLimit, 200*time.Millisecond)}
+		step.Trial.Refused = uint64(i % 7)
+		r.Ceiling.Steps = append(r.Ceiling.Steps, step)
+	}
+	return r
+}
+
+// runResult is three fixed loads.
+func runResult() Result {
+	r := policerResult()
+	noise := rand.New(rand.NewPCG(7, 8))
+	r.Kind, r.Scenario, r.Ceiling, r.Verdict, r.Truth, r.Baseline = Run, "", nil, nil, nil, nil
+	for _, rate := range []float64{200e6, 330e6, 400e6} {
+		r.Trials = append(r.Trials, policed(noise, rate, 3*time.Second))
+	}
+	r.Trials[1].Variation.P99 = 200 * time.Microsecond
+	r.Reproduce = Reproduce{CommandLine: "tunnelmark run --from a --to b -u -b 200M,330M,400M@inner -t 3"}
+	return r
+}
+
+// hostileResult says the worst in every string that an agent controls.
+func hostileResult() Result {
+	const attack = `"><script>alert(1)</script><img src=x onerror=alert(1)>'{{.}}</style></title>` + "\x1b[2J\u202e\x00"
+	r := policerResult()
+	r.Path, r.Scenario, r.ToolVersion = Path{From: attack, To: attack}, attack, attack
+	r.Tunnel = Tunnel{Driver: attack, Suite: attack, Encapsulation: attack, OuterFamily: attack, Count: -1}
+	r.Ceiling.Manner = attack
+	r.Ceiling.Steps[0].Purpose = attack
+	r.Verdict = &analysis.Verdict{Cause: attack, Summary: attack, Evidence: []analysis.Evidence{
+		{Signal: attack, Unit: attack, Threshold: attack, For: attack},
+	}}
+	r.Truth.Expected.Cause = attack
+	r.Truth.Devices[0].Link, r.Truth.Devices[0].Kind, r.Truth.Devices[0].Toward = attack, attack, attack
+	r.Environment = []End{{Site: attack, AgentVersion: attack, Hostname: attack, Kernel: attack, CPU: attack, GoVersion: attack, Driver: attack}}
+	r.Reproduce = Reproduce{CommandLine: attack, Scenario: attack, InputsSHA256: attack}
+	r.Notes = []string{attack}
+	return r
+}
+
+// fixtures are the results that every writer must get right.
+var fixtures = []struct {
+	name   string
+	result func() Result
+}{
+	{"policer", policerResult},
+	{"generator", generatorResult},
+	{"unknown", unknownResult},
+	{"empty", emptyResult},
+	{"long", longResult},
+	{"run", runResult},
+	{"hostile", hostileResult},
+}
+
+func fixtureName(name, format string) string { return fmt.Sprintf("testdata/%s.%s", name, format) }

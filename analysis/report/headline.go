@@ -1,0 +1,235 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"tunnelmark/analysis"
+)
+
+// headline is what a reader sees first; text and page show the same one.
+type headline struct {
+	Title string // "Ceiling"
+	Bound string // "", "at least" or "below".
+	// Rate is always inner, Outer always outer; both are empty where nothing
+	// was measured.
+	Rate    string // "334.8 Mbit/s"
+	Outer   string // "350.1 Mbit/s"
+	Packets string // "29,893 packet/s"
+	Facts   []fact // Interval, loss goal and the like.
+	// Caution says why the rate is not what it seems to be. Often empty.
+	Caution string
+}
+
+// fact is one labelled figure.
+type fact struct {
+	Name, Value string
+	// Note is a second value or an explanation. Often empty.
+	Note string
+}
+
+const nothingKnown = "No trial was run, so nothing is known about this tunnel."
+
+func (r Result) headline() headline {
+	if r.Ceiling != nil {
+		return ceilingHeadline(*r.Ceiling)
+	}
+	return runHeadline(r.Trials)
+}
+
+// ceilingHeadline tells the three kinds of ceiling apart: between two bounds,
+// without an upper one, and without a lower one.
+func ceilingHeadline(c analysis.Ceiling) headline {
+	inner, bound := c.InnerBitsPerSecond, ""
+	switch {
+	case c.InnerUpperBitsPerSecond == 0 && c.InnerLowerBitsPerSecond == 0:
+		inner = 0
+	case c.InnerUpperBitsPerSecond == 0:
+		inner, bound = c.InnerLowerBitsPerSecond, "at least"
+	case c.InnerLowerBitsPerSecond == 0:
+		inner, bound = c.InnerUpperBitsPerSecond, "below"
+	}
+	h := rateHeadline("Ceiling", bound, inner, c.InnerSize, c.OuterSize)
+	h.Facts = []fact{interval(c), lossGoal(c), effort(c)}
+	h.Caution = caution(c)
+	return h
+}
+
+func rateHeadline(title, bound string, inner float64, innerSize, outerSize int) headline {
+	if inner <= 0 {
+		return headline{Title: title}
+	}
+	sizes := analysis.Trial{InnerSize: innerSize, OuterSize: outerSize}
+	return headline{
+		Title: title, Bound: bound,
+		Rate:    formatRate(inner),
+		Outer:   formatRate(sizes.Outer(inner)),
+		Packets: grouped(packetsPerSecond(inner, innerSize)) + " packet/s",
+	}
+}
+
+func interval(c analysis.Ceiling) fact {
+	f := fact{Name: "Interval"}
+	switch {
+	case c.InnerUpperBitsPerSecond == 0 && c.InnerLowerBitsPerSecond == 0:
+		f.Value = "none: no valid trial"
+	case c.InnerUpperBitsPerSecond == 0:
+		f.Value = formatRate(c.InnerLowerBitsPerSecond) + " inner or more"
+		f.Note = "no load failed"
+	case c.InnerLowerBitsPerSecond == 0:
+		f.Value = "below " + formatRate(c.InnerUpperBitsPerSecond) + " inner"
+		f.Note = "no load met the goal"
+	default:
+		f.Value = span(c.InnerLowerBitsPerSecond, c.InnerUpperBitsPerSecond) + " inner"
+		f.Note = span(c.OuterLowerBitsPerSecond(), c.OuterUpperBitsPerSecond()) + " outer"
+	}
+	return f
+}
+
+// span writes "334.2 to 336.1 Mbit/s", naming the unit once where both have it.
+func span(lower, upper float64) string {
+	from, to := formatRate(lower), formatRate(upper)
+	figure, unit, _ := strings.Cut(from, " ")
+	if strings.HasSuffix(to, " "+unit) {
+		from = figure
+	}
+	return from + " to " + to
+}
+
+func lossGoal(c analysis.Ceiling) fact {
+	f := fact{Name: "Loss goal", Value: "at most " + formatGoal(c.LossGoal)}
+	if !c.Qualified {
+		f.Note = "not qualified by a longer trial"
+		return f
+	}
+	f.Note = "qualified"
+	for _, s := range c.Steps {
+		if s.Purpose == analysis.Qualify {
+			f.Note = fmt.Sprintf("qualified: %s lost in %s at %s inner", formatShare(s.Trial.LossRatio()),
+				formatDuration(s.Trial.Elapsed), formatRate(s.Trial.InnerSentBitsPerSecond()))
+		}
+	}
+	return f
+}
+
+func effort(c analysis.Ceiling) fact {
+	return fact{
+		Name:  "Effort",
+		Value: fmt.Sprintf("%s of traffic in %s trials", formatDuration(c.TrafficTime()), formatCount(len(c.Steps))),
+		Note:  "manner: " + clean(string(c.Manner)),
+	}
+}
+
+func caution(c analysis.Ceiling) string {
+	switch {
+	case len(c.Steps) == 0:
+		return nothingKnown
+	case c.GeneratorLimited:
+		return "The generator could not offer more: this is a limit of the test, not of the tunnel."
+	case c.InnerUpperBitsPerSecond == 0:
+		return "No load failed: the tunnel may carry more than was offered."
+	}
+	return ""
+}
+
+// runHeadline is the most that any of the fixed loads brought through.
+func runHeadline(trials []analysis.Trial) headline {
+	if len(trials) == 0 {
+		return headline{Title: "Delivered", Caution: nothingKnown}
+	}
+	best := trials[0]
+	for _, t := range trials[1:] {
+		if t.InnerReceivedBitsPerSecond() > best.InnerReceivedBitsPerSecond() {
+			best = t
+		}
+	}
+	h := rateHeadline("Delivered", "", best.InnerReceivedBitsPerSecond(), best.InnerSize, best.OuterSize)
+	h.Facts = []fact{
+		{Name: "Sent", Value: formatRate(best.InnerSentBitsPerSecond()) + " inner"},
+		{Name: "Loss", Value: formatShare(best.LossRatio()), Note: formatCount(best.Lost()) + " of " + formatCount(best.Sent) + " packets"},
+		{Name: "Effort", Value: formatDuration(best.Elapsed), Note: fmt.Sprintf("the best of %d trials", len(trials))},
+	}
+	if len(trials) == 1 {
+		h.Facts[2].Note = ""
+	}
+	if !best.Valid() {
+		h.Caution = "The generator sent less than it was asked for: this trial says little about the tunnel."
+	}
+	return h
+}
+
+// baselineFact holds the tunnel against the clear path.
+func (r Result) baselineFact() (fact, bool) {
+	if r.Baseline == nil {
+		return fact{}, false
+	}
+	f := fact{Name: "Baseline", Value: formatRate(r.Baseline.InnerBitsPerSecond) + " inner on the clear path"}
+	if r.Baseline.AtLeast {
+		f.Value = "at least " + f.Value
+	}
+	f.Note = r.share()
+	return f, true
+}
+
+// share says what the tunnel carries of what the path carries without it, as
+// far as two figures that may be open upwards can say.
+func (r Result) share() string {
+	if r.Ceiling == nil || r.Ceiling.InnerBitsPerSecond <= 0 || r.Baseline.InnerBitsPerSecond <= 0 {
+		return ""
+	}
+	ratio := formatShare(r.Ceiling.InnerBitsPerSecond / r.Baseline.InnerBitsPerSecond)
+	switch open := r.Ceiling.InnerUpperBitsPerSecond == 0; {
+	case open && r.Baseline.AtLeast:
+		return ""
+	case open:
+		ratio = "at least " + ratio
+	case r.Baseline.AtLeast:
+		ratio = "at most " + ratio
+	}
+	return "the tunnel carries " + ratio + " of it"
+}
+
+// bucketFact is a policer's depth, held against the lab's device where there is
+// one.
+func (r Result) bucketFact() (fact, bool) {
+	if r.Ceiling == nil || r.Ceiling.Bucket == nil {
+		return fact{}, false
+	}
+	b := r.Ceiling.Bucket
+	f := fact{
+		Name:  "Bucket",
+		Value: formatBytes(b.OuterBytes) + " outer",
+		Note:  fmt.Sprintf("median of %d bursts, spread %s", b.Bursts, formatShare(b.Spread)),
+	}
+	if burst := r.burst(); burst > 0 {
+		f.Note += "; device has " + formatBytes(burst) + ", " + formatDifference(b.OuterBytes/burst-1)
+	}
+	return f, true
+}
+
+// burst is the bucket, in outer bytes, of the device that the load met.
+func (r Result) burst() float64 {
+	if r.Truth == nil {
+		return 0
+	}
+	for _, d := range r.Truth.Devices {
+		if d.Toward == r.Path.To {
+			return d.BurstOuterBytes
+		}
+	}
+	return 0
+}
+
+// plateauFact is the rate that passes under overload.
+func (r Result) plateauFact() (fact, bool) {
+	if r.Ceiling == nil || r.Ceiling.Plateau == nil {
+		return fact{}, false
+	}
+	p := r.Ceiling.Plateau
+	return fact{
+		Name:  "Plateau",
+		Value: formatRate(p.InnerBitsPerSecond) + " inner",
+		Note: fmt.Sprintf("median of %d windows at %s x overload, spread %s",
+			p.Windows, trimmed(p.OfferedRatio, 2), formatShare(p.Spread)),
+	}, true
+}

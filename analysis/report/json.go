@@ -1,0 +1,114 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxBytes bounds the JSON that Read takes: some two hundred thousand trials.
+const MaxBytes = 64 << 20
+
+// ErrNewerSchema says that a result was written by a later tunnelmark.
+var ErrNewerSchema = errors.New("written by a newer tunnelmark")
+
+// WriteJSON writes the result, with its headline in both layers beside it for
+// readers that do not want to compute. Read ignores that part.
+func WriteJSON(w io.Writer, r Result) error {
+	r.SchemaVersion = SchemaVersion
+	if err := r.check(); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(written{Result: r, Headline: r.figures()}); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// Read reads a result that WriteJSON wrote. A newer schema is refused with
+// ErrNewerSchema, and so is more than MaxBytes.
+func Read(r io.Reader) (Result, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return Result{}, fmt.Errorf("read result: %w", err)
+	}
+	if len(text) > MaxBytes {
+		return Result{}, fmt.Errorf("read result: more than %s", formatBytes(MaxBytes))
+	}
+	result, err := decode(text)
+	if err != nil {
+		return Result{}, fmt.Errorf("read result: %w", err)
+	}
+	return result, nil
+}
+
+// decode looks at the version alone first, since a newer result may not even
+// parse as this one.
+func decode(text []byte) (Result, error) {
+	var schema struct {
+		Version int `json:"schema_version"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		return Result{}, err
+	}
+	if schema.Version > SchemaVersion {
+		return Result{}, fmt.Errorf("%w: schema version %d, this one reads up to %d",
+			ErrNewerSchema, schema.Version, SchemaVersion)
+	}
+	var result Result
+	if err := json.Unmarshal(text, &result); err != nil {
+		return Result{}, err
+	}
+	return result, result.check()
+}
+
+// check refuses what is no result, so that writers need not.
+func (r Result) check() error {
+	switch {
+	case r.SchemaVersion != SchemaVersion:
+		return fmt.Errorf("schema_version is %d, want %d", r.SchemaVersion, SchemaVersion)
+	case r.Kind != Find && r.Kind != Run:
+		return fmt.Errorf("kind is %q, want %q or %q", r.Kind, Find, Run)
+	case r.Kind == Find && (r.Ceiling == nil || r.Verdict == nil):
+		return fmt.Errorf("kind %q needs a ceiling and a verdict", Find)
+	}
+	return nil
+}
+
+// written is a Result with the figures that follow from it.
+type written struct {
+	Result
+	Headline *figures `json:"headline,omitempty"`
+}
+
+// figures are a ceiling in both layers.
+type figures struct {
+	InnerBitsPerSecond      float64 `json:"inner_bits_per_second"`
+	OuterBitsPerSecond      float64 `json:"outer_bits_per_second"`
+	InnerLowerBitsPerSecond float64 `json:"inner_lower_bits_per_second"`
+	InnerUpperBitsPerSecond float64 `json:"inner_upper_bits_per_second,omitempty"`
+	OuterLowerBitsPerSecond float64 `json:"outer_lower_bits_per_second"`
+	OuterUpperBitsPerSecond float64 `json:"outer_upper_bits_per_second,omitempty"`
+	PacketsPerSecond        float64 `json:"packets_per_second"`
+	TrafficTime             float64 `json:"traffic_seconds"`
+}
+
+func (r Result) figures() *figures {
+	c := r.Ceiling
+	if c == nil {
+		return nil
+	}
+	return &figures{
+		InnerBitsPerSecond:      c.InnerBitsPerSecond,
+		OuterBitsPerSecond:      c.OuterBitsPerSecond(),
+		InnerLowerBitsPerSecond: c.InnerLowerBitsPerSecond,
+		InnerUpperBitsPerSecond: c.InnerUpperBitsPerSecond,
+		OuterLowerBitsPerSecond: c.OuterLowerBitsPerSecond(),
+		OuterUpperBitsPerSecond: c.OuterUpperBitsPerSecond(),
+		PacketsPerSecond:        packetsPerSecond(c.InnerBitsPerSecond, c.InnerSize),
+		TrafficTime:             c.TrafficTime().Seconds(),
+	}
+}

@@ -1,0 +1,51 @@
+package report
+
+import "tunnelmark/analysis"
+
+// method says in a few sentences how the figures came about and what they do
+// not say.
+func method(r Result) []string {
+	sentences := []string{
+		"Each trial sends UDP packets of one size at a constant rate through the tunnel, in one direction, and counts them at the other end. " +
+			"The load of a trial is what was really sent; a trial that sent less than 98 % of what was asked is invalid and decides nothing. " +
+			"Packets that the sender’s own stack refused are not loss; lost is what was sent and never received.",
+	}
+	if c := r.Ceiling; c != nil {
+		sentences = append(sentences, bounds(*c)+manner(c.Manner))
+		sentences = append(sentences, estimates(*c)...)
+	}
+	return append(sentences,
+		"One-way delay is relative to the least of its trial, so no clock has to be synchronised; clocks that drift apart add some microseconds per second. "+
+			"The figures hold for this packet size, this direction and this time; TCP, other sizes and several flows may find another limit.")
+}
+
+func bounds(c analysis.Ceiling) string {
+	switch {
+	case c.InnerUpperBitsPerSecond == 0:
+		return "No load failed, so the ceiling has a lower bound only: the highest load that met the loss goal. "
+	case c.InnerLowerBitsPerSecond == 0:
+		return "No load met the loss goal, so the ceiling has an upper bound only: the lowest load that failed. "
+	}
+	return "The interval lies between the highest load that met the loss goal, below every load that did not, and the lowest that did not; the ceiling is the best single figure in it. "
+}
+
+func manner(m analysis.Manner) string {
+	switch m {
+	case analysis.Overload:
+		return "The search was allowed to overload the path, since nothing else uses it."
+	case analysis.Climb:
+		return "The search came from below, with bounded overload, since other traffic may share the path."
+	}
+	return ""
+}
+
+func estimates(c analysis.Ceiling) []string {
+	var sentences []string
+	if c.Plateau != nil {
+		sentences = append(sentences, "The plateau is the median of the rates that arrived in windows of about 20 ms while more was offered than passes; the median leaves out a bucket’s first burst and the sender’s pauses.")
+	}
+	if c.Bucket != nil {
+		sentences = append(sentences, "The bucket is the median over short bursts of the bytes that passed before the first loss, less what flowed out of the bucket meanwhile.")
+	}
+	return sentences
+}

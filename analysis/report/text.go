@@ -1,0 +1,209 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tunnelmark/analysis"
+)
+
+// TextOptions says how text is written.
+type TextOptions struct {
+	// Color marks verdict and check marks with terminal escapes. Files want none.
+	Color bool
+}
+
+// The widths of the text's columns, in characters.
+const (
+	labelWidth     = 10
+	signalWidth    = 38
+	valueWidth     = 12
+	thresholdWidth = 18
+)
+
+// Bounds of what the text shows of lists; the other formats show all.
+const (
+	maxEvidence  = 12
+	maxTextTrial = 8
+	maxNotes     = 4
+)
+
+// WriteText writes what an engineer wants to see at the end of a measurement:
+// ceiling, verdict with evidence, and what they rest on, in some 25 lines.
+func WriteText(w io.Writer, r Result, options TextOptions) error {
+	t := &text{color: options.Color}
+	t.opening(r)
+	t.headline(r.headline())
+	t.trials(r.Trials)
+	t.verdict(r.Verdict)
+	t.facts(r)
+	t.truth(r.Truth)
+	t.ends(r.Environment)
+	t.notes(r)
+	if _, err := w.Write(t.out.Bytes()); err != nil {
+		return fmt.Errorf("write text: %w", err)
+	}
+	return nil
+}
+
+type text struct {
+	out   bytes.Buffer
+	color bool
+}
+
+// line writes a label and what belongs to it; an empty label continues the
+// one above.
+func (t *text) line(label, format string, args ...any) {
+	line := pad(label, labelWidth) + fmt.Sprintf(format, args...)
+	t.out.WriteString(strings.TrimRight(line, " ") + "\n")
+}
+
+func (t *text) gap() { t.out.WriteByte('\n') }
+
+func (t *text) opening(r Result) {
+	t.line("Path", "%s", t.paint(bold, r.pathName()))
+	t.line("Tunnel", "%s; %s", r.Tunnel.describe(), r.Size.describe())
+	t.line("Time", "%s, took %s, tunnelmark %s", r.Started.UTC().Format(time.DateTime+" UTC"), formatDuration(r.Duration), clean(r.ToolVersion))
+	t.gap()
+}
+
+func (t *text) headline(h headline) {
+	if h.Rate == "" {
+		t.line(h.Title, "%s", t.paint(bold, "not measured"))
+	} else {
+		rate := strings.TrimSpace(h.Bound + " " + h.Rate + " inner")
+		t.line(h.Title, "%s   %s outer   %s", t.paint(bold, rate), h.Outer, h.Packets)
+	}
+	for _, f := range h.Facts {
+		t.fact(f)
+	}
+	if h.Caution != "" {
+		t.line("", "%s", t.paint(yellow, "! "+h.Caution))
+	}
+	t.gap()
+}
+
+func (t *text) fact(f fact) {
+	if f.Note == "" {
+		t.line(f.Name, "%s", f.Value)
+		return
+	}
+	t.line(f.Name, "%s (%s)", f.Value, f.Note)
+}
+
+// trials lists fixed loads; the steps of a search are left to the other formats.
+func (t *text) trials(trials []analysis.Trial) {
+	for i, trial := range trials[:min(len(trials), maxTextTrial)] {
+		t.line(label("Trials", i), "%s %s %s %s", pad(offered(trial)+" offered", 26),
+			pad(formatRate(trial.InnerReceivedBitsPerSecond())+" inner", 20),
+			pad(formatRate(trial.Outer(trial.InnerReceivedBitsPerSecond()))+" outer", 20), formatShare(trial.LossRatio())+" loss")
+	}
+	if more := len(trials) - maxTextTrial; more > 0 {
+		t.line("", "and %d more", more)
+	}
+	if len(trials) > 0 {
+		t.gap()
+	}
+}
+
+func (t *text) verdict(v *analysis.Verdict) {
+	if v == nil {
+		return
+	}
+	t.line("Verdict", "%s: %s", t.paint(bold, clean(string(v.Cause))), clean(v.Summary))
+	for _, e := range v.Evidence[:min(len(v.Evidence), maxEvidence)] {
+		t.line("", "%s %s %s  %s %s", t.mark(e, v.Cause), pad(clean(e.Signal), signalWidth),
+			padLeft(formatEvidence(e), valueWidth), pad(clean(e.Threshold), thresholdWidth), clean(string(e.For)))
+	}
+	if more := len(v.Evidence) - maxEvidence; more > 0 {
+		t.line("", "and %d more", more)
+	}
+	t.gap()
+}
+
+// mark says whether a signal holds; red is kept for one that the verdict's own
+// cause would need.
+func (t *text) mark(e analysis.Evidence, cause analysis.Cause) string {
+	switch {
+	case e.Holds:
+		return t.paint(green, "✓")
+	case e.For == cause:
+		return t.paint(red, "✗")
+	}
+	return "✗"
+}
+
+func (t *text) facts(r Result) {
+	for _, get := range []func() (fact, bool){r.bucketFact, r.baselineFact} {
+		if f, ok := get(); ok {
+			t.fact(f)
+		}
+	}
+}
+
+func (t *text) truth(truth *Truth) {
+	if truth == nil {
+		return
+	}
+	answer := t.paint(red, "not met")
+	if truth.Met {
+		answer = t.paint(green, "met")
+	}
+	t.line("Truth", "%s: %s", answer, truth.describe())
+	for _, d := range truth.Devices[:min(len(truth.Devices), 2)] {
+		t.line("", "%s", d.describe())
+	}
+}
+
+func (t *text) ends(ends []End) {
+	for i, end := range ends[:min(len(ends), 2)] {
+		t.line(label("Ends", i), "%s", end.describe())
+	}
+}
+
+func (t *text) notes(r Result) {
+	for i, note := range r.Notes[:min(len(r.Notes), maxNotes)] {
+		t.line(label("Notes", i), "%s", t.paint(yellow, clean(note)))
+	}
+	if more := len(r.Notes) - maxNotes; more > 0 {
+		t.line("", "and %d more", more)
+	}
+}
+
+// label names the first line of a list.
+func label(name string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return name
+}
+
+// A paint is a terminal's attribute (ECMA-48, Section 8.3.117).
+type paint string
+
+const (
+	bold   paint = "1"
+	red    paint = "31"
+	green  paint = "32"
+	yellow paint = "33"
+)
+
+func (t *text) paint(p paint, s string) string {
+	if !t.color {
+		return s
+	}
+	return "\x1b[" + string(p) + "m" + s + "\x1b[0m"
+}
+
+// pad fills up to a width in characters, which is not one in bytes: "µs".
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s)))
+}
+
+func padLeft(s string, width int) string {
+	return strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s))) + s
+}
