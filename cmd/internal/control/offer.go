@@ -1,0 +1,248 @@
+package control
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/tunnel"
+)
+
+const (
+	offerVersion  = 1
+	maxOfferBytes = 4 << 10 // Of an offer's contents.
+	maxSPIs       = 64      // One for each tunnel of a session.
+	maxWordBytes  = 32      // Of a driver's, a suite's or an encapsulation's name.
+	x25519Size    = 32      // RFC 7748, Section 5.
+
+	// offerDomain comes before the contents under the signature, so that a
+	// signature made for anything else is none of an offer.
+	offerDomain = "tunnelmark offer v1\x00"
+
+	// OfferLife is for how long an offer may be accepted.
+	OfferLife = time.Minute
+)
+
+// SessionID names one session at both agents. The controller draws it.
+type SessionID [16]byte
+
+// SessionIDFromBytes takes a session id from its 16 bytes, not all zero.
+func SessionIDFromBytes(b []byte) (SessionID, error) {
+	if len(b) != len(SessionID{}) {
+		return SessionID{}, fmt.Errorf("session id of %d bytes, want %d", len(b), len(SessionID{}))
+	}
+	id := SessionID(b)
+	if id == (SessionID{}) {
+		return SessionID{}, errors.New("session id is all zero")
+	}
+	return id, nil
+}
+
+// String is in hexadecimal.
+func (s SessionID) String() string { return hex.EncodeToString(s[:]) }
+
+// Limits are what one end allows in a session. Zero allows nothing.
+type Limits struct {
+	MaxInnerBitsPerSecond uint64
+	MaxDuration           time.Duration // Of one trial.
+	MaxInnerSize          int           // Length of an inner IP packet, in bytes.
+}
+
+// Least returns the smaller of each limit: what both allow.
+func (l Limits) Least(other Limits) Limits {
+	return Limits{
+		MaxInnerBitsPerSecond: min(l.MaxInnerBitsPerSecond, other.MaxInnerBitsPerSecond),
+		MaxDuration:           min(l.MaxDuration, other.MaxDuration),
+		MaxInnerSize:          min(l.MaxInnerSize, other.MaxInnerSize),
+	}
+}
+
+// Offer is one agent's consent to one session with one peer.
+type Offer struct {
+	Session SessionID
+	Role    controlv1.Role // Of the issuer.
+	Issuer  Fingerprint
+	Peer    Fingerprint // The only agent that may accept it.
+	X25519  []byte      // Public value (RFC 7748), fresh for each offer.
+
+	Outer         netip.AddrPort // Where the issuer receives.
+	OuterMTU      int            // Of the issuer's link, in bytes.
+	SPIs          []uint32       // On which the issuer receives, one for each tunnel; none without ESP.
+	Driver        string
+	Suite         tunnel.Suite
+	Encapsulation tunnel.Encapsulation
+	InnerMTU      int        // In bytes; 0 = the largest that fits.
+	Inner4        netip.Addr // Zero where the driver has no inner network.
+	Inner6        netip.Addr // Likewise.
+	Limits        Limits
+
+	Issued, Expires time.Time
+}
+
+// sign serialises the offer and signs it.
+func (o *Offer) sign(identity *Identity) (*controlv1.SignedOffer, error) {
+	contents, err := o.marshal()
+	if err != nil {
+		return nil, fmt.Errorf("sign offer: %w", err)
+	}
+	return &controlv1.SignedOffer{
+		Contents:  contents,
+		Signature: ed25519.Sign(identity.private, underSignature(contents)),
+		PublicKey: identity.private.Public().(ed25519.PublicKey),
+	}, nil
+}
+
+func underSignature(contents []byte) []byte {
+	return append([]byte(offerDomain), contents...)
+}
+
+// marshal refuses an offer that unmarshal would.
+func (o *Offer) marshal() ([]byte, error) {
+	message := &controlv1.Offer{
+		Version:       offerVersion,
+		SessionId:     o.Session[:],
+		Role:          o.Role,
+		Issuer:        o.Issuer[:],
+		Peer:          o.Peer[:],
+		X25519:        o.X25519,
+		Outer:         &controlv1.Endpoint{Address: o.Outer.Addr().AsSlice(), Port: uint32(o.Outer.Port())},
+		OuterMtu:      uint32(o.OuterMTU),
+		Spis:          o.SPIs,
+		Driver:        o.Driver,
+		Suite:         string(o.Suite),
+		Encapsulation: string(o.Encapsulation),
+		InnerMtu:      uint32(o.InnerMTU),
+		Inner4:        o.Inner4.AsSlice(),
+		Inner6:        o.Inner6.AsSlice(),
+		Limits:        o.Limits.Message(),
+		IssuedUnixNs:  o.Issued.UnixNano(),
+		ExpiresUnixNs: o.Expires.UnixNano(),
+	}
+	contents, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	_, err = unmarshalOffer(contents)
+	return contents, err
+}
+
+// unmarshalOffer reads contents whose signature is already verified. It checks
+// form: lengths and ranges. Whether the offer is acceptable is verify.go's.
+func unmarshalOffer(contents []byte) (*Offer, error) {
+	var message controlv1.Offer
+	if err := proto.Unmarshal(contents, &message); err != nil {
+		return nil, fmt.Errorf("parse offer: %w", err)
+	}
+	if message.GetVersion() != offerVersion {
+		return nil, fmt.Errorf("parse offer: version %d, this agent speaks %d", message.GetVersion(), offerVersion)
+	}
+	if len(message.ProtoReflect().GetUnknown()) > 0 {
+		return nil, errors.New("parse offer: it has fields that version 1 does not")
+	}
+	offer, err := offerOf(&message)
+	if err != nil {
+		return nil, fmt.Errorf("parse offer: %w", err)
+	}
+	return offer, nil
+}
+
+func offerOf(m *controlv1.Offer) (*Offer, error) {
+	if err := checkForm(m); err != nil {
+		return nil, err
+	}
+	session, err := SessionIDFromBytes(m.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	outer, err := addressOf("outer", m.GetOuter().GetAddress(), 4, 16)
+	if err != nil {
+		return nil, err
+	}
+	inner4, err := addressOf("inner IPv4", m.GetInner4(), 0, 4)
+	if err != nil {
+		return nil, err
+	}
+	inner6, err := addressOf("inner IPv6", m.GetInner6(), 0, 16)
+	if err != nil {
+		return nil, err
+	}
+	return &Offer{
+		Session:       session,
+		Role:          m.GetRole(),
+		Issuer:        Fingerprint(m.GetIssuer()),
+		Peer:          Fingerprint(m.GetPeer()),
+		X25519:        m.GetX25519(),
+		Outer:         netip.AddrPortFrom(outer, uint16(m.GetOuter().GetPort())),
+		OuterMTU:      int(m.GetOuterMtu()),
+		SPIs:          m.GetSpis(),
+		Driver:        m.GetDriver(),
+		Suite:         tunnel.Suite(m.GetSuite()),
+		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
+		InnerMTU:      int(m.GetInnerMtu()),
+		Inner4:        inner4,
+		Inner6:        inner6,
+		Limits:        LimitsOf(m.GetLimits()),
+		Issued:        time.Unix(0, m.GetIssuedUnixNs()),
+		Expires:       time.Unix(0, m.GetExpiresUnixNs()),
+	}, nil
+}
+
+// checkForm bounds every field that has a length or a range.
+func checkForm(m *controlv1.Offer) error {
+	switch {
+	case m.GetRole() != controlv1.Role_ROLE_INITIATOR && m.GetRole() != controlv1.Role_ROLE_RESPONDER:
+		return fmt.Errorf("role %d is neither initiator nor responder", m.GetRole())
+	case len(m.GetIssuer()) != FingerprintSize || len(m.GetPeer()) != FingerprintSize:
+		return fmt.Errorf("issuer of %d and peer of %d bytes, want %d", len(m.GetIssuer()), len(m.GetPeer()), FingerprintSize)
+	case len(m.GetX25519()) != x25519Size:
+		return fmt.Errorf("X25519 value of %d bytes, want %d", len(m.GetX25519()), x25519Size)
+	case m.GetOuter().GetPort() > 65535:
+		return fmt.Errorf("outer port %d, at most 65535 is allowed", m.GetOuter().GetPort())
+	case m.GetOuterMtu() > 65535 || m.GetInnerMtu() > 65535:
+		return fmt.Errorf("outer MTU %d, inner MTU %d, at most 65535 is allowed", m.GetOuterMtu(), m.GetInnerMtu())
+	case len(m.GetSpis()) > maxSPIs:
+		return fmt.Errorf("%d SPIs, at most %d are allowed", len(m.GetSpis()), maxSPIs)
+	case m.GetDriver() == "":
+		return errors.New("no driver is named")
+	case max(len(m.GetDriver()), len(m.GetSuite()), len(m.GetEncapsulation())) > maxWordBytes:
+		return fmt.Errorf("driver, suite or encapsulation is longer than %d bytes", maxWordBytes)
+	case m.GetLimits().GetMaxDurationNs() < 0 || m.GetLimits().GetMaxInnerSize() > 65535:
+		return fmt.Errorf("limits of %d ns and %d bytes are out of range", m.GetLimits().GetMaxDurationNs(), m.GetLimits().GetMaxInnerSize())
+	}
+	return nil
+}
+
+// addressOf reads an address of one of the lengths; of length 0 it is zero.
+func addressOf(what string, b []byte, lengths ...int) (netip.Addr, error) {
+	for _, length := range lengths {
+		if len(b) == length {
+			address, _ := netip.AddrFromSlice(b)
+			return address, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("%s address of %d bytes, want one of %v", what, len(b), lengths)
+}
+
+// Message converts for the wire.
+func (l Limits) Message() *controlv1.Limits {
+	return &controlv1.Limits{
+		MaxInnerBitsPerSecond: l.MaxInnerBitsPerSecond,
+		MaxDurationNs:         int64(l.MaxDuration),
+		MaxInnerSize:          uint32(l.MaxInnerSize),
+	}
+}
+
+// LimitsOf converts from the wire. Negative durations allow nothing.
+func LimitsOf(m *controlv1.Limits) Limits {
+	return Limits{
+		MaxInnerBitsPerSecond: m.GetMaxInnerBitsPerSecond(),
+		MaxDuration:           max(0, time.Duration(m.GetMaxDurationNs())),
+		MaxInnerSize:          int(m.GetMaxInnerSize()),
+	}
+}
