@@ -1,0 +1,62 @@
+package lab
+
+import (
+	"net"
+	"net/netip"
+)
+
+// port is one end of a veth pair: all that its interface gets.
+type port struct {
+	name   string
+	mac    net.HardwareAddr
+	v4, v6 netip.Prefix
+}
+
+// leg is the half of a link between one of its sites and its middle.
+type leg struct {
+	site   string
+	far    string // the site at the link's other end
+	outer  port   // in the site
+	middle port   // in the link's middle
+}
+
+// legs plans the two halves of link number i.
+func legs(i int, between [2]string) [2]leg {
+	half := func(side int) leg {
+		site, far := between[side], between[1-side]
+		return leg{
+			site:   site,
+			far:    far,
+			outer:  newPort("to-"+far, i, side, 1),
+			middle: newPort("to-"+site, i, side, 2),
+		}
+	}
+	return [2]leg{half(0), half(1)}
+}
+
+func newPort(name string, link, side int, host byte) port {
+	return port{
+		name: name,
+		// Locally administered: the second bit of the first octet is set.
+		mac: net.HardwareAddr{0x02, 't', 'm', byte(link), byte(side), host},
+		v4:  address4(2*link+side, host),
+		v6:  address6(link, side, host),
+	}
+}
+
+// address4 returns a host's address in the nth block of four of the
+// documentation ranges (RFC 5737, Section 3).
+func address4(n int, host byte) netip.Prefix {
+	ranges := [...][3]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}
+	const perRange = 256 / 4
+	r := ranges[n/perRange]
+	last := byte(n%perRange*4) + host
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{r[0], r[1], r[2], last}), 30)
+}
+
+// address6 returns a host's address in 2001:db8:link:side::/64 (RFC 3849,
+// Section 2).
+func address6(link, side int, host byte) netip.Prefix {
+	a := [16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 5: byte(link), 7: byte(side), 15: host}
+	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
+}

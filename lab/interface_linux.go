@@ -1,0 +1,172 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// quiet keeps a namespace's IPv6 from talking by itself, and its IPv4 from
+// dropping what comes by another way than it would answer. It must come before
+// the interfaces.
+var quiet = map[string]string{
+	"ipv6/conf/*/accept_dad":           "0",
+	"ipv6/conf/*/dad_transmits":        "0",
+	"ipv6/conf/*/accept_ra":            "0",
+	"ipv6/conf/*/autoconf":             "0",
+	"ipv6/conf/*/router_solicitations": "0",
+	"ipv6/conf/*/addr_gen_mode":        "1", // no link-local address
+	"ipv4/conf/*/rp_filter":            "0",
+}
+
+// forwarding makes a router of a namespace. It must come after the interfaces,
+// which would otherwise report to multicast groups of routers.
+var forwarding = map[string]string{
+	"ipv4/ip_forward":          "1",
+	"ipv6/conf/all/forwarding": "1",
+}
+
+// setSysctls writes under /proc/sys/net of the calling thread's namespace. A star
+// stands for the interfaces that are there, and for those to come.
+func setSysctls(values map[string]string) error {
+	for name, value := range values {
+		for _, which := range []string{"all", "default"} {
+			path := filepath.Join("/proc/sys/net", strings.Replace(name, "*", which, 1))
+			if err := os.WriteFile(path, []byte(value), 0); err != nil {
+				return fmt.Errorf("set sysctl: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// addVeth joins a site and a middle by a veth pair, made in place.
+func addVeth(site *netlink.Handle, middle *namespace, l leg, mtu int) error {
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = l.outer.name
+	attributes.HardwareAddr = l.outer.mac
+	attributes.MTU = mtu
+	veth := netlink.NewVeth(attributes)
+	veth.PeerName = l.middle.name
+	veth.PeerHardwareAddr = l.middle.mac
+	veth.PeerNamespace = netlink.NsFd(middle.fd())
+	veth.PeerMTU = uint32(mtu)
+	if err := site.LinkAdd(veth); err != nil {
+		return fmt.Errorf("add veth pair %s: %w", l.outer.name, err)
+	}
+	return nil
+}
+
+// bringUp gives a port its addresses and its one neighbour, and starts it.
+func bringUp(h *netlink.Handle, own, neighbour port) (netlink.Link, error) {
+	link, err := h.LinkByName(own.name)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", own.name, err)
+	}
+	// Without these two flags the kernel neither asks for neighbours nor reports
+	// multicast groups.
+	if err := h.LinkSetARPOff(link); err != nil {
+		return nil, fmt.Errorf("switch off neighbour discovery of %s: %w", own.name, err)
+	}
+	if err := h.LinkSetMulticastOff(link); err != nil {
+		return nil, fmt.Errorf("switch off multicast of %s: %w", own.name, err)
+	}
+	for _, address := range []netip.Prefix{own.v4, own.v6} {
+		if err := addAddress(h, link, address); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return nil, fmt.Errorf("start %s: %w", own.name, err)
+	}
+	return link, addNeighbour(h, link, neighbour)
+}
+
+func addAddress(h *netlink.Handle, link netlink.Link, address netip.Prefix) error {
+	a := &netlink.Addr{IPNet: ipNet(address), Flags: unix.IFA_F_NODAD}
+	if err := h.AddrAdd(link, a); err != nil {
+		return fmt.Errorf("add address %s to %s: %w", address, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func addNeighbour(h *netlink.Handle, link netlink.Link, neighbour port) error {
+	for _, address := range []netip.Prefix{neighbour.v4, neighbour.v6} {
+		err := h.NeighSet(&netlink.Neigh{
+			LinkIndex:    link.Attrs().Index,
+			State:        netlink.NUD_PERMANENT,
+			IP:           address.Addr().AsSlice(),
+			HardwareAddr: neighbour.mac,
+		})
+		if err != nil {
+			return fmt.Errorf("add neighbour %s to %s: %w", address.Addr(), link.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// addRoute leads to a network by a gateway, or, where that is invalid, straight
+// out. An MTU above zero is the largest packet that the route takes: a router
+// answers a larger one with "fragmentation needed".
+func addRoute(h *netlink.Handle, link netlink.Link, to netip.Prefix, gateway netip.Addr, mtu int) error {
+	route := &netlink.Route{
+		LinkIndex: link.Attrs().Index,
+		Dst:       ipNet(to.Masked()),
+		MTU:       mtu,
+	}
+	if gateway.IsValid() {
+		route.Gw = gateway.AsSlice()
+	} else if to.Addr().Is4() {
+		route.Scope = netlink.SCOPE_LINK
+	}
+	if err := h.RouteAdd(route); err != nil {
+		return fmt.Errorf("add route to %s by %s: %w", to, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// wireLike switches off, for interfaces of the calling thread's namespace, what
+// hands packets on larger than they are. Transmit checksum offload stays: without
+// it UDP_SEGMENT fails with EIO, and it does not change a packet's size.
+func wireLike(names ...string) error {
+	tool, err := ethtool.NewEthtool()
+	if err != nil {
+		return fmt.Errorf("open ethtool: %w", err)
+	}
+	defer tool.Close()
+	for _, name := range names {
+		features, err := tool.FeaturesWithState(name)
+		if err != nil {
+			return fmt.Errorf("read offloads of %s: %w", name, err)
+		}
+		if err := tool.Change(name, offloadsOff(features)); err != nil {
+			return fmt.Errorf("switch off offloads of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// offloadsOff selects the segmentation and receive offloads that are on and can be
+// switched off.
+func offloadsOff(features map[string]ethtool.FeatureState) map[string]bool {
+	off := make(map[string]bool)
+	for name, state := range features {
+		enlarges := strings.Contains(name, "segmentation") || strings.Contains(name, "-gso") ||
+			strings.Contains(name, "gro") || strings.Contains(name, "lro")
+		if enlarges && state.Active && !state.NeverChanged {
+			off[name] = false
+		}
+	}
+	return off
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
