@@ -8,7 +8,22 @@
 // This package holds the words that the kinds of probe share.
 package probe
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrNoHello means that the peer's authenticated hello did not come in
+	// time: no load was sent.
+	ErrNoHello = errors.New("no authenticated hello from the peer")
+	// ErrPeerSilent means that the peer was heard at first and then no more.
+	// What was counted until then is returned beside it.
+	ErrPeerSilent = errors.New("the peer fell silent")
+)
+
+// MaxDuration bounds a paced load.
+const MaxDuration = 10 * time.Minute
 
 // Window is the length of the receive windows in which a trial is counted.
 const Window = 20 * time.Millisecond
@@ -28,6 +43,14 @@ type Load struct {
 	Train int
 }
 
+// Progress is how a trial stands while it runs. The receiver does not know Sent.
+type Progress struct {
+	Sent     uint64
+	Received uint64 // Without duplicates, as last heard.
+	Lost     uint64 // So far, as last heard; a late packet may yet lower it.
+	Elapsed  time.Duration
+}
+
 // Sent is what the sender counted.
 type Sent struct {
 	Packets uint64
@@ -39,7 +62,9 @@ type Sent struct {
 	// Skipped is the part of Elapsed in which the host kept the sender off the
 	// CPU for longer than a train lasts; it is not made up for.
 	Skipped time.Duration
-	Train   int // Packets that left back to back at most.
+	// Train is how many packets left back to back. Lateness of less than a
+	// train is made up, so two trains may touch.
+	Train int
 	// HelloRTT is the round trip of the hello that opened the trial.
 	HelloRTT time.Duration
 }
@@ -57,16 +82,18 @@ type Received struct {
 	// Variation is of one-way delay between consecutive packets (RFC 3393).
 	Variation Variation
 	// SocketDrops counts datagrams dropped because the receiver's socket was
-	// full (SO_RXQ_OVFL): the receiver's fault, not the path's.
+	// full (the counter of SO_RXQ_OVFL): the receiver's fault, not the path's.
 	SocketDrops uint64
 }
 
-// WindowCount is what arrived in one window of the receiver's clock.
+// WindowCount is what arrived in one window of the receiver's clock, without
+// duplicates. A window without packets is not listed: the one before spans it.
 type WindowCount struct {
 	Packets uint64
 	// Start and End are when the first packet of this window and the first of
 	// the next one arrived, since the first packet of the trial: Packets were
-	// received in End-Start exactly, whatever the window's borders.
+	// received in End-Start exactly, whatever the window's borders. The last
+	// window of a trial has no next one: its End is its own last packet.
 	Start, End time.Duration
 	// MinDelay is the least one-way delay in the window, less the least of the
 	// whole trial, so that no clock needs to be synchronised.

@@ -1,0 +1,128 @@
+package udp
+
+import (
+	"encoding/binary"
+	"net"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// batchSize is how many messages one recvmmsg(2) may take; with UDP_GRO
+	// each may hold a train of up to 64 KiB.
+	batchSize   = 64
+	messageSize = 1 << 16
+	controlSize = 64 // A time stamp and a segment size are 16+16 and 16+8 bytes.
+)
+
+// batchReader reads datagrams in batches (recvmmsg(2)) into buffers of its own.
+// Its closure is made once, so that reading does not allocate.
+type batchReader struct {
+	raw      syscall.RawConn
+	batch    []mmsghdr
+	iovs     []unix.Iovec
+	buffers  []byte
+	controls []byte
+	receive  func(fd uintptr) bool
+
+	count int
+	errno syscall.Errno
+}
+
+func newBatchReader(conn *net.UDPConn) (*batchReader, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &batchReader{
+		raw:      raw,
+		batch:    make([]mmsghdr, batchSize),
+		iovs:     make([]unix.Iovec, batchSize),
+		buffers:  make([]byte, batchSize*messageSize),
+		controls: make([]byte, batchSize*controlSize),
+	}
+	for i := range r.batch {
+		r.iovs[i].Base = &r.buffers[i*messageSize]
+		r.iovs[i].SetLen(messageSize)
+		r.batch[i].header.Iov = &r.iovs[i]
+		r.batch[i].header.SetIovlen(1)
+		r.batch[i].header.Control = &r.controls[i*controlSize]
+	}
+	r.receive = r.tryReceive
+	return r, nil
+}
+
+// read waits for at least one message, until the socket's read deadline, and
+// returns how many there are. They are valid until the next read.
+func (r *batchReader) read() (int, error) {
+	for i := range r.batch {
+		r.batch[i].header.SetControllen(controlSize) // The kernel set it to what it used.
+	}
+	if err := r.raw.Read(r.receive); err != nil {
+		return 0, err
+	}
+	if r.errno != 0 {
+		return 0, r.errno
+	}
+	return r.count, nil
+}
+
+func (r *batchReader) tryReceive(fd uintptr) bool {
+	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, fd,
+		uintptr(unsafe.Pointer(&r.batch[0])), uintptr(len(r.batch)), 0, 0, 0)
+	r.count, r.errno = int(n), errno
+	return errno != unix.EAGAIN && errno != unix.EINTR
+}
+
+// message returns the i-th message's datagrams, the length of each but the last
+// (zero: there is one), and when the first one reached this host, by
+// CLOCK_REALTIME in ns since 1970 (zero: not known).
+func (r *batchReader) message(i int) (data []byte, segment int, stamp int64) {
+	m := &r.batch[i]
+	control := r.controls[i*controlSize:][:min(uint64(m.header.Controllen), controlSize)]
+	segment, stamp = parseControl(control)
+	return r.buffers[i*messageSize:][:m.length], segment, stamp
+}
+
+// parseControl reads what the kernel says beside a message (cmsg(3)).
+func parseControl(b []byte) (segment int, stamp int64) {
+	for len(b) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		size := int(min(uint64(h.Len), uint64(len(b))))
+		if size < unix.SizeofCmsghdr {
+			return segment, stamp
+		}
+		body := b[unix.SizeofCmsghdr:size]
+		switch {
+		case h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && len(body) >= 4:
+			segment = int(binary.NativeEndian.Uint32(body))
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(body) >= int(unsafe.Sizeof(unix.Timespec{})):
+			stamp = (*unix.Timespec)(unsafe.Pointer(&body[0])).Nano()
+		}
+		b = b[min(unix.CmsgSpace(size-unix.SizeofCmsghdr), len(b)):]
+	}
+	return segment, stamp
+}
+
+// oldest is the oldest that a datagram can be when it is read. A greater age,
+// or a negative one, means that CLOCK_REALTIME was set meanwhile.
+const oldest = time.Second
+
+// arrivalClock turns the kernel's time stamps into times of a clock that is
+// never set and never goes back. The kernel stamps a packet when it arrives,
+// however late it is read; a nap or a busy host does not blur the windows.
+type arrivalClock struct{ last time.Duration }
+
+// at is when a datagram arrived that was read when the monotonic clock showed
+// now and CLOCK_REALTIME showed wall.
+func (c *arrivalClock) at(stamp, wall int64, now time.Duration) time.Duration {
+	at := now
+	if age := time.Duration(wall - stamp); stamp != 0 && age >= 0 && age <= oldest {
+		at -= age
+	}
+	c.last = max(c.last, at)
+	return c.last
+}

@@ -1,0 +1,92 @@
+package udp
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/lab/labtest"
+	"tunnelmark/probe/wire"
+)
+
+// freshNetns moves the test's goroutine into a network namespace of its own,
+// whose lo is up, for the rest of the test. Sockets that others open meanwhile
+// do not land there. The namespace lives as long as its sockets and the thread.
+func freshNetns(t testing.TB) {
+	t.Helper()
+	labtest.NeedRoot(t)
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// A thread that cannot go back stays locked: it ends with the goroutine.
+		if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
+			t.Errorf("leave the test's namespace: %v", err)
+		} else {
+			runtime.UnlockOSThread()
+		}
+		here.Close()
+	})
+	if err := loopbackUp(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
+		return err
+	}
+	lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	return nil
+}
+
+// connect opens a socket at local that is connected to remote.
+func connect(t testing.TB, local, remote string) *net.UDPConn {
+	t.Helper()
+	conn, err := net.DialUDP("udp", address(local), address(remote))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func address(s string) *net.UDPAddr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
+
+// pair opens two sockets that are connected to each other, over IPv4 or IPv6.
+func pair(t testing.TB, ip string) (sender, receiver *net.UDPConn) {
+	t.Helper()
+	a, b := net.JoinHostPort(ip, "5001"), net.JoinHostPort(ip, "5002")
+	return connect(t, a, b), connect(t, b, a)
+}
+
+func testTrial(t testing.TB) Trial {
+	t.Helper()
+	key, err := wire.NewKey([]byte("a key for tests, of 32 bytes ..."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Trial{Key: key, Number: 7}
+}

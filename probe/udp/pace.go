@@ -1,0 +1,134 @@
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe"
+	"tunnelmark/probe/wire"
+)
+
+// maxNap is how long the sender may sleep before it looks whether to stop.
+const maxNap = 10 * time.Millisecond
+
+// clock is what pacing needs of time.
+type clock interface {
+	Now() time.Duration
+	SleepUntil(t time.Duration)
+}
+
+// trainWriter hands datagrams to the local stack.
+type trainWriter interface {
+	// writeTrain sends b as datagrams of size bytes each. It returns how many
+	// the stack took, why it took no more, and whether it made the sender
+	// wait for room. It does not keep b.
+	writeTrain(b []byte, size int) (taken int, waited bool, err error)
+}
+
+// transmission is the load while it is sent. It is used by one goroutine;
+// others may read sequence.
+type transmission struct {
+	clock  clock
+	out    trainWriter
+	stop   func(now time.Duration) error // Says why not to go on; nil to go on.
+	header wire.Header
+	size   int    // Payload of one datagram, in bytes.
+	buffer []byte // One train.
+
+	sequence atomic.Uint64 // Of the next packet: how many were sent.
+	refused  uint64
+}
+
+// paced sends the load as s schedules it, and returns how long it lasted.
+func (t *transmission) paced(s *schedule) (elapsed time.Duration, err error) {
+	start, slot := t.clock.Now(), uint64(0)
+	for n := s.next(slot); n > 0; n = s.next(slot) {
+		if err = t.await(s, start, slot); err != nil {
+			break
+		}
+		leave := t.clock.Now()
+		s.leaves(slot, leave-start)
+		waited, sendErr := t.send(n, leave)
+		if sendErr != nil {
+			err = sendErr
+			break
+		}
+		if !waited {
+			s.sent(t.clock.Now() - leave)
+		}
+		slot += uint64(n)
+	}
+	return max(s.due(slot), t.clock.Now()-start), err
+}
+
+// await returns when the train at slot is due, or why it must not leave.
+func (t *transmission) await(s *schedule, start time.Duration, slot uint64) error {
+	due, now := start+s.due(slot), t.clock.Now()
+	if now >= due {
+		return t.stop(now)
+	}
+	for ; due-now > maxNap; now = t.clock.Now() {
+		if err := t.stop(now); err != nil {
+			return err
+		}
+		t.clock.SleepUntil(now + maxNap)
+	}
+	t.clock.SleepUntil(due)
+	now = t.clock.Now()
+	s.woke(slot, now-start)
+	return t.stop(now)
+}
+
+// burst sends packets back to back. It gives up when as many were refused, or
+// when it takes unreasonably long; it has then sent fewer.
+func (t *transmission) burst(packets int) (elapsed time.Duration, err error) {
+	start, train := t.clock.Now(), len(t.buffer)/t.size
+	for left := packets; left > 0 && t.refused < uint64(packets); left = packets - int(t.sequence.Load()) {
+		now := t.clock.Now()
+		if now-start > burstWithin {
+			break
+		}
+		if err = t.stop(now); err != nil {
+			break
+		}
+		if _, err = t.send(min(train, left), now); err != nil {
+			break
+		}
+	}
+	return t.clock.Now() - start, err
+}
+
+// send sends a train of n packets. What the local stack refuses is counted as
+// such, and its sequence numbers go to the next packets.
+func (t *transmission) send(n int, now time.Duration) (waited bool, err error) {
+	first := t.sequence.Load()
+	h := t.header
+	h.SendTime = wire.StampOf(now)
+	for i := range n {
+		h.Sequence = first + uint64(i)
+		h.Put(t.buffer[i*t.size:])
+	}
+	taken, waited, err := t.out.writeTrain(t.buffer[:n*t.size], t.size)
+	t.sequence.Store(first + uint64(taken))
+	if err == nil {
+		return waited, nil
+	}
+	if stop := t.stop(t.clock.Now()); stop != nil {
+		return waited, stop // It is what interrupted the write.
+	}
+	var errno unix.Errno
+	if !errors.As(err, &errno) || errno == unix.EMSGSIZE {
+		return waited, fmt.Errorf("send datagrams of %d bytes: %w", t.size, err)
+	}
+	t.refused += uint64(n - taken)
+	return waited, nil
+}
+
+// counts is what has been sent so far.
+func (t *transmission) counts() probe.Sent {
+	return probe.Sent{Packets: t.sequence.Load(), Refused: t.refused, Train: len(t.buffer) / t.size}
+}

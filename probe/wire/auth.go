@@ -1,0 +1,66 @@
+package wire
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// KeySize is the length of a session's key, in bytes.
+const KeySize = 32
+
+// TagSize is the length of an authentication tag, in bytes.
+const TagSize = 16
+
+// ErrTag means that a datagram was not made by the holder of the session's key,
+// or was changed on its way.
+var ErrTag = errors.New("authentication tag does not match")
+
+// Key authenticates HELLO and FEEDBACK for one session. It prints as "(hidden)".
+type Key struct{ bytes [KeySize]byte }
+
+// NewKey copies the key from b, which must have KeySize bytes.
+func NewKey(b []byte) (Key, error) {
+	var k Key
+	if len(b) != KeySize {
+		return k, fmt.Errorf("take probe key: %d bytes, want %d", len(b), KeySize)
+	}
+	copy(k.bytes[:], b)
+	return k, nil
+}
+
+// Format keeps the key out of every log and message, whatever the verb.
+func (Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(hidden)") }
+
+// Nonce is 16 random bytes that an end chose afresh for one trial.
+type Nonce [16]byte
+
+// appendTag appends the tag over the whole of b.
+func appendTag(b []byte, key Key) []byte {
+	return append(b, tag(b, key)...)
+}
+
+// open checks that the datagram b is of type want, has size bytes and a right
+// tag, and returns its header and body.
+func open(b []byte, want Type, size int, key Key) (Header, []byte, error) {
+	h, err := ParseHeader(b)
+	if err != nil {
+		return h, nil, err
+	}
+	if h.Type != want || len(b) != size {
+		return h, nil, fmt.Errorf("%w: type %d with %d bytes, want type %d with %d", ErrForeign, h.Type, len(b), want, size)
+	}
+	signed, got := b[:size-TagSize], b[size-TagSize:]
+	if !hmac.Equal(got, tag(signed, key)) {
+		return h, nil, ErrTag
+	}
+	return h, signed[HeaderSize:], nil
+}
+
+func tag(b []byte, key Key) []byte {
+	mac := hmac.New(sha256.New, key.bytes[:])
+	mac.Write(b) // A hash never returns an error.
+	return mac.Sum(nil)[:TagSize]
+}
