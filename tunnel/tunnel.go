@@ -110,6 +110,11 @@ type Tunnel interface {
 	Close() error
 }
 
+// ProbePort is the UDP port at both ends of a Path whose namespace belongs to
+// the session: nothing else lives there, so both ends know it without a word.
+// It is of the dynamic range (RFC 6335, Section 6).
+const ProbePort = 51980
+
 // Path is where probes open their sockets: in Namespace, bound to Local and
 // connected to Remote.
 type Path struct {
@@ -132,4 +137,13 @@ type Counters struct {
 	WrongSelectors uint64 // Inner address is not the SA's (RFC 4301, Section 5.2).
 	SendRefused    uint64 // The outer network's socket refused it.
 	DeliverRefused uint64 // The clear side refused it.
+
+	// What was lost in a queue of this end, because the tunnel was too slow to
+	// read it. A packet that the kernel still holds in segments counts once.
+	OutOverrun uint64 // In the clear side's queue, before it was sealed.
+	InOverrun  uint64 // In the outer socket's queue, before it was opened.
+
+	// OuterErrors counts what the outer network reported about datagrams sent
+	// before, such as ICMP port unreachable. They are no packets.
+	OuterErrors uint64
 }

@@ -1,0 +1,105 @@
+package esp
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"tunnelmark/tunnel"
+)
+
+// sendGrace is how long Close lets a send wait for room in the socket's buffer.
+const sendGrace = time.Second
+
+// half is one end of a tunnel that is up.
+type half struct {
+	path     tunnel.Path
+	socket   *net.UDPConn
+	clear    *clearInterface
+	sender   *sender
+	receiver *receiver
+	out, in  ledger
+	loops    sync.WaitGroup
+
+	mu     sync.Mutex // Guards what follows.
+	closed bool
+	drops  tunnel.Counters // Overruns, as last read.
+}
+
+var _ tunnel.Tunnel = (*half)(nil)
+
+func (h *half) start() {
+	h.loops.Go(h.sender.run)
+	h.loops.Go(h.receiver.run)
+}
+
+// Path is inside the session's namespace, by IPv4 where the tunnel has it.
+func (h *half) Path() tunnel.Path { return h.path }
+
+// Counters holds after Close what it held before.
+func (h *half) Counters() (tunnel.Counters, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.readDropsLocked()
+	return sum(sum(h.out.read(), h.in.read()), h.drops), err
+}
+
+// readDropsLocked asks the kernel for what it dropped in queues of this end.
+func (h *half) readDropsLocked() error {
+	if h.closed {
+		return nil
+	}
+	out, outErr := h.clear.drops()
+	in, inErr := socketDrops(h.socket)
+	if err := errors.Join(outErr, inErr); err != nil {
+		return err
+	}
+	h.drops = tunnel.Counters{OutOverrun: out, InOverrun: in}
+	return nil
+}
+
+// Close stops in this order:
+//
+//  1. Both loops stop reading, by deadlines: closing a descriptor under them
+//     would lose the batch in hand, and count it as refused.
+//  2. The loops end; nobody uses the descriptors any more.
+//  3. The last counts are read, while there is a socket and an interface.
+//  4. The socket is closed, so that the peer learns by ICMP that nobody is here,
+//     and not by silence from behind an interface that is gone.
+//  5. The interface is closed, which removes it.
+func (h *half) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	stopErr := h.stop()
+	h.loops.Wait()
+	dropsErr := h.readDropsLocked()
+	h.closed = true
+	return errors.Join(stopErr, dropsErr, h.release())
+}
+
+// stop ends the loops. A deadline is refused only by a descriptor that is closed
+// already, which ends its loop as well.
+func (h *half) stop() error {
+	now := time.Now()
+	return errors.Join(
+		h.clear.device.File().SetReadDeadline(now),
+		h.socket.SetReadDeadline(now),
+		h.socket.SetWriteDeadline(now.Add(sendGrace)),
+	)
+}
+
+// release closes what is there: Open calls it for a half that is not complete.
+func (h *half) release() error {
+	var socketErr, clearErr error
+	if h.socket != nil {
+		socketErr = h.socket.Close()
+	}
+	if h.clear != nil {
+		clearErr = h.clear.close()
+	}
+	return errors.Join(socketErr, clearErr)
+}

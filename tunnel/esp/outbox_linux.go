@@ -1,0 +1,230 @@
+package esp
+
+import (
+	"net"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of one UDP_SEGMENT message.
+const (
+	maxSegments = 64             // UDP_MAX_SEGMENTS, include/linux/udp.h, before Linux 6.9.
+	maxPayload  = 65535 - 20 - 8 // What IPv4's total length leaves to UDP payload, in bytes.
+)
+
+// message is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type message struct {
+	header unix.Msghdr
+	length uint32 // Bytes received.
+}
+
+// segmentControl is the control message that carries UDP_SEGMENT (udp(7)).
+type segmentControl struct {
+	header unix.Cmsghdr
+	size   uint16
+	_      [6]byte
+}
+
+// outbox sends packets through a connected UDP socket, a batch with one system
+// call. Nothing is copied: the messages point at the packets. One goroutine
+// uses it; it allocates nothing after newOutbox.
+type outbox struct {
+	socket       syscall.RawConn
+	segmentation bool // The kernel segments (UDP_SEGMENT). May turn false, never true.
+
+	vectors  [batchSize]unix.Iovec
+	controls [batchSize]segmentControl
+	messages [batchSize]message
+	counts   [batchSize]int // Packets in each message.
+
+	refused []int // Result of send.
+	errors  int   // Met since takeErrors, about earlier datagrams.
+
+	// Arguments and results of attempt, which is made once: a closure made for
+	// each call would be an allocation for each batch.
+	attempt func(fd uintptr) bool
+	pending []message
+	sent    int
+	errno   syscall.Errno
+}
+
+func newOutbox(socket *net.UDPConn) (*outbox, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	o := &outbox{socket: raw, refused: make([]int, 0, batchSize)}
+	o.attempt = o.sendmmsg
+	err = raw.Control(func(fd uintptr) {
+		// Linux knows the option since 4.18; whether the interface can do it
+		// shows only when sending, see retry.
+		_, unknown := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
+		o.segmentation = unknown == nil
+	})
+	return o, err
+}
+
+// send hands up to batchSize packets to the kernel. It returns the indices of
+// those that the kernel refused, valid until the next call. An error says that
+// the socket is closed or its deadline has passed, and no more than that.
+func (o *outbox) send(packets [][]byte) (refused []int, err error) {
+	o.refused = o.refused[:0]
+	count := o.compose(packets)
+	first := 0 // Index of the first packet of message next.
+	for next := 0; next < count; {
+		sent, errno, err := o.transmit(o.messages[next:count])
+		for ; sent > 0; sent-- {
+			first += o.counts[next]
+			next++
+		}
+		if err != nil {
+			o.refuse(first, len(packets)-first)
+			return o.refused, err
+		}
+		if errno != 0 {
+			o.retry(next, first)
+			first += o.counts[next]
+			next++
+		}
+	}
+	return o.refused, nil
+}
+
+// compose fills messages with packets and returns how many messages it took.
+func (o *outbox) compose(packets [][]byte) int {
+	count := 0
+	for first := 0; first < len(packets); count++ {
+		run := 1
+		if o.segmentation {
+			run = segments(packets[first:])
+		}
+		o.fill(count, first, packets[first:first+run])
+		first += run
+	}
+	return count
+}
+
+// segments says how many packets at the front of a list one UDP_SEGMENT message
+// carries: they are of equal length, only the last may be shorter.
+func segments(packets [][]byte) int {
+	packets = packets[:min(len(packets), maxSegments)]
+	size, total := len(packets[0]), len(packets[0])
+	for i, packet := range packets[1:] {
+		total += len(packet)
+		if len(packet) > size || total > maxPayload {
+			return i + 1
+		}
+		if len(packet) < size {
+			return i + 2
+		}
+	}
+	return len(packets)
+}
+
+// fill makes message i out of packets; vectors[first] is for the first of them.
+func (o *outbox) fill(i, first int, packets [][]byte) {
+	for j, packet := range packets {
+		vector := &o.vectors[first+j]
+		vector.Base = unsafe.SliceData(packet)
+		vector.SetLen(len(packet))
+	}
+	o.counts[i] = len(packets)
+	o.point(i, first, len(packets))
+	if len(packets) > 1 {
+		o.controls[i].attach(&o.messages[i].header, len(packets[0]))
+	}
+}
+
+// point makes message i carry count vectors from first on, unsegmented.
+func (o *outbox) point(i, first, count int) {
+	header := &o.messages[i].header
+	*header = unix.Msghdr{Iov: &o.vectors[first]}
+	header.SetIovlen(count)
+}
+
+func (c *segmentControl) attach(header *unix.Msghdr, size int) {
+	c.header.Level = unix.SOL_UDP
+	c.header.Type = unix.UDP_SEGMENT
+	c.header.SetLen(unix.CmsgLen(2))
+	c.size = uint16(size)
+	header.Control = (*byte)(unsafe.Pointer(c))
+	header.SetControllen(unix.CmsgSpace(2))
+}
+
+// retry deals with message i, which the kernel refused; first is the index of
+// its first packet. A connected socket reports an ICMP message about an earlier
+// datagram once, and sends nothing by that call: so try again. Where
+// segmentation may be what is refused, the packets then go one by one.
+func (o *outbox) retry(i, first int) {
+	sent, errno, _ := o.transmit(o.messages[i : i+1])
+	switch {
+	case sent == 1:
+		o.errors++
+	case o.counts[i] > 1 && refusesSegments(errno):
+		if o.single(i, first) {
+			o.segmentation = false // Size was not the reason.
+		}
+	default:
+		o.refuse(first, o.counts[i])
+	}
+}
+
+// refusesSegments says whether the kernel may have meant UDP_SEGMENT: EIO where
+// the interface has no checksum offload, EINVAL or EMSGSIZE where a segment
+// exceeds the MTU (net/ipv4/udp.c, udp_send_skb).
+func refusesSegments(errno syscall.Errno) bool {
+	return errno == unix.EIO || errno == unix.EINVAL || errno == unix.EMSGSIZE
+}
+
+// single sends the packets of message i one by one, and says whether any went.
+func (o *outbox) single(i, first int) (any bool) {
+	for k := first; k < first+o.counts[i]; k++ {
+		o.point(i, k, 1)
+		if sent, _, _ := o.transmit(o.messages[i : i+1]); sent == 1 {
+			any = true
+		} else {
+			o.refuse(k, 1)
+		}
+	}
+	return any
+}
+
+func (o *outbox) refuse(first, count int) {
+	for k := range count {
+		o.refused = append(o.refused, first+k)
+	}
+}
+
+// takeErrors returns how many errors about earlier datagrams were met since it
+// was last called.
+func (o *outbox) takeErrors() int {
+	count := o.errors
+	o.errors = 0
+	return count
+}
+
+// transmit sends messages until one is refused, and waits while the socket's
+// buffer is full. errno is about the first message that was not sent; it is 0
+// where the kernel took less than all without saying why.
+func (o *outbox) transmit(messages []message) (sent int, errno syscall.Errno, err error) {
+	o.pending, o.sent, o.errno = messages, 0, 0
+	err = o.socket.Write(o.attempt)
+	return o.sent, o.errno, err
+}
+
+func (o *outbox) sendmmsg(fd uintptr) (done bool) {
+	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
+		uintptr(unsafe.Pointer(unsafe.SliceData(o.pending))), uintptr(len(o.pending)), 0, 0, 0)
+	switch errno {
+	case 0:
+		o.sent = int(n)
+	case unix.EAGAIN:
+		return false
+	case unix.EINTR: // Nothing was sent; the caller comes again.
+	default:
+		o.errno = errno
+	}
+	return true
+}

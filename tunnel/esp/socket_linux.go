@@ -1,0 +1,117 @@
+package esp
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel/overhead"
+)
+
+// socketBuffer is what the outer socket may queue each way, in bytes: some
+// 15 ms at 2 Gbit/s, in which a loop may be off the CPU.
+const socketBuffer = 4 << 20
+
+// prepareSocket connects the outer socket and sets its options. It returns the
+// path MTU that the kernel knows.
+func prepareSocket(socket *net.UDPConn, remote netip.AddrPort) (overhead.PathMTU, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var mtu int
+	var setup error
+	err = raw.Control(func(fd uintptr) { mtu, setup = connect(int(fd), remote) })
+	if err == nil {
+		err = setup
+	}
+	return overhead.PathMTU(mtu), err
+}
+
+// connect makes the kernel drop what is not from the peer's address and port.
+func connect(fd int, remote netip.AddrPort) (mtu int, err error) {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return 0, os.NewSyscallError("getsockopt SO_DOMAIN", err)
+	}
+	if err := forbidFragments(fd, domain); err != nil {
+		return 0, err
+	}
+	growBuffers(fd)
+	if err := unix.Connect(fd, sockaddr(domain, remote)); err != nil {
+		return 0, fmt.Errorf("connect outer socket to %s: %w", remote, err)
+	}
+	if domain == unix.AF_INET {
+		mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+	} else {
+		mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+	}
+	return mtu, os.NewSyscallError("getsockopt IP_MTU", err)
+}
+
+// forbidFragments sets the don't-fragment bit, so that what does not fit is
+// lost and counted as such, never carried in fragments, which a device in the
+// path would count and queue as other packets. IP_PMTUDISC_PROBE and not _DO:
+// both set the bit, but _DO also obeys "fragmentation needed" messages, which a
+// stranger can forge and which would change the path's size in mid-trial.
+func forbidFragments(fd, domain int) error {
+	if domain == unix.AF_INET {
+		return os.NewSyscallError("setsockopt IP_MTU_DISCOVER",
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE))
+	}
+	return os.NewSyscallError("setsockopt IPV6_MTU_DISCOVER",
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE))
+}
+
+// growBuffers asks beyond net.core.rmem_max and wmem_max, which needs
+// CAP_NET_ADMIN; without it the kernel cuts the wish down to those.
+func growBuffers(fd int) {
+	for _, option := range [][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, option[0], socketBuffer) != nil {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option[1], socketBuffer)
+		}
+	}
+}
+
+func sockaddr(domain int, address netip.AddrPort) unix.Sockaddr {
+	if domain == unix.AF_INET {
+		return &unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().Unmap().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(address.Port()), Addr: address.Addr().As16()}
+}
+
+// socketDrops is how many messages the kernel dropped because the socket's
+// queue was full (SO_MEMINFO, field SK_MEMINFO_DROPS of
+// include/uapi/linux/sock_diag.h).
+func socketDrops(socket *net.UDPConn) (uint64, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var info memoryInfo
+	var option error
+	err = raw.Control(func(fd uintptr) { option = info.read(int(fd)) })
+	if err == nil {
+		err = os.NewSyscallError("getsockopt SO_MEMINFO", option)
+	}
+	return uint64(info[memoryInfoDrops]), err
+}
+
+// memoryInfo is the array that SO_MEMINFO fills.
+type memoryInfo [9]uint32
+
+const memoryInfoDrops = 8
+
+func (m *memoryInfo) read(fd int) error {
+	length := uint32(unsafe.Sizeof(*m))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(m)), uintptr(unsafe.Pointer(&length)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
