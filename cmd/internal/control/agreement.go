@@ -201,3 +201,12 @@ func (k *SessionKeys) absolute(direction tunnel.Direction) (string, error) {
 		return "responder to initiator", nil
 	}
 }
+
+// String hides the keys.
+func (t tunnelKeys) String() string { return hidden }
+
+// GoString hides the keys.
+func (t tunnelKeys) GoString() string { return hidden }
+
+// LogValue hides the keys.
+func (t tunnelKeys) LogValue() slog.Value { return slog.StringValue(hidden) }

@@ -12,4 +12,6 @@ const (
 	LogSession     = "session"
 	LogPanic       = "panic"
 	LogStack       = "stack"
+	LogDriver      = "driver"
+	LogReason      = "reason"
 )

@@ -144,6 +144,8 @@ func (s *Server) service() controlv1connect.AgentHandler {
 	}}
 }
 
+var _ controlv1connect.AgentHandler = service{}
+
 type service struct {
 	controlv1connect.AgentHandler
 	pairing *pairing

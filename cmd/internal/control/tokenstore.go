@@ -16,13 +16,13 @@ import (
 var ErrTokenRefused = errors.New("the pairing token is not valid")
 
 const (
-	tokenDir       = "tokens"
-	tokenSuffix    = ".json"
-	maxTokens      = 64 // Outstanding at one time.
-	maxTokenFile   = 1 << 10
-	maxTokenLife   = 7 * 24 * time.Hour
-	maxTokenFiles  = 4 * maxTokens // Looked at in one go.
-	minTokenLife   = time.Second
+	tokenDir      = "tokens"
+	tokenSuffix   = ".json"
+	maxTokens     = 64 // Outstanding at one time.
+	maxTokenFile  = 1 << 10
+	maxTokenLife  = 7 * 24 * time.Hour
+	maxTokenFiles = 4 * maxTokens // Looked at in one go.
+	minTokenLife  = time.Second
 )
 
 // TokenStore keeps the outstanding tokens of an agent, one file each, in its

@@ -140,14 +140,22 @@ func addOne(now []Pin, pin Pin, taken func(Pin) (Pin, error)) ([]Pin, error) {
 	now = slices.DeleteFunc(now, func(p Pin) bool {
 		return p.Standing == pin.Standing && p.Fingerprint == pin.Fingerprint
 	})
-	if slices.ContainsFunc(now, func(p Pin) bool { return p.Standing == pin.Standing && p.Name == pin.Name }) {
+	if named(now, pin) {
 		var err error
 		if pin, err = taken(pin); err != nil {
 			return nil, err
 		}
+		if named(now, pin) {
+			return nil, fmt.Errorf("pin %s %q: the name belongs to another fingerprint", pin.Standing, pin.Name)
+		}
 	}
 	pin.Added = pin.Added.UTC().Truncate(time.Second)
 	return append(now, pin), nil
+}
+
+// named says whether one of the pins has the standing and the name of pin.
+func named(pins []Pin, pin Pin) bool {
+	return slices.ContainsFunc(pins, func(p Pin) bool { return p.Standing == pin.Standing && p.Name == pin.Name })
 }
 
 // Remove takes back the pin of a name in one standing, or wraps ErrNotTrusted.

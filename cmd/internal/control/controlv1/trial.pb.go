@@ -522,17 +522,12 @@ func (x *Progress) GetElapsedNs() int64 {
 
 // Host is what the host spent during the trial.
 type Host struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	ElapsedNs              int64                  `protobuf:"varint,1,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
-	Cores                  []*Core                `protobuf:"bytes,2,rep,name=cores,proto3" json:"cores,omitempty"`                                      // In the order of their numbers.
-	ProcessCpuNs           int64                  `protobuf:"varint,3,opt,name=process_cpu_ns,json=processCpuNs,proto3" json:"process_cpu_ns,omitempty"` // Of the agent's own process.
-	SoftnetDropped         uint64                 `protobuf:"varint,4,opt,name=softnet_dropped,json=softnetDropped,proto3" json:"softnet_dropped,omitempty"`
-	SoftnetSqueezed        uint64                 `protobuf:"varint,5,opt,name=softnet_squeezed,json=softnetSqueezed,proto3" json:"softnet_squeezed,omitempty"`
-	UdpReceiveBufferErrors uint64                 `protobuf:"varint,6,opt,name=udp_receive_buffer_errors,json=udpReceiveBufferErrors,proto3" json:"udp_receive_buffer_errors,omitempty"`
-	UdpSendBufferErrors    uint64                 `protobuf:"varint,7,opt,name=udp_send_buffer_errors,json=udpSendBufferErrors,proto3" json:"udp_send_buffer_errors,omitempty"`
-	Counters               map[string]uint64      `protobuf:"bytes,8,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // Others, by the kernel's own names.
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Cores            []*Core                `protobuf:"bytes,1,rep,name=cores,proto3" json:"cores,omitempty"` // In the order of their numbers.
+	SoftnetDropped   uint64                 `protobuf:"varint,2,opt,name=softnet_dropped,json=softnetDropped,proto3" json:"softnet_dropped,omitempty"`
+	UdpReceiveErrors uint64                 `protobuf:"varint,3,opt,name=udp_receive_errors,json=udpReceiveErrors,proto3" json:"udp_receive_errors,omitempty"` // Datagrams that fit no socket's buffer.
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
@@ -565,25 +560,11 @@ func (*Host) Descriptor() ([]byte, []int) {
 	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Host) GetElapsedNs() int64 {
-	if x != nil {
-		return x.ElapsedNs
-	}
-	return 0
-}
-
 func (x *Host) GetCores() []*Core {
 	if x != nil {
 		return x.Cores
 	}
 	return nil
-}
-
-func (x *Host) GetProcessCpuNs() int64 {
-	if x != nil {
-		return x.ProcessCpuNs
-	}
-	return 0
 }
 
 func (x *Host) GetSoftnetDropped() uint64 {
@@ -593,44 +574,22 @@ func (x *Host) GetSoftnetDropped() uint64 {
 	return 0
 }
 
-func (x *Host) GetSoftnetSqueezed() uint64 {
+func (x *Host) GetUdpReceiveErrors() uint64 {
 	if x != nil {
-		return x.SoftnetSqueezed
+		return x.UdpReceiveErrors
 	}
 	return 0
 }
 
-func (x *Host) GetUdpReceiveBufferErrors() uint64 {
-	if x != nil {
-		return x.UdpReceiveBufferErrors
-	}
-	return 0
-}
-
-func (x *Host) GetUdpSendBufferErrors() uint64 {
-	if x != nil {
-		return x.UdpSendBufferErrors
-	}
-	return 0
-}
-
-func (x *Host) GetCounters() map[string]uint64 {
-	if x != nil {
-		return x.Counters
-	}
-	return nil
-}
-
-// Core is where the time of one CPU core went.
+// Core is where the time of one CPU core went, as shares of 1.
 type Core struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	UserNs        int64                  `protobuf:"varint,2,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"` // With nice.
-	SystemNs      int64                  `protobuf:"varint,3,opt,name=system_ns,json=systemNs,proto3" json:"system_ns,omitempty"`
-	IrqNs         int64                  `protobuf:"varint,4,opt,name=irq_ns,json=irqNs,proto3" json:"irq_ns,omitempty"`
-	SoftirqNs     int64                  `protobuf:"varint,5,opt,name=softirq_ns,json=softirqNs,proto3" json:"softirq_ns,omitempty"`
-	StealNs       int64                  `protobuf:"varint,6,opt,name=steal_ns,json=stealNs,proto3" json:"steal_ns,omitempty"`
-	IdleNs        int64                  `protobuf:"varint,7,opt,name=idle_ns,json=idleNs,proto3" json:"idle_ns,omitempty"` // With iowait.
+	User          float64                `protobuf:"fixed64,2,opt,name=user,proto3" json:"user,omitempty"` // With nice.
+	System        float64                `protobuf:"fixed64,3,opt,name=system,proto3" json:"system,omitempty"`
+	Softirq       float64                `protobuf:"fixed64,4,opt,name=softirq,proto3" json:"softirq,omitempty"` // With hard interrupts.
+	Steal         float64                `protobuf:"fixed64,5,opt,name=steal,proto3" json:"steal,omitempty"`
+	Idle          float64                `protobuf:"fixed64,6,opt,name=idle,proto3" json:"idle,omitempty"` // With iowait.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,44 +631,37 @@ func (x *Core) GetNumber() uint32 {
 	return 0
 }
 
-func (x *Core) GetUserNs() int64 {
+func (x *Core) GetUser() float64 {
 	if x != nil {
-		return x.UserNs
+		return x.User
 	}
 	return 0
 }
 
-func (x *Core) GetSystemNs() int64 {
+func (x *Core) GetSystem() float64 {
 	if x != nil {
-		return x.SystemNs
+		return x.System
 	}
 	return 0
 }
 
-func (x *Core) GetIrqNs() int64 {
+func (x *Core) GetSoftirq() float64 {
 	if x != nil {
-		return x.IrqNs
+		return x.Softirq
 	}
 	return 0
 }
 
-func (x *Core) GetSoftirqNs() int64 {
+func (x *Core) GetSteal() float64 {
 	if x != nil {
-		return x.SoftirqNs
+		return x.Steal
 	}
 	return 0
 }
 
-func (x *Core) GetStealNs() int64 {
+func (x *Core) GetIdle() float64 {
 	if x != nil {
-		return x.StealNs
-	}
-	return 0
-}
-
-func (x *Core) GetIdleNs() int64 {
-	if x != nil {
-		return x.IdleNs
+		return x.Idle
 	}
 	return 0
 }
@@ -890,29 +842,18 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\bProgress\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x1d\n" +
 	"\n" +
-	"elapsed_ns\x18\x02 \x01(\x03R\telapsedNs\"\xc6\x03\n" +
-	"\x04Host\x12\x1d\n" +
-	"\n" +
-	"elapsed_ns\x18\x01 \x01(\x03R\telapsedNs\x121\n" +
-	"\x05cores\x18\x02 \x03(\v2\x1b.tunnelmark.control.v1.CoreR\x05cores\x12$\n" +
-	"\x0eprocess_cpu_ns\x18\x03 \x01(\x03R\fprocessCpuNs\x12'\n" +
-	"\x0fsoftnet_dropped\x18\x04 \x01(\x04R\x0esoftnetDropped\x12)\n" +
-	"\x10softnet_squeezed\x18\x05 \x01(\x04R\x0fsoftnetSqueezed\x129\n" +
-	"\x19udp_receive_buffer_errors\x18\x06 \x01(\x04R\x16udpReceiveBufferErrors\x123\n" +
-	"\x16udp_send_buffer_errors\x18\a \x01(\x04R\x13udpSendBufferErrors\x12E\n" +
-	"\bcounters\x18\b \x03(\v2).tunnelmark.control.v1.Host.CountersEntryR\bcounters\x1a;\n" +
-	"\rCountersEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbe\x01\n" +
+	"elapsed_ns\x18\x02 \x01(\x03R\telapsedNs\"\x90\x01\n" +
+	"\x04Host\x121\n" +
+	"\x05cores\x18\x01 \x03(\v2\x1b.tunnelmark.control.v1.CoreR\x05cores\x12'\n" +
+	"\x0fsoftnet_dropped\x18\x02 \x01(\x04R\x0esoftnetDropped\x12,\n" +
+	"\x12udp_receive_errors\x18\x03 \x01(\x04R\x10udpReceiveErrors\"\x8e\x01\n" +
 	"\x04Core\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\rR\x06number\x12\x17\n" +
-	"\auser_ns\x18\x02 \x01(\x03R\x06userNs\x12\x1b\n" +
-	"\tsystem_ns\x18\x03 \x01(\x03R\bsystemNs\x12\x15\n" +
-	"\x06irq_ns\x18\x04 \x01(\x03R\x05irqNs\x12\x1d\n" +
-	"\n" +
-	"softirq_ns\x18\x05 \x01(\x03R\tsoftirqNs\x12\x19\n" +
-	"\bsteal_ns\x18\x06 \x01(\x03R\astealNs\x12\x17\n" +
-	"\aidle_ns\x18\a \x01(\x03R\x06idleNs\"\x87\x03\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\x01R\x04user\x12\x16\n" +
+	"\x06system\x18\x03 \x01(\x01R\x06system\x12\x18\n" +
+	"\asoftirq\x18\x04 \x01(\x01R\asoftirq\x12\x14\n" +
+	"\x05steal\x18\x05 \x01(\x01R\x05steal\x12\x12\n" +
+	"\x04idle\x18\x06 \x01(\x01R\x04idle\"\x87\x03\n" +
 	"\x0eTunnelCounters\x12\x1f\n" +
 	"\vout_packets\x18\x01 \x01(\x04R\n" +
 	"outPackets\x12&\n" +
@@ -942,7 +883,7 @@ func file_tunnelmark_control_v1_trial_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_trial_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tunnelmark_control_v1_trial_proto_goTypes = []any{
 	(*Load)(nil),           // 0: tunnelmark.control.v1.Load
 	(*Sent)(nil),           // 1: tunnelmark.control.v1.Sent
@@ -954,19 +895,17 @@ var file_tunnelmark_control_v1_trial_proto_goTypes = []any{
 	(*Host)(nil),           // 7: tunnelmark.control.v1.Host
 	(*Core)(nil),           // 8: tunnelmark.control.v1.Core
 	(*TunnelCounters)(nil), // 9: tunnelmark.control.v1.TunnelCounters
-	nil,                    // 10: tunnelmark.control.v1.Host.CountersEntry
 }
 var file_tunnelmark_control_v1_trial_proto_depIdxs = []int32{
-	3,  // 0: tunnelmark.control.v1.Received.windows:type_name -> tunnelmark.control.v1.WindowCount
-	4,  // 1: tunnelmark.control.v1.Received.first_loss:type_name -> tunnelmark.control.v1.FirstLoss
-	5,  // 2: tunnelmark.control.v1.Received.variation:type_name -> tunnelmark.control.v1.Variation
-	8,  // 3: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
-	10, // 4: tunnelmark.control.v1.Host.counters:type_name -> tunnelmark.control.v1.Host.CountersEntry
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	3, // 0: tunnelmark.control.v1.Received.windows:type_name -> tunnelmark.control.v1.WindowCount
+	4, // 1: tunnelmark.control.v1.Received.first_loss:type_name -> tunnelmark.control.v1.FirstLoss
+	5, // 2: tunnelmark.control.v1.Received.variation:type_name -> tunnelmark.control.v1.Variation
+	8, // 3: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_trial_proto_init() }
@@ -980,7 +919,7 @@ func file_tunnelmark_control_v1_trial_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_trial_proto_rawDesc), len(file_tunnelmark_control_v1_trial_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
