@@ -1,0 +1,156 @@
+package search
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+const (
+	// plateauFor is the length of an overload trial: fifty windows.
+	plateauFor = time.Second
+	// longestPlateau is for slow paths and deep buckets.
+	longestPlateau = 3 * time.Second
+	// plateauPackets is how many packets a reading wants: one more or less then
+	// is 0.05 %.
+	plateauPackets = 2000
+
+	// flatWithin is how well two heights of overload agree where the limit is
+	// flat, roughlyFlat how well all of them do.
+	flatWithin  = 0.005
+	roughlyFlat = 0.02
+)
+
+// heights of overload, as multiples of the plateau; the last one is used where
+// the first two do not agree.
+var heights = []float64{1.3, 1.6, 1.45}
+
+// readPlateau overloads the path until it is read at the first height, then at
+// the others.
+func (f *finder) readPlateau(ctx context.Context) error {
+	if f.estimate == 0 {
+		return nil
+	}
+	if err := f.firstPlateau(ctx); err != nil {
+		return err
+	}
+	for _, height := range heights[1:] {
+		if _, _, _, ok := closest(f.found.Overloads); ok || len(f.found.Overloads) == 0 {
+			break
+		}
+		t, err := f.paced(ctx, analysis.Plateaus, height*f.estimate, f.plateauTime())
+		if err != nil {
+			return err
+		}
+		f.keepPlateau(t, read(t))
+	}
+	f.sumUp()
+	return nil
+}
+
+// firstPlateau tries 1.3 times the estimate until the reading bears the
+// estimate out. A device that slows down when it is overloaded shows less than
+// it can do; then the next load passes, and the estimate goes up again.
+func (f *finder) firstPlateau(ctx context.Context) error {
+	estimate, length := max(f.estimate, f.reached), f.plateauTime()
+	for range 6 {
+		t, err := f.paced(ctx, analysis.Plateaus, heights[0]*estimate, length)
+		if err != nil {
+			return err
+		}
+		r, sent := read(t), t.InnerSentBitsPerSecond()
+		switch ratio := sent / r.inner; {
+		case t.LossRatio() < 0.05 && !t.Valid():
+			f.top, f.limited = sent, true
+			return nil
+		case t.LossRatio() < 0.05:
+			estimate, f.reached = sent, max(f.reached, sent*(1-t.LossRatio()))
+		case r.used == 0 || r.used < r.seen/3:
+			length = min(2*length, longestPlateau)
+			estimate = max(r.inner, f.opts.MinInnerBitsPerSecond)
+		case ratio < 1.15 || ratio > 2:
+			estimate = r.inner
+		default:
+			f.estimate = r.inner
+			f.keepPlateau(t, r)
+			return nil
+		}
+	}
+	f.estimate = estimate
+	return nil
+}
+
+// plateauTime is how long an overload lasts.
+func (f *finder) plateauTime() time.Duration {
+	size := float64(f.found.InnerSize)
+	return min(max(plateauFor, seconds(plateauPackets*size*8/f.estimate)), longestPlateau)
+}
+
+// keepPlateau keeps a reading, and the load as one that missed.
+func (f *finder) keepPlateau(t analysis.Trial, r reading) {
+	if r.used == 0 {
+		return
+	}
+	sent := t.InnerSentBitsPerSecond()
+	if t.Valid() && f.judge(t) == missed {
+		f.bounds.add(sent, false)
+	}
+	stored := (sent-r.inner)*t.Elapsed.Seconds()/8 - float64(t.Lost())*float64(t.InnerSize)
+	f.store = max(f.store, stored)
+	f.found.Overloads = append(f.found.Overloads, analysis.Plateau{
+		InnerBitsPerSecond: r.inner, Spread: r.spread, Windows: r.used,
+		OfferedRatio: sent / r.inner, LossRatio: t.LossRatio(),
+	})
+}
+
+// sumUp decides whether the limit is flat, and where.
+func (f *finder) sumUp() {
+	all := f.found.Overloads
+	if len(all) == 0 {
+		return
+	}
+	a, b, spread, ok := closest(all)
+	if !ok {
+		// The device gets slower the more it is overloaded, or wavers.
+		best := slices.MaxFunc(all, func(a, b analysis.Plateau) int { return compare(a.InnerBitsPerSecond, b.InnerBitsPerSecond) })
+		f.found.Plateau, f.estimate = &best, best.InnerBitsPerSecond
+		return
+	}
+	whole := a
+	na, nb := float64(a.Windows), float64(b.Windows)
+	whole.InnerBitsPerSecond = (a.InnerBitsPerSecond*na + b.InnerBitsPerSecond*nb) / (na + nb)
+	whole.Windows, whole.Spread = a.Windows+b.Windows, max(a.Spread, b.Spread)
+	f.found.Plateau, f.estimate = &whole, whole.InnerBitsPerSecond
+	f.found.Flat = spread <= roughlyFlat
+}
+
+// closest are the two plateaus that agree best, and how far all of them are
+// apart; ok says whether the two agree.
+func closest(all []analysis.Plateau) (a, b analysis.Plateau, spread float64, ok bool) {
+	least := math.Inf(1)
+	for i, p := range all {
+		for _, q := range all[i+1:] {
+			apart := math.Abs(p.InnerBitsPerSecond/q.InnerBitsPerSecond - 1)
+			spread = max(spread, apart)
+			if apart < least {
+				a, b, least = p, q, apart
+			}
+		}
+	}
+	return a, b, spread, least <= flatWithin
+}
+
+func (f *finder) flat() bool { return f.found.Flat }
+
+func compare(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

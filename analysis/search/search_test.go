@@ -1,0 +1,296 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+func find(t *testing.T, p *path, o Options) analysis.Ceiling {
+	t.Helper()
+	c, err := Find(t.Context(), p.run, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := max(o.Traffic, 25*time.Second); p.sent > limit {
+		t.Errorf("sent %v of traffic, want at most %v", p.sent, limit)
+	}
+	if c.TrafficTime() != p.sent {
+		t.Errorf("the steps hold %v of traffic, want %v", c.TrafficTime(), p.sent)
+	}
+	return c
+}
+
+func near(t *testing.T, what string, got, want, tolerance float64) {
+	t.Helper()
+	if math.Abs(got/want-1) > tolerance {
+		t.Errorf("%s is %.4g, want %.4g within %g %%", what, got, want, 100*tolerance)
+	}
+}
+
+// around asserts that the truth is inside the interval, or that the note says
+// why not; the loss goal lets a load exceed a ceiling by as much.
+func surrounds(t *testing.T, c analysis.Ceiling, outer float64) {
+	t.Helper()
+	lower, upper := c.OuterLowerBitsPerSecond(), c.OuterUpperBitsPerSecond()
+	slack := 1.5*c.LossGoal + 0.002
+	if lower > outer*(1+slack) || upper < outer*(1-slack) && c.Note == "" {
+		t.Errorf("interval %.4g to %.4g does not hold the truth %.4g", lower, upper, outer)
+	}
+}
+
+// TestPolicer is the yardstick: MLRsearch with CSIT's goals needs 25 s of
+// traffic for a 64 KiB bucket and overstates a 625 kB one by 1.1 to 1.4 %.
+func TestPolicer(t *testing.T) {
+	hosts := map[string]path{
+		"quiet host":  {},
+		"noisy host":  {jitter: 50e-6, naps: 1},
+		"stalls":      {jitter: 50e-6, stalls: 10, naps: 2},
+		"long trains": {jitter: 20e-6, train: 8},
+	}
+	for _, rate := range []float64{40e6, 90e6, 350e6, 700e6} {
+		for _, bucket := range []float64{16 << 10, 64 << 10, 256 << 10, 625e3} {
+			for host, like := range hosts {
+				name := fmt.Sprintf("%g Mbps, %g KiB, %s", rate/1e6, bucket/1024, host)
+				t.Run(name, func(t *testing.T) {
+					for seed := range uint64(3) {
+						p := like
+						p.device, p.seed = newPolicer(rate, bucket), seed
+						c := find(t, &p, Options{})
+						near(t, "outer rate", c.OuterBitsPerSecond(), rate, 0.003)
+						surrounds(t, c, rate)
+						if !c.Flat || c.Bucket == nil {
+							t.Fatalf("flat %v, bucket %v: want a flat limit with a bucket", c.Flat, c.Bucket)
+						}
+						if bucket >= 64<<10 && rate <= 350e6 {
+							near(t, "bucket", c.Bucket.OuterBytes, bucket, 0.15)
+						}
+						if host == "quiet host" && (!c.Qualified || c.Note != "") {
+							t.Errorf("qualified %v, note %q: want a qualified ceiling without a note", c.Qualified, c.Note)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestTrafficBeatsMLRsearch holds the search against methodology's figures for
+// one 350 Mbps policer: 25 s for NDR and PDR, 19 s for PDR alone.
+func TestTrafficBeatsMLRsearch(t *testing.T) {
+	var total time.Duration
+	const seeds = 20
+	for seed := range uint64(seeds) {
+		p := path{device: newPolicer(350e6, 64<<10), seed: seed, jitter: 20e-6}
+		c := find(t, &p, Options{})
+		if !c.Qualified || c.InnerUpperBitsPerSecond/c.InnerLowerBitsPerSecond-1 > 0.0055 {
+			t.Errorf("seed %d: qualified %v, interval %.5g to %.5g: want one of 0.5 %%", seed, c.Qualified, c.InnerLowerBitsPerSecond, c.InnerUpperBitsPerSecond)
+		}
+		total += p.sent
+	}
+	if mean := total / seeds; mean > 15*time.Second {
+		t.Errorf("mean traffic %v, want at most 15 s", mean)
+	}
+}
+
+func TestRandomLoss(t *testing.T) {
+	for _, loss := range []float64{1e-5, 1e-4, 1e-3} {
+		t.Run(fmt.Sprint(loss), func(t *testing.T) {
+			for seed := range uint64(10) {
+				p := path{device: newPolicer(350e6, 64<<10), seed: seed, loss: loss, jitter: 20e-6}
+				c := find(t, &p, Options{})
+				near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.004)
+				surrounds(t, c, 350e6)
+				if !c.Qualified {
+					t.Errorf("seed %d: not qualified, loss goal %g", seed, c.LossGoal)
+				}
+			}
+		})
+	}
+}
+
+func TestRetrogradeOverload(t *testing.T) {
+	for _, fall := range []float64{0.1, 0.5, 2} {
+		t.Run(fmt.Sprint(fall), func(t *testing.T) {
+			p := path{device: newRetrograde(350e6, fall), seed: 1, jitter: 20e-6}
+			c := find(t, &p, Options{})
+			near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.01)
+			if c.Flat {
+				t.Error("a device that slows down was taken for a flat limit")
+			}
+		})
+	}
+}
+
+func TestNoisyCPU(t *testing.T) {
+	for seed := range uint64(20) {
+		p := path{device: newNoisy(350e6, seed), seed: seed, jitter: 20e-6}
+		c := find(t, &p, Options{})
+		near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.04)
+	}
+}
+
+func TestShaper(t *testing.T) {
+	for _, queue := range []float64{50e3, 500e3} {
+		p := path{device: &shaper{rate: 350e6, queue: queue}, seed: 1, jitter: 20e-6}
+		c := find(t, &p, Options{})
+		near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.003)
+		surrounds(t, c, 350e6)
+	}
+}
+
+func TestGeneratorIsTheLimit(t *testing.T) {
+	p := path{device: clear{}, top: 2e9}
+	c := find(t, &p, Options{})
+	if !c.GeneratorLimited || !c.Qualified || c.InnerUpperBitsPerSecond != 0 {
+		t.Errorf("generator limited %v, qualified %v, upper %g: want a qualified lower bound alone", c.GeneratorLimited, c.Qualified, c.InnerUpperBitsPerSecond)
+	}
+	near(t, "inner rate", c.InnerBitsPerSecond, 2e9, 0.03)
+}
+
+func TestHighestLoadMeetsTheGoal(t *testing.T) {
+	p := path{device: clear{}}
+	c := find(t, &p, Options{MaxInnerBitsPerSecond: 500e6})
+	if c.GeneratorLimited || c.InnerUpperBitsPerSecond != 0 {
+		t.Errorf("generator limited %v, upper %g: want neither", c.GeneratorLimited, c.InnerUpperBitsPerSecond)
+	}
+	near(t, "inner rate", c.InnerBitsPerSecond, 500e6, 0.002)
+}
+
+func TestDeadPath(t *testing.T) {
+	p := path{device: newPolicer(1, 0)}
+	c := find(t, &p, Options{})
+	if c.InnerLowerBitsPerSecond != 0 || c.Qualified {
+		t.Errorf("lower bound %g, qualified %v: want none on a path that passes nothing", c.InnerLowerBitsPerSecond, c.Qualified)
+	}
+}
+
+func TestTrafficBudgetIsHard(t *testing.T) {
+	for _, traffic := range []time.Duration{time.Second, 3 * time.Second, 8 * time.Second} {
+		p := path{device: newPolicer(350e6, 64<<10), jitter: 50e-6, stalls: 10}
+		if _, err := Find(t.Context(), p.run, Options{Traffic: traffic}); err != nil {
+			t.Fatal(err)
+		}
+		if p.sent > traffic {
+			t.Errorf("sent %v, want at most %v", p.sent, traffic)
+		}
+	}
+}
+
+func TestErrorKeepsWhatWasFound(t *testing.T) {
+	broken := errors.New("peer went away")
+	for _, tc := range []struct {
+		name string
+		end  func(cancel context.CancelFunc) error
+		want error
+	}{
+		{"canceled", func(cancel context.CancelFunc) error { cancel(); return nil }, context.Canceled},
+		{"trial fails", func(context.CancelFunc) error { return broken }, broken},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, trials := path{device: newPolicer(350e6, 64<<10)}, 0
+			c, err := Find(ctx, func(ctx context.Context, l analysis.Load) (analysis.Trial, error) {
+				if trials++; trials == 6 {
+					if err := tc.end(cancel); err != nil {
+						return analysis.Trial{}, err
+					}
+				}
+				return p.run(ctx, l)
+			}, Options{})
+			if !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+			if len(c.Steps) < 5 || trials > 6 {
+				t.Errorf("%d steps after %d trials, want those before the error", len(c.Steps), trials)
+			}
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for name, o := range map[string]Options{
+		"unknown manner":    {Manner: "sideways"},
+		"loss goal over 1":  {LossGoal: 1.5},
+		"loss goal NaN":     {LossGoal: math.NaN()},
+		"negative width":    {Width: -0.1},
+		"least above most":  {MinInnerBitsPerSecond: 2e9, MaxInnerBitsPerSecond: 1e9},
+		"no time to search": {Traffic: time.Millisecond},
+		"steep climb":       {Manner: analysis.Climb, Overload: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := path{device: clear{}}
+			if _, err := Find(t.Context(), p.run, o); err == nil || p.sent > 0 {
+				t.Errorf("error %v after %v of traffic, want an error before any", err, p.sent)
+			}
+		})
+	}
+}
+
+func TestProgress(t *testing.T) {
+	before, after := 0, 0
+	p := path{device: newPolicer(350e6, 64<<10)}
+	c := find(t, &p, Options{Progress: func(at Progress) {
+		if at.Trial == nil {
+			before++
+		} else {
+			after++
+		}
+	}})
+	if before != len(c.Steps) || after != len(c.Steps) {
+		t.Errorf("told of %d begins and %d ends, want %d of each", before, after, len(c.Steps))
+	}
+}
+
+func TestClimb(t *testing.T) {
+	for _, rate := range []float64{40e6, 350e6} {
+		for _, bucket := range []float64{64 << 10, 256 << 10} {
+			t.Run(fmt.Sprintf("%g Mbps, %g KiB", rate/1e6, bucket/1024), func(t *testing.T) {
+				p := path{device: newPolicer(rate, bucket), jitter: 20e-6}
+				c := find(t, &p, Options{Manner: analysis.Climb})
+				near(t, "outer rate", c.OuterBitsPerSecond(), rate, 0.02)
+				checkClimb(t, c)
+			})
+		}
+	}
+}
+
+// checkClimb holds each step against the bounds of overload.
+func checkClimb(t *testing.T, c analysis.Ceiling) {
+	t.Helper()
+	var clean, lossy float64
+	for _, s := range c.Steps {
+		load := s.Trial.InnerSentBitsPerSecond()
+		if clean > 0 && load > 1.1*clean*1.002 {
+			t.Errorf("load %.4g after %.4g met the goal, want at most 1.1 times that", load, clean)
+		}
+		if s.Trial.LossRatio() > c.LossGoal {
+			lossy += s.Trial.Elapsed.Seconds()
+		} else {
+			clean = max(clean, load)
+		}
+	}
+	if lossy > 2.01 {
+		t.Errorf("%.2f s of loss, want at most 2 s", lossy)
+	}
+}
+
+func FuzzInterval(f *testing.F) {
+	f.Add(uint64(1), 350e6, 65536.0, 0.0, 4)
+	f.Add(uint64(2), 12e6, 9000.0, 1e-4, 1)
+	f.Fuzz(func(t *testing.T, seed uint64, rate, bucket, loss float64, train int) {
+		if !(rate >= 5e6 && rate <= 1e9) || !(bucket >= 12*outerSize && bucket <= 1e6) || !(loss >= 0 && loss <= 1e-3) || train < 1 || train > 4 {
+			t.Skip()
+		}
+		p := path{device: newPolicer(rate, bucket), seed: seed, loss: loss, train: train, jitter: 20e-6}
+		c := find(t, &p, Options{})
+		surrounds(t, c, rate)
+		near(t, "outer rate", c.OuterBitsPerSecond(), rate, 0.01)
+	})
+}
