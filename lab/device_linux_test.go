@@ -1,8 +1,9 @@
 package lab_test
 
 import (
-	"math"
 	"net"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,67 +11,104 @@ import (
 	"tunnelmark/lab/labtest"
 )
 
-// What the device passes is compared with a model that is given the times of the
-// very packets, so that a sender that is kept off the CPU changes both alike.
-func TestPolicerIsExact(t *testing.T) {
+// overload is an offered load for a device to pass what it holds of.
+type overload struct {
+	link             lab.Link
+	cost, capacity   float64 // of one packet, and of the bucket, in the bucket's unit
+	perSecond        float64 // that the bucket gains
+	outerBytes       int
+	packetsPerSecond float64 // of each sender
+	senders          int
+	total            time.Duration
+}
+
+func policed(bitsPerSecond float64, burstBytes, outerBytes int, load float64) overload {
+	return overload{
+		link:             lab.Link{Device: lab.Device{Kind: lab.Policer, OuterBitsPerSecond: bitsPerSecond, BurstBytes: burstBytes}},
+		cost:             float64(outerBytes),
+		capacity:         float64(burstBytes),
+		perSecond:        bitsPerSecond / 8,
+		outerBytes:       outerBytes,
+		packetsPerSecond: load * bitsPerSecond / 8 / float64(outerBytes),
+		senders:          1,
+		total:            2 * time.Second,
+	}
+}
+
+func TestDevicesAreExact(t *testing.T) {
+	twoCores := policed(100e6, 64<<10, 500, 0.7)
+	twoCores.senders = 2
 	tests := []struct {
-		name          string
-		bitsPerSecond float64
-		burstBytes    int
-		outerBytes    int
-		total         time.Duration
+		name string
+		load overload
 	}{
-		{name: "350 Mbps, 64 KiB", bitsPerSecond: 350e6, burstBytes: 64 << 10, outerBytes: 1400, total: 2 * time.Second},
-		{name: "40 Mbps, 64 KiB", bitsPerSecond: 40e6, burstBytes: 64 << 10, outerBytes: 1400, total: 2 * time.Second},
-		{name: "90 Mbps, 16 KiB", bitsPerSecond: 90e6, burstBytes: 16 << 10, outerBytes: 1400, total: time.Second},
+		{"350 Mbps, 64 KiB", policed(350e6, 64<<10, 1400, 1.15)},
+		{"40 Mbps, 64 KiB", policed(40e6, 64<<10, 1400, 1.15)},
+		{"90 Mbps, 16 KiB", policed(90e6, 16<<10, 1400, 1.15)},
+		// Cores that meet in one bucket must neither lose a count nor give twice.
+		{"two senders at once", twoCores},
+		{"30000 packets/s", overload{
+			link:             lab.Link{Device: lab.Device{Kind: lab.PacketLimit, PacketsPerSecond: 30000, BurstPackets: 64}},
+			cost:             1,
+			capacity:         64,
+			perSecond:        30000,
+			outerBytes:       200,
+			packetsPerSecond: 1.15 * 30000,
+			senders:          1,
+			total:            time.Second,
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			labtest.CheckLeaks(t)
-			device := lab.Device{Kind: lab.Policer, OuterBitsPerSecond: tt.bitsPerSecond, BurstBytes: tt.burstBytes}
-			l := labtest.Build(t, joined(lab.Link{Device: device}))
-			e := openEnds(t, l, v4)
-			offered := 1.15 * tt.bitsPerSecond / 8 / float64(tt.outerBytes)
-			log := pace(t, e.a, peerOf(e.b), tt.outerBytes, offered, tt.total)
-
-			want := model(log, float64(tt.outerBytes), float64(tt.burstBytes), tt.bitsPerSecond/8e9)
-			checkPassed(t, toward(t, l, "b"), log, want, tt.outerBytes)
+			checkExact(t, tt.load)
 		})
 	}
 }
 
-func TestPacketLimitIsExact(t *testing.T) {
-	labtest.CheckLeaks(t)
-	const packetsPerSecond, burst, outerBytes = 30000, 64, 200
-	device := lab.Device{Kind: lab.PacketLimit, PacketsPerSecond: packetsPerSecond, BurstPackets: burst}
-	l := labtest.Build(t, joined(lab.Link{Device: device}))
-	e := openEnds(t, l, v4)
-	log := pace(t, e.a, peerOf(e.b), outerBytes, 1.15*packetsPerSecond, time.Second)
-	checkPassed(t, toward(t, l, "b"), log, model(log, 1, burst, packetsPerSecond/1e9), outerBytes)
+// checkExact compares what the device passes with a model that is given the times
+// of the very packets, so that a sender that is kept off the CPU changes both
+// alike. Where the kernel itself delivers late, for longer than the bucket, the
+// device passes less: so one of three runs has to be exact, and none may pass more.
+func checkExact(t *testing.T, load overload) {
+	t.Helper()
+	const tolerance = 0.002
+	var off []float64
+	for range 3 {
+		off = append(off, offFromModel(t, load))
+		last := off[len(off)-1]
+		if last > tolerance {
+			break
+		}
+		if last >= -tolerance {
+			t.Logf("off by %.4f %%", 100*last)
+			return
+		}
+	}
+	t.Errorf("want what passes within 0.2 %% of the model, got ratios off by %g", off)
 }
 
-// checkPassed compares a meter with the model, within 0.2 % and the one packet
-// that a train's times are uncertain by.
-func checkPassed(t *testing.T, got lab.DeviceCounters, log []sent, want, outerBytes int) {
+func offFromModel(t *testing.T, load overload) float64 {
 	t.Helper()
-	var offered uint64
-	for _, s := range log {
-		offered += uint64(s.count)
+	l := labtest.Build(t, joined(load.link))
+	e := openEnds(t, l, v4)
+	logs := make([][]sent, load.senders)
+	var senders sync.WaitGroup
+	for i := range logs {
+		senders.Go(func() {
+			logs[i] = pace(t, e.a, peerOf(e.b), load.outerBytes, load.packetsPerSecond, load.total)
+		})
 	}
-	if total := got.PassedPackets + got.DroppedPackets; total != offered {
-		t.Errorf("want %d packets of wire size counted, got %d: %+v", offered, total, got)
+	senders.Wait()
+	log := slices.Concat(logs...)
+
+	got := atRest(t, l, "b", packetsIn(log))
+	size := uint64(load.outerBytes)
+	if got.PassedOuterBytes != got.PassedPackets*size || got.DroppedOuterBytes != got.DroppedPackets*size {
+		t.Errorf("want every packet counted with %d bytes, got %+v", size, got)
 	}
-	if want := got.PassedPackets * uint64(outerBytes); got.PassedOuterBytes != want {
-		t.Errorf("want %d bytes passed, got %d", want, got.PassedOuterBytes)
-	}
-	if want := got.DroppedPackets * uint64(outerBytes); got.DroppedOuterBytes != want {
-		t.Errorf("want %d bytes dropped, got %d", want, got.DroppedOuterBytes)
-	}
-	off := float64(got.PassedPackets)/float64(want) - 1
-	t.Logf("passed %d packets, model %d: off by %.4f %%", got.PassedPackets, want, off*100)
-	if math.Abs(off) > 0.002+1/float64(want) {
-		t.Errorf("want %d packets passed within 0.2 %%, got %d", want, got.PassedPackets)
-	}
+	want := model(log, load.cost, load.capacity, load.perSecond/1e9)
+	return float64(got.PassedPackets)/float64(want) - 1
 }
 
 func TestDeviceTowardOneSite(t *testing.T) {
@@ -90,7 +128,7 @@ func TestDeviceTowardOneSite(t *testing.T) {
 	flood(e.a, e.b)
 	flood(e.b, e.a)
 
-	limited, free := toward(t, l, "b"), toward(t, l, "a")
+	limited, free := atRest(t, l, "b", packets), atRest(t, l, "a", packets)
 	if limited.Kind != lab.Policer || limited.DroppedPackets == 0 || limited.PassedPackets < 2 {
 		t.Errorf("want drops toward b after a burst of 2 packets, got %+v", limited)
 	}
@@ -109,17 +147,8 @@ func TestShaperQueues(t *testing.T) {
 	l := labtest.Build(t, joined(lab.Link{Device: device}))
 	e := openEnds(t, l, v4)
 	log := pace(t, e.a, peerOf(e.b), outerBytes, 1.3*bitsPerSecond/8/outerBytes, time.Second)
-	offered := uint64(8 * len(log))
-
-	counters := toward(t, l, "b")
-	deadline := time.Now().Add(5 * time.Second)
-	for counters.PassedPackets+counters.DroppedPackets < offered && time.Now().Before(deadline) {
-		counters = toward(t, l, "b")
-	}
+	counters := atRest(t, l, "b", packetsIn(log))
 	drained := monotonic()
-	if got := counters.PassedPackets + counters.DroppedPackets; got != offered {
-		t.Fatalf("want %d packets accounted for at rest, got %d: %+v", offered, got, counters)
-	}
 	if want := counters.PassedPackets * outerBytes; counters.PassedOuterBytes != want {
 		t.Errorf("want %d IP bytes passed, got %d", want, counters.PassedOuterBytes)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ const ipv4UDPHeader = 20 + 8
 
 // pace sends packets of outerBytes at a rate for a time, in trains of 8 by
 // UDP_SEGMENT, and returns when each went. It does not make up for lost time.
-func pace(t testing.TB, from *net.UDPConn, to netip.AddrPort, outerBytes int, packetsPerSecond float64, total time.Duration) []sent {
+func pace(t *testing.T, from *net.UDPConn, to netip.AddrPort, outerBytes int, packetsPerSecond float64, total time.Duration) []sent {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -37,7 +38,8 @@ func pace(t testing.TB, from *net.UDPConn, to netip.AddrPort, outerBytes int, pa
 		}
 		start := monotonic()
 		if _, _, err := from.WriteMsgUDPAddrPort(payload, control, to); err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return log
 		}
 		log = append(log, sent{start: start, end: monotonic(), count: train})
 	}
@@ -62,20 +64,31 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
+func packetsIn(log []sent) (n uint64) {
+	for _, s := range log {
+		n += uint64(s.count)
+	}
+	return n
+}
+
 // model says what an exact token bucket passes of the packets, in packets: each
 // costs, the bucket holds capacity and gains perNanosecond. The packets of a train
 // are taken to come evenly between its start and end.
 func model(log []sent, cost, capacity, perNanosecond float64) (passed int) {
-	credit, last := capacity, log[0].start
+	var times []int64
 	for _, s := range log {
 		for i := range s.count {
-			now := s.start + (s.end-s.start)*int64(i+1)/int64(s.count)
-			credit = min(capacity, credit+float64(now-last)*perNanosecond)
-			last = now
-			if credit >= cost {
-				credit -= cost
-				passed++
-			}
+			times = append(times, s.start+(s.end-s.start)*int64(i+1)/int64(s.count))
+		}
+	}
+	slices.Sort(times)
+	credit, last := capacity, times[0]
+	for _, now := range times {
+		credit = min(capacity, credit+float64(now-last)*perNanosecond)
+		last = now
+		if credit >= cost {
+			credit -= cost
+			passed++
 		}
 	}
 	return passed
