@@ -53,7 +53,7 @@ const (
 // newChart lays out an empty chart over two ranges.
 func newChart(id string, width, height float64, x, y domain) *chart {
 	c := &chart{ID: id, Width: width, Height: height}
-	c.X = newAxis(x, marginLeft, width-marginRight, 90)
+	c.X = newAxis(x, marginLeft, width-marginRight, max(60, width/10))
 	c.Y = newAxis(y, height-marginBottom, marginTop, 48)
 	return c
 }
@@ -182,8 +182,17 @@ func triangle(x, y float64) string {
 	return "M" + pixels(x) + " " + pixels(y-5) + "l5.2 9h-10.4z"
 }
 
-func cross(x, y float64) string {
-	return "M" + pixels(x-4) + " " + pixels(y-4) + "l8 8m0 -8l-8 8"
+// pointer is a triangle on its tip.
+func pointer(x, y float64) string {
+	return "M" + pixels(x) + " " + pixels(y+5) + "l5.2 -9h-10.4z"
+}
+
+func bar(x, y float64) string {
+	return "M" + pixels(x-5.5) + " " + pixels(y-2) + "h11v4h-11z"
+}
+
+func plus(x, y float64) string {
+	return "M" + pixels(x-1.5) + " " + pixels(y-5) + "h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z"
 }
 
 func pixels(v float64) string { return strconv.FormatFloat(tenth(v), 'f', -1, 64) }

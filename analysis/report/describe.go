@@ -31,7 +31,7 @@ func (t Tunnel) describe() string {
 	}
 	mtu := ""
 	if t.InnerMTU > 0 {
-		mtu = fmt.Sprintf("inner MTU %d B", t.InnerMTU)
+		mtu = fmt.Sprintf("inner MTU %d"+nbsp+"B", t.InnerMTU)
 	}
 	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu)
 }
@@ -55,7 +55,7 @@ func familyName(family string) string {
 
 // describe is "1400 B inner = 1464 B outer".
 func (s Size) describe() string {
-	return fmt.Sprintf("%d B inner = %d B outer", s.Inner, s.Outer)
+	return fmt.Sprintf("%d"+nbsp+"B inner = %d"+nbsp+"B outer", s.Inner, s.Outer)
 }
 
 // describe is what matters most of one end; what is unknown is left out.
@@ -114,7 +114,7 @@ func (d Device) setting() string {
 		rate = formatRate(d.OuterBitsPerSecond) + " outer"
 	}
 	if d.PacketsPerSecond > 0 {
-		packets = grouped(d.PacketsPerSecond) + " packet/s"
+		packets = grouped(d.PacketsPerSecond) + nbsp + "packet/s"
 	}
 	if d.BurstOuterBytes > 0 {
 		burst = "bucket " + formatBytes(d.BurstOuterBytes)
@@ -167,7 +167,7 @@ func firstLoss(f *analysis.FirstLoss) string {
 	if f == nil {
 		return ""
 	}
-	return fmt.Sprintf("first loss after %s packets, %s", formatCount(f.Packets), formatDuration(f.After))
+	return fmt.Sprintf("first loss after %s packets", formatCount(f.Packets))
 }
 
 func counted(n uint64, what string) string {

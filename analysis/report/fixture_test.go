@@ -35,9 +35,9 @@ func policed(noise *rand.Rand, inner float64, duration time.Duration) analysis.T
 		wanted := perSecond*0.02 + noise.Float64() - 0.5
 		passed := min(wanted, limit*0.02+bucket)
 		bucket = max(0, min(bucket+limit*0.02-passed, float64(bucketBytes)/outerSize))
+		passedTime := math.Floor(passed) / passed * (20e6 + 60e3*noise.NormFloat64())
 		t.Windows = append(t.Windows, analysis.Window{
-			Packets: uint64(passed), Start: at,
-			End:      at + time.Duration(math.Floor(passed)/passed*20e6),
+			Packets: uint64(passed), Start: at, End: at + time.Duration(passedTime),
 			MinDelay: time.Duration(8+noise.IntN(40)) * time.Microsecond,
 		})
 		t.Received += uint64(passed)
@@ -69,8 +69,9 @@ func policerSteps() []analysis.Step {
 	for _, rate := range []float64{50e6, 100e6, 200e6, 400e6} {
 		add(analysis.Explore, policed(noise, rate, 500*time.Millisecond))
 	}
-	for range 2 {
-		add(analysis.Plateaus, policed(noise, 1.3*innerLimit, 2*time.Second))
+	add(analysis.Floor, policed(noise, 0.5*innerLimit, time.Second))
+	for _, height := range []float64{1.3, 1.6} {
+		add(analysis.Plateaus, policed(noise, height*innerLimit, 2*time.Second))
 	}
 	for range 9 {
 		add(analysis.Burst, burst(noise))
@@ -94,7 +95,12 @@ func policerResult() Result {
 		InnerSize:          innerSize, OuterSize: outerSize, Qualified: true,
 		Plateau: &analysis.Plateau{InnerBitsPerSecond: 1.0003 * innerLimit, Spread: 0.0021, Windows: 198, OfferedRatio: 1.3},
 		Bucket:  &analysis.Bucket{OuterBytes: 67344, Spread: 0.045, Bursts: 9},
-		Steps:   policerSteps(),
+		Flat:    true,
+		Overloads: []analysis.Plateau{
+			{InnerBitsPerSecond: 1.0003 * innerLimit, Spread: 0.0021, Windows: 98, OfferedRatio: 1.3, LossRatio: 0.2306},
+			{InnerBitsPerSecond: 1.0002 * innerLimit, Spread: 0.0024, Windows: 98, OfferedRatio: 1.6, LossRatio: 0.3749},
+		},
+		Steps: policerSteps(),
 	}
 	verdict := policerVerdict()
 	truth := Compare(Expected{OuterBitsPerSecond: policedRate, Tolerance: 0.005, Cause: analysis.Policer}, ceiling, verdict.Cause)
@@ -177,6 +183,11 @@ func generatorResult() Result {
 		t := policed(noise, rate, time.Second)
 		t.Sent = uint64(sent / 8 / innerSize)
 		t.Received = t.Sent
+		for i := range t.Windows {
+			w := &t.Windows[i]
+			w.Packets = t.Sent / 50
+			w.End = w.Start + time.Duration(float64(w.Packets*innerSize*8)/sent*1e9)
+		}
 		return t
 	}
 	r.Scenario, r.Truth = "no-device", nil
@@ -206,6 +217,7 @@ func unknownResult() Result {
 	r := policerResult()
 	r.Truth.CauseMet, r.Truth.Met, r.Truth.RateMet = false, false, true
 	r.Ceiling.Qualified, r.Ceiling.Plateau, r.Ceiling.Bucket = false, nil, nil
+	r.Ceiling.Note, r.Ceiling.Flat, r.Ceiling.Overloads = "The rate that passes falls as more is offered.", false, nil
 	r.Verdict = &analysis.Verdict{
 		Cause:   analysis.Unknown,
 		Summary: "None of the known causes explains this ceiling.",

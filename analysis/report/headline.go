@@ -9,8 +9,9 @@ import (
 
 // headline is what a reader sees first; text and page show the same one.
 type headline struct {
-	Title string // "Ceiling"
-	Bound string // "", "at least" or "below".
+	inner float64 // Bit/s, zero where nothing was measured.
+	Title string  // "Ceiling"
+	Bound string  // "", "at least" or "below".
 	// Rate is always inner, Outer always outer; both are empty where nothing
 	// was measured.
 	Rate    string // "334.8 Mbit/s"
@@ -51,7 +52,7 @@ func ceilingHeadline(c analysis.Ceiling) headline {
 	}
 	h := rateHeadline("Ceiling", bound, inner, c.InnerSize, c.OuterSize)
 	h.Facts = []fact{interval(c), lossGoal(c), effort(c)}
-	h.Caution = caution(c)
+	h.Caution = strings.TrimSpace(caution(c) + " " + clean(c.Note))
 	return h
 }
 
@@ -61,10 +62,10 @@ func rateHeadline(title, bound string, inner float64, innerSize, outerSize int) 
 	}
 	sizes := analysis.Trial{InnerSize: innerSize, OuterSize: outerSize}
 	return headline{
-		Title: title, Bound: bound,
+		inner: inner, Title: title, Bound: bound,
 		Rate:    formatRate(inner),
 		Outer:   formatRate(sizes.Outer(inner)),
-		Packets: grouped(packetsPerSecond(inner, innerSize)) + " packet/s",
+		Packets: grouped(packetsPerSecond(inner, innerSize)) + nbsp + "packet/s",
 	}
 }
 
@@ -89,8 +90,8 @@ func interval(c analysis.Ceiling) fact {
 // span writes "334.2 to 336.1 Mbit/s", naming the unit once where both have it.
 func span(lower, upper float64) string {
 	from, to := formatRate(lower), formatRate(upper)
-	figure, unit, _ := strings.Cut(from, " ")
-	if strings.HasSuffix(to, " "+unit) {
+	figure, unit, _ := strings.Cut(from, nbsp)
+	if strings.HasSuffix(to, nbsp+unit) {
 		from = figure
 	}
 	return from + " to " + to
@@ -98,6 +99,9 @@ func span(lower, upper float64) string {
 
 func lossGoal(c analysis.Ceiling) fact {
 	f := fact{Name: "Loss goal", Value: "at most " + formatGoal(c.LossGoal)}
+	if c.LossFloor > 0 {
+		f.Value += ", floor " + formatShare(c.LossFloor)
+	}
 	if !c.Qualified {
 		f.Note = "not qualified by a longer trial"
 		return f
@@ -163,11 +167,11 @@ func (r Result) baselineFact() (fact, bool) {
 	if r.Baseline == nil {
 		return fact{}, false
 	}
-	f := fact{Name: "Baseline", Value: formatRate(r.Baseline.InnerBitsPerSecond) + " inner on the clear path"}
+	f := fact{Name: "Baseline", Value: formatRate(r.Baseline.InnerBitsPerSecond) + " inner"}
 	if r.Baseline.AtLeast {
 		f.Value = "at least " + f.Value
 	}
-	f.Note = r.share()
+	f.Note = "the clear path" + r.share()
 	return f, true
 }
 
@@ -186,7 +190,7 @@ func (r Result) share() string {
 	case r.Baseline.AtLeast:
 		ratio = "at most " + ratio
 	}
-	return "the tunnel carries " + ratio + " of it"
+	return "; the tunnel carries " + ratio + " of it"
 }
 
 // bucketFact is a policer's depth, held against the lab's device where there is
@@ -229,7 +233,7 @@ func (r Result) plateauFact() (fact, bool) {
 	return fact{
 		Name:  "Plateau",
 		Value: formatRate(p.InnerBitsPerSecond) + " inner",
-		Note: fmt.Sprintf("median of %d windows at %s x overload, spread %s",
-			p.Windows, trimmed(p.OfferedRatio, 2), formatShare(p.Spread)),
+		Note: fmt.Sprintf("%s x overload, %s windows, spread %s",
+			trimmed(p.OfferedRatio, 2), formatCount(p.Windows), formatShare(p.Spread)),
 	}, true
 }

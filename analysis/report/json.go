@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"tunnelmark/analysis"
 )
 
 // MaxBytes bounds the JSON that Read takes: some two hundred thousand trials.
@@ -74,6 +76,62 @@ func (r Result) check() error {
 		return fmt.Errorf("kind is %q, want %q or %q", r.Kind, Find, Run)
 	case r.Kind == Find && (r.Ceiling == nil || r.Verdict == nil):
 		return fmt.Errorf("kind %q needs a ceiling and a verdict", Find)
+	}
+	return r.checkFigures()
+}
+
+// The most that a figure may be: far above what any tunnel carries, far below
+// what arithmetic on it can bear.
+const (
+	maxBitsPerSecond = 1e18
+	maxPacketBytes   = 1 << 20
+)
+
+func (r Result) checkFigures() error {
+	if err := checkSizes(r.Size.Inner, r.Size.Outer); err != nil {
+		return err
+	}
+	if c := r.Ceiling; c != nil {
+		if err := checkSizes(c.InnerSize, c.OuterSize); err != nil {
+			return fmt.Errorf("ceiling: %w", err)
+		}
+		if err := checkRates(c.InnerBitsPerSecond, c.InnerLowerBitsPerSecond, c.InnerUpperBitsPerSecond); err != nil {
+			return fmt.Errorf("ceiling: %w", err)
+		}
+	}
+	for i, s := range r.steps() {
+		if err := checkTrial(s.Trial); err != nil {
+			return fmt.Errorf("trial %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func checkTrial(t analysis.Trial) error {
+	if t.Elapsed < 0 || t.Skipped < 0 || t.Load.Packets < 0 {
+		return fmt.Errorf("elapsed is %v, skipped %v, burst %d packets, want none below zero", t.Elapsed, t.Skipped, t.Load.Packets)
+	}
+	if err := checkSizes(t.InnerSize, t.OuterSize); err != nil {
+		return err
+	}
+	return checkRates(t.Load.InnerBitsPerSecond, t.InnerSentBitsPerSecond(), t.InnerReceivedBitsPerSecond())
+}
+
+func checkSizes(sizes ...int) error {
+	for _, size := range sizes {
+		if size < 0 || size > maxPacketBytes {
+			return fmt.Errorf("size is %d B, want 0 to %d", size, maxPacketBytes)
+		}
+	}
+	return nil
+}
+
+func checkRates(rates ...float64) error {
+	for _, rate := range rates {
+		// What is no number fails every comparison.
+		if !(rate >= 0 && rate <= maxBitsPerSecond) {
+			return fmt.Errorf("rate is %v bit/s, want 0 to %v", rate, maxBitsPerSecond)
+		}
 	}
 	return nil
 }

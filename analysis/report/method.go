@@ -21,6 +21,8 @@ func method(r Result) []string {
 
 func bounds(c analysis.Ceiling) string {
 	switch {
+	case c.InnerUpperBitsPerSecond == 0 && c.InnerLowerBitsPerSecond == 0:
+		return "No valid trial was run, so no ceiling is stated. "
 	case c.InnerUpperBitsPerSecond == 0:
 		return "No load failed, so the ceiling has a lower bound only: the highest load that met the loss goal. "
 	case c.InnerLowerBitsPerSecond == 0:
@@ -42,7 +44,7 @@ func manner(m analysis.Manner) string {
 func estimates(c analysis.Ceiling) []string {
 	var sentences []string
 	if c.Plateau != nil {
-		sentences = append(sentences, "The plateau is the median of the rates that arrived in windows of about 20 ms while more was offered than passes; the median leaves out a bucket’s first burst and the sender’s pauses.")
+		sentences = append(sentences, "The plateau is the rate that arrived in windows of about 20 ms while more was offered than passes, over the windows near their median: that leaves out a bucket’s first burst and the sender’s pauses.")
 	}
 	if c.Bucket != nil {
 		sentences = append(sentences, "The bucket is the median over short bursts of the bytes that passed before the first loss, less what flowed out of the bucket meanwhile.")

@@ -13,6 +13,10 @@ import (
 // none stands where there is nothing to say.
 const none = "–"
 
+// nbsp stands between a figure and its unit, so that no line breaks there;
+// text for a terminal turns it into a plain space.
+const nbsp = "\u00a0"
+
 // A scale is a prefixed unit and how many base units it has.
 type scale struct {
 	name string
@@ -39,59 +43,61 @@ func scaleFor(value float64, scales []scale) scale {
 
 // formatRate writes bit/s with four digits: "350.1 Mbit/s". Its caller adds the
 // layer.
-func formatRate(bitsPerSecond float64) string { return formatIn(bitsPerSecond, bitRates) }
+func formatRate(bitsPerSecond float64) string { return formatIn(bitsPerSecond, bitRates, 4) }
 
 // formatBytes writes bytes in binary units with three digits: "64.4 KiB".
 func formatBytes(bytes float64) string {
 	s := scaleFor(bytes, binary)
 	if s.size == 1 {
-		return grouped(bytes) + " B"
+		return grouped(bytes) + nbsp + "B"
 	}
-	return significant(bytes/s.size, 3) + " " + s.name
+	return significant(bytes/s.size, 3) + nbsp + s.name
 }
 
 // formatDuration writes a time with three digits: "512 µs", "10.0 s".
 func formatDuration(d time.Duration) string {
 	switch {
 	case d == 0:
-		return "0 s"
+		return "0" + nbsp + "s"
 	case d >= 100*time.Second:
 		return d.Round(time.Second).String()
 	}
-	s := scaleFor(d.Seconds(), times)
-	return significant(d.Seconds()/s.size, 3) + " " + s.name
+	return formatIn(d.Seconds(), times, 3)
 }
 
 // formatShare writes a ratio as a percentage with up to three digits, and never
-// rounds something to nothing: "0.021 %", "< 0.001 %".
+// rounds something to nothing: "0.021 %", "<" + nbsp + "0.001" + nbsp + "%".
 func formatShare(ratio float64) string {
 	percent := ratio * 100
 	switch magnitude := math.Abs(percent); {
 	case percent == 0:
-		return "0 %"
+		return "0" + nbsp + "%"
 	case magnitude < 0.001:
-		return "< 0.001 %"
+		return "<" + nbsp + "0.001" + nbsp + "%"
 	case magnitude < 1:
-		return trimmed(percent, 3) + " %"
+		return trimmed(percent, 3) + nbsp + "%"
 	}
-	return significant(percent, 3) + " %"
+	return significant(percent, 3) + nbsp + "%"
 }
 
 // formatGoal writes a share that somebody chose, without digits that nobody
 // chose: "0.1 %", "0.5 %".
-func formatGoal(ratio float64) string { return trimmed(ratio*100, 4) + " %" }
+func formatGoal(ratio float64) string { return trimmed(ratio*100, 4) + nbsp + "%" }
 
 // formatDifference writes a ratio's difference with its sign: "+0.04 %".
 func formatDifference(ratio float64) string {
 	if ratio == 0 {
-		return "±0 %"
+		return "±0" + nbsp + "%"
 	}
-	text := strconv.FormatFloat(ratio*100, 'f', 2, 64) + " %"
+	text := strconv.FormatFloat(ratio*100, 'f', 2, 64) + nbsp + "%"
 	if ratio > 0 {
 		return "+" + text
 	}
-	return strings.Replace(text, "-", "−", 1)
+	return minus(text)
 }
+
+// minus is the sign that is as wide as a plus.
+func minus(text string) string { return strings.Replace(text, "-", "−", 1) }
 
 // formatCount writes an integer in groups of three: "29,893".
 func formatCount[T int | uint64](n T) string { return group(strconv.FormatInt(int64(n), 10)) }
@@ -102,7 +108,7 @@ func formatEvidence(e analysis.Evidence) string {
 	case "bit/s":
 		return formatRate(e.Value)
 	case "s":
-		return formatIn(e.Value, times)
+		return formatIn(e.Value, times, 3)
 	case "B":
 		return formatBytes(e.Value)
 	case "packets":
@@ -110,15 +116,15 @@ func formatEvidence(e analysis.Evidence) string {
 	case "ratio", "":
 		return trimmed(e.Value, 4)
 	}
-	return trimmed(e.Value, 4) + " " + clean(e.Unit)
+	return trimmed(e.Value, 4) + nbsp + clean(e.Unit)
 }
 
-func formatIn(value float64, scales []scale) string {
+func formatIn(value float64, scales []scale, digits int) string {
 	if value == 0 {
-		return "0 " + scaleFor(1, scales).name
+		return "0" + nbsp + scaleFor(1, scales).name
 	}
 	s := scaleFor(value, scales)
-	return significant(value/s.size, 4) + " " + s.name
+	return minus(significant(value/s.size, digits)) + nbsp + s.name
 }
 
 // significant writes a figure with so many digits, and all of those before the
@@ -197,8 +203,11 @@ func cleanLines(text string) string {
 }
 
 func printable(r rune) rune {
-	if unicode.IsPrint(r) {
+	switch {
+	case unicode.IsPrint(r):
 		return r
+	case unicode.IsSpace(r):
+		return ' '
 	}
-	return '\uFFFD'
+	return unicode.ReplacementChar
 }

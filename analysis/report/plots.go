@@ -20,17 +20,18 @@ type look struct {
 // see the colours apart.
 var looks = []look{
 	{analysis.Explore, "explore", "p1", circle},
+	{analysis.Floor, "floor", "p1", bar},
 	{analysis.Plateaus, "plateau", "p2", square},
 	{analysis.Confirm, "confirm", "p3", diamond},
 	{analysis.Bisect, "bisect", "p4", triangle},
-	{analysis.Qualify, "qualify", "p5", circle},
+	{analysis.Qualify, "qualify", "p5", pointer},
 	{analysis.Fixed, "fixed load", "p3", circle},
 	{analysis.Baseline, "baseline", "p1", square},
 	otherLook,
 }
 
 // otherLook is for purposes that a newer search may have.
-var otherLook = look{Name: "other", Class: "p1", shape: cross}
+var otherLook = look{Name: "other", Class: "p1", shape: plus}
 
 func lookOf(purpose analysis.Purpose) look {
 	for _, l := range looks {
@@ -61,12 +62,13 @@ func newPlots(r Result) plots {
 	return p
 }
 
-// ceiling is the line that trials are held against, zero where there is none.
+// ceiling is the line that trials are held against, zero where there is none: a
+// ceiling that is open upwards is no line.
 func (p plots) ceiling() float64 {
-	if p.result.Ceiling == nil {
-		return 0
+	if c := p.result.Ceiling; c != nil && c.InnerUpperBitsPerSecond > 0 {
+		return c.InnerBitsPerSecond
 	}
-	return p.result.Ceiling.InnerBitsPerSecond
+	return 0
 }
 
 func (p plots) offeredAxis(from, to float64) domain {
@@ -81,7 +83,9 @@ func (p plots) delivered(id string, width, height float64) *chart {
 	c.Title = "Delivered rate against offered load"
 	c.About = fmt.Sprintf("%d trials, inner rates. Points on the diagonal lost nothing; where they leave it for a level, the path's limit is reached.", len(p.paced))
 	c.line("diagonal", point{0, 0}, point{top, top})
-	c.level("ceiling", p.ceiling())
+	if ceiling := p.ceiling(); ceiling > 0 {
+		c.level("ceiling", ceiling)
+	}
 	for _, s := range p.paced {
 		c.mark(lookOf(s.Purpose), point{s.Trial.InnerSentBitsPerSecond(), s.Trial.InnerReceivedBitsPerSecond()}, trialTitle(s))
 	}

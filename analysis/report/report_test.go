@@ -2,8 +2,12 @@ package report
 
 import (
 	"bytes"
+	"encoding/csv"
+	"errors"
 	"flag"
+	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -30,20 +34,77 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
+// output is what one of the writers writes.
+func output(t *testing.T, write func(io.Writer, Result) error, r Result) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := write(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// plainText is WriteText for a file.
+func plainText(w io.Writer, r Result) error { return WriteText(w, r, TextOptions{}) }
+
 func TestWriteTextGolden(t *testing.T) {
 	for _, f := range fixtures {
 		t.Run(f.name, func(t *testing.T) {
-			var out bytes.Buffer
-			if err := WriteText(&out, f.result(), TextOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, fixtureName(f.name, "txt"), out.Bytes())
-			if lines := strings.Count(out.String(), "\n"); lines > 30 {
+			got := output(t, plainText, f.result())
+			golden(t, fixtureName(f.name, "txt"), got)
+			if lines := bytes.Count(got, []byte("\n")); lines > 30 {
 				t.Errorf("got %d lines, want at most 30", lines)
 			}
-			if strings.ContainsAny(out.String(), "\x1b\x00\u202e") {
+			if bytes.ContainsAny(got, "\x1b\x00\u202e") {
 				t.Error("text carries control characters")
 			}
 		})
 	}
 }
+
+// TestWriteTextColor holds that colour adds escapes and nothing else.
+func TestWriteTextColor(t *testing.T) {
+	escape := regexp.MustCompile("\x1b\\[[0-9]+m")
+	for _, f := range fixtures {
+		t.Run(f.name, func(t *testing.T) {
+			got := output(t, func(w io.Writer, r Result) error { return WriteText(w, r, TextOptions{Color: true}) }, f.result())
+			want := output(t, plainText, f.result())
+			if !escape.Match(got) {
+				t.Error("no colour")
+			}
+			if diff := cmp.Diff(string(want), escape.ReplaceAllString(string(got), "")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWriteCSV(t *testing.T) {
+	golden(t, fixtureName("run", "csv"), output(t, WriteCSV, runResult()))
+	rows, err := csv.NewReader(bytes.NewReader(output(t, WriteCSV, policerResult()))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 1 + len(policerResult().Ceiling.Steps); len(rows) != want {
+		t.Errorf("got %d rows, want %d", len(rows), want)
+	}
+}
+
+func TestWriteReportsItsError(t *testing.T) {
+	writers := map[string]func(io.Writer, Result) error{
+		"json": WriteJSON, "text": plainText, "html": WriteHTML, "csv": WriteCSV,
+	}
+	for name, write := range writers {
+		t.Run(name, func(t *testing.T) {
+			if err := write(fullDisk{}, policerResult()); !errors.Is(err, errFull) {
+				t.Errorf("got error %v, want %v", err, errFull)
+			}
+		})
+	}
+}
+
+var errFull = errors.New("disk is full")
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }

@@ -44,7 +44,7 @@ func WriteText(w io.Writer, r Result, options TextOptions) error {
 	t.truth(r.Truth)
 	t.ends(r.Environment)
 	t.notes(r)
-	if _, err := w.Write(t.out.Bytes()); err != nil {
+	if _, err := io.WriteString(w, strings.ReplaceAll(t.out.String(), nbsp, " ")); err != nil {
 		return fmt.Errorf("write text: %w", err)
 	}
 	return nil
