@@ -46,7 +46,7 @@ func (f *finder) climb(ctx context.Context) error {
 			step /= 2
 		}
 		load = f.nextUp(clean, step)
-		if load <= clean || clean == 0 || f.limited {
+		if load <= clean*(1+f.width()/10) || clean == 0 || f.limited {
 			return nil
 		}
 	}
@@ -65,7 +65,7 @@ func (f *finder) guess(t analysis.Trial) {
 func (f *finder) nextUp(clean, step float64) float64 {
 	load := f.opts.clamp(clean * (1 + step))
 	if f.estimate > 0 {
-		load = min(load, f.estimate*(1-f.width()/2))
+		load = min(load, f.estimate*(1-f.width()))
 	}
 	return load
 }

@@ -68,6 +68,7 @@ func (f *finder) firstPlateau(ctx context.Context) error {
 			return nil
 		case t.LossRatio() < 0.05:
 			estimate, f.reached = sent, max(f.reached, sent*(1-t.LossRatio()))
+			length = min(length*3/2, longestPlateau) // It may have been a deep bucket.
 		case r.used == 0 || r.used < r.seen/3:
 			length = min(2*length, longestPlateau)
 			estimate = max(r.inner, f.opts.MinInnerBitsPerSecond)
