@@ -1,0 +1,356 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe"
+	"tunnelmark/probe/wire"
+)
+
+func mustRunTrial(t *testing.T, load probe.Load, ip string) trialOutcome {
+	t.Helper()
+	o := runTrial(t, load, ip)
+	if err := errors.Join(o.sendErr, o.gotEr); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestIntegrationTrial(t *testing.T) {
+	paced := probe.Load{InnerBitsPerSecond: 50e6, Duration: 300 * ms, InnerSize: 1400}
+	trains := paced
+	trains.Train = 10
+	small := probe.Load{InnerBitsPerSecond: 1e6, Duration: 200 * ms, InnerSize: 64}
+	for _, tt := range []struct {
+		name string
+		ip   string
+		load probe.Load
+	}{
+		{"paced over IPv4", "127.0.0.1", paced},
+		{"paced over IPv6", "::1", paced},
+		{"trains", "127.0.0.1", trains},
+		{"smallest packets over IPv6", "::1", small},
+		{"burst", "127.0.0.1", probe.Load{Packets: 1000, InnerSize: 1400}},
+		{"one packet", "127.0.0.1", probe.Load{Packets: 1, InnerSize: 1400}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			freshNetns(t)
+			o := mustRunTrial(t, tt.load, tt.ip)
+			got := o.received
+			if got.Packets != o.sent.Packets || got.Duplicated+got.Reordered+got.Malformed+got.SocketDrops != 0 || got.FirstLoss != nil {
+				t.Errorf("sent %+v\nreceived %+v\nwant all of it, once and in order", o.sent, got)
+			}
+			if tt.load.Packets > 0 && o.sent.Packets != uint64(tt.load.Packets) {
+				t.Errorf("sent %d packets, want %d", o.sent.Packets, tt.load.Packets)
+			}
+			assertPaced(t, tt.load, o.sent)
+			if o.sent.HelloRTT <= 0 || len(got.Windows) == 0 {
+				t.Errorf("hello took %v, %d windows, want some of both", o.sent.HelloRTT, len(got.Windows))
+			}
+		})
+	}
+}
+
+// assertPaced checks sums, not speed: the packets that were sent take the time
+// that was not skipped, to within the lateness that is never made up.
+func assertPaced(t *testing.T, load probe.Load, s probe.Sent) {
+	t.Helper()
+	if load.Packets > 0 {
+		return
+	}
+	if s.Elapsed < load.Duration-time.Duration(packetInterval(load)*float64(s.Train)) {
+		t.Errorf("lasted %v, want %v", s.Elapsed, load.Duration)
+	}
+	most := math.Ceil(float64(s.Elapsed-s.Skipped) / packetInterval(load))
+	if float64(s.Packets) > most {
+		t.Errorf("sent %d packets in %v with %v skipped, want %g at most", s.Packets, s.Elapsed, s.Skipped, most)
+	}
+}
+
+// Where the device cannot segment, each datagram is sent by itself.
+func TestIntegrationWithoutSegmentation(t *testing.T) {
+	freshNetns(t)
+	a, b := pair(t, "127.0.0.1")
+	w, err := newSocketWriter(a, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.segments = false
+	if taken, _, err := w.writeTrain(make([]byte, 10*100), 100); err != nil || taken != 10 {
+		t.Fatalf("took %d datagrams, error %v, want 10 and none", taken, err)
+	}
+	_ = b.SetReadDeadline(time.Now().Add(time.Second))
+	for i := range 10 {
+		if n, err := b.Read(make([]byte, 200)); err != nil || n != 100 {
+			t.Fatalf("datagram %d has %d bytes (%v), want 100", i, n, err)
+		}
+	}
+}
+
+// The kernel refuses to segment on a socket whose checksums are off: a real
+// refusal, and the trial goes on with single datagrams.
+func TestIntegrationSegmentationRefused(t *testing.T) {
+	freshNetns(t)
+	a, _ := pair(t, "127.0.0.1")
+	if err := withSocket(a, func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := newSocketWriter(a, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken, _, err := w.writeTrain(make([]byte, 10*100), 100); err != nil || taken != 10 || w.segments {
+		t.Errorf("took %d datagrams, error %v, segmenting %v, want 10, none, false", taken, err, w.segments)
+	}
+}
+
+func TestIntegrationTooLarge(t *testing.T) {
+	freshNetns(t)
+	a, b := vethPair(t)
+	load := probe.Load{InnerBitsPerSecond: 10e6, Duration: 100 * ms, InnerSize: 1501}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = Receive(ctx, b, testTrial(t), load, nil) }()
+	_, err := Send(ctx, a, testTrial(t), load, nil)
+	cancel()
+	<-done
+	if !errors.Is(err, unix.EMSGSIZE) || !strings.Contains(err.Error(), "the path takes 1500") {
+		t.Errorf("got error %v, want EMSGSIZE and what the path takes", err)
+	}
+}
+
+// vethPair opens two sockets joined by a veth pair whose ends are in two
+// namespaces: this one, and one of its own.
+func vethPair(t *testing.T) (here, there *net.UDPConn) {
+	t.Helper()
+	ready := make(chan *net.UDPConn)
+	tid := make(chan string)
+	go func() {
+		runtime.LockOSThread() // Never unlocked: the thread ends with the goroutine.
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+		}
+		tid <- strconv.Itoa(unix.Gettid())
+		<-tid
+		runIP(t, "addr add 198.18.0.2/30 dev there", "link set there up")
+		conn, err := net.DialUDP("udp", address("198.18.0.2:5002"), address("198.18.0.1:5001"))
+		if err != nil {
+			t.Error(err)
+		}
+		ready <- conn
+	}()
+	other := <-tid
+	runIP(t, "link add here type veth peer name there", "link set there netns "+other,
+		"addr add 198.18.0.1/30 dev here", "link set here up")
+	tid <- ""
+	there = <-ready
+	if there == nil {
+		t.FailNow()
+	}
+	t.Cleanup(func() { there.Close() })
+	return connect(t, "198.18.0.1:5001", "198.18.0.2:5002"), there
+}
+
+func TestIntegrationVeth(t *testing.T) {
+	freshNetns(t)
+	a, b := vethPair(t)
+	load := probe.Load{InnerBitsPerSecond: 20e6, Duration: 200 * ms, InnerSize: 1500, Train: 3}
+	var got probe.Received
+	var gotErr error
+	done := make(chan struct{})
+	go func() { defer close(done); got, gotErr = Receive(t.Context(), b, testTrial(t), load, nil) }()
+	sent, err := Send(t.Context(), a, testTrial(t), load, nil)
+	<-done
+	if err := errors.Join(err, gotErr); err != nil {
+		t.Fatal(err)
+	}
+	if got.Packets != sent.Packets || got.Malformed != 0 {
+		t.Errorf("sent %d packets, received %d, %d malformed, want all and none", sent.Packets, got.Packets, got.Malformed)
+	}
+}
+
+func runIP(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
+			t.Errorf("ip %s: %v: %s", line, err, out)
+		}
+	}
+}
+
+// No DATA leaves a sender whose peer does not hold the key.
+func TestIntegrationNoLoadWithoutPeer(t *testing.T) {
+	stranger := testTrial(t)
+	stranger.Key = wire.Key{}
+	for _, tt := range []struct {
+		name string
+		peer func(ctx context.Context, b *net.UDPConn, load probe.Load)
+	}{
+		{"nobody", func(context.Context, *net.UDPConn, probe.Load) {}},
+		{"a peer with another key", func(ctx context.Context, b *net.UDPConn, load probe.Load) {
+			_, _ = Receive(ctx, b, stranger, load, nil)
+		}},
+		{"one that reflects", func(_ context.Context, b *net.UDPConn, _ probe.Load) { reflect(b) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			freshNetns(t)
+			a, relayed, b, far := relayedPair(t)
+			var data atomic.Int64
+			stop := relay(t, relayed, far, func(n int, d []byte) []int {
+				if d[0]&0xf == byte(wire.TypeData) {
+					data.Add(1)
+				}
+				return []int{n}
+			})
+			trial := testTrial(t)
+			trial.HelloWithin = 300 * ms
+			load := probe.Load{InnerBitsPerSecond: 10e6, Duration: 100 * ms, InnerSize: 1400}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); tt.peer(ctx, b, load) }()
+			sent, err := Send(ctx, a, trial, load, nil)
+			cancel()
+			b.Close()
+			<-done
+			stop()
+			if !errors.Is(err, probe.ErrNoHello) || sent.Packets != 0 || data.Load() != 0 {
+				t.Errorf("got error %v, %d packets sent, %d seen, want ErrNoHello and none", err, sent.Packets, data.Load())
+			}
+		})
+	}
+}
+
+// reflect sends back whatever comes.
+func reflect(b *net.UDPConn) {
+	buffer := make([]byte, 2000)
+	for {
+		n, err := b.Read(buffer)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		_, _ = b.Write(buffer[:n])
+	}
+}
+
+// A sender whose receiver is stopped ends within a second and a little, and
+// nothing leaves it after that.
+func TestIntegrationReceiverDies(t *testing.T) {
+	freshNetns(t)
+	a, relayed, b, far := relayedPair(t)
+	var lastData atomic.Int64
+	start := time.Now()
+	stop := relay(t, relayed, far, func(n int, d []byte) []int {
+		if d[0]&0xf == byte(wire.TypeData) {
+			lastData.Store(int64(time.Since(start)))
+		}
+		return []int{n}
+	})
+	load := probe.Load{InnerBitsPerSecond: 5e6, Duration: 20 * time.Second, InnerSize: 1400}
+	ctx, cancel := context.WithCancel(t.Context())
+	died := make(chan time.Duration, 1)
+	go func() {
+		_, _ = Receive(ctx, b, testTrial(t), load, func(p probe.Progress) {
+			if p.Received > 10 {
+				cancel()
+			}
+		})
+		died <- time.Since(start)
+	}()
+	sent, err := Send(t.Context(), a, testTrial(t), load, nil)
+	ended := time.Since(start)
+	dead := <-died
+	stop()
+	cancel()
+	if !errors.Is(err, probe.ErrPeerSilent) || sent.Packets == 0 {
+		t.Errorf("got error %v with %d packets sent, want ErrPeerSilent and some", err, sent.Packets)
+	}
+	// A bound on the protocol, not on speed: generous to a busy machine.
+	if after := ended - dead; after > silenceLimit+500*ms {
+		t.Errorf("ended %v after the receiver died, want about 1 s", after)
+	}
+	if last := time.Duration(lastData.Load()); last > ended+100*ms {
+		t.Errorf("data left %v after the sender had ended", last-ended)
+	}
+}
+
+func TestIntegrationCancel(t *testing.T) {
+	freshNetns(t)
+	before := runtime.NumGoroutine()
+	a, b := pair(t, "127.0.0.1")
+	load := probe.Load{InnerBitsPerSecond: 5e6, Duration: time.Minute, InnerSize: 1400}
+	ctx, cancel := context.WithCancel(t.Context())
+	received := make(chan error, 1)
+	go func() {
+		_, err := Receive(ctx, b, testTrial(t), load, nil)
+		received <- err
+	}()
+	begin := time.Now()
+	_, err := Send(ctx, a, testTrial(t), load, func(p probe.Progress) {
+		if p.Received > 10 {
+			cancel()
+		}
+	})
+	if gotErr := <-received; !errors.Is(err, context.Canceled) || !errors.Is(gotErr, context.Canceled) {
+		t.Errorf("got errors %v and %v, want context.Canceled from both", err, gotErr)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v, want it ended soon", took)
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines left, %d before", after, before)
+	}
+}
+
+func TestLoadRefused(t *testing.T) {
+	a, err := net.DialUDP("udp", nil, address("127.0.0.1:9"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	good := second350
+	for _, tt := range []struct {
+		name   string
+		change func(*probe.Load)
+		want   string
+	}{
+		{"neither rate nor packets", func(l *probe.Load) { *l = probe.Load{InnerSize: 1400} }, "either a rate"},
+		{"both", func(l *probe.Load) { l.Packets = 1 }, "either a rate"},
+		{"negative packets", func(l *probe.Load) { *l = probe.Load{InnerSize: 1400, Packets: -1} }, "either a rate"},
+		{"too small", func(l *probe.Load) { l.InnerSize = 43 }, "allowed are 44 to 65535"},
+		{"too large", func(l *probe.Load) { l.InnerSize = 65536 }, "allowed are 44 to 65535"},
+		{"negative rate", func(l *probe.Load) { l.InnerBitsPerSecond = -1 }, "inner rate of -1"},
+		{"no number", func(l *probe.Load) { l.InnerBitsPerSecond = math.NaN() }, "inner rate of NaN"},
+		{"infinite rate", func(l *probe.Load) { l.InnerBitsPerSecond = math.Inf(1) }, "inner rate of +Inf"},
+		{"no duration", func(l *probe.Load) { l.Duration = 0 }, "duration is 0s"},
+		{"too long", func(l *probe.Load) { l.Duration = time.Hour }, "up to 10m0s"},
+		{"less than a packet", func(l *probe.Load) { l.InnerBitsPerSecond = 1 }, "not one packet"},
+		{"negative train", func(l *probe.Load) { l.Train = -1 }, "train of -1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			load := good
+			tt.change(&load)
+			for end, run := range map[string]func() error{
+				"Send":    func() error { _, err := Send(t.Context(), a, testTrial(t), load, nil); return err },
+				"Receive": func() error { _, err := Receive(t.Context(), a, testTrial(t), load, nil); return err },
+			} {
+				if err := run(); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%s: got error %v, want one with %q", end, err, tt.want)
+				}
+			}
+		})
+	}
+}
