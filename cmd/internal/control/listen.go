@@ -12,34 +12,37 @@ import (
 	"syscall"
 )
 
-// splitAddress takes the address of an agent's control apart: host:port or
-// unix:/path.
+// splitAddress takes the address of an agent's control apart: host:port,
+// unix:/path or unix:@name.
 func splitAddress(address string) (network, where string, err error) {
 	if address == "" || len(address) > maxAddressBytes {
 		return "", "", fmt.Errorf("address of %d bytes, allowed are 1 to %d", len(address), maxAddressBytes)
 	}
+	if strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return "", "", fmt.Errorf("address %q has spaces or control characters", address)
+	}
 	if path, found := strings.CutPrefix(address, "unix:"); found {
 		// "@name" is an abstract socket, of a lab's agents: it leaves no file behind.
-		if !filepath.IsAbs(path) && !strings.HasPrefix(path, "@") || strings.ContainsRune(path, 0) {
-			return "", "", fmt.Errorf("address %q: want unix: and an absolute path", address)
+		if !filepath.IsAbs(path) && !strings.HasPrefix(path, "@") {
+			return "", "", fmt.Errorf("address %q: want unix: and an absolute path, or unix:@ and a name", address)
 		}
 		return "unix", path, nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", "", fmt.Errorf("address %q: want host:port or unix:/path: %w", address, err)
+		return "", "", fmt.Errorf("address %q: want host:port or unix:/path", address)
 	}
 	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
 		return "", "", fmt.Errorf("address %q: port %q, allowed are 1 to 65535", address, port)
 	}
-	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return "", "", fmt.Errorf("address %q: the host has spaces or control characters", address)
+	if host == "" {
+		return "", "", fmt.Errorf("address %q names no host", address)
 	}
 	return "tcp", address, nil
 }
 
 // Listen opens what an agent serves control on: "host:port" (port 0 takes a free
-// one, an empty host all addresses), "unix:/path", or "fd:N", a listening stream
+// one, an empty host all addresses), "unix:/path", "unix:@name", or "fd:N", a listening stream
 // socket that the parent process handed down as descriptor N.
 func Listen(ctx context.Context, where string) (net.Listener, error) {
 	if number, found := strings.CutPrefix(where, "fd:"); found {
@@ -83,6 +86,9 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for control: %w", err)
 	}
+	if strings.HasPrefix(path, "@") {
+		return listener, nil // No file, no mode: TLS alone decides who may.
+	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("listen for control: %w", err)
@@ -90,8 +96,13 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// abandoned says that path is a socket on which nobody listens.
+// abandoned says that path is a socket on which nobody listens. (Connecting to a
+// file of another kind is refused just the same.)
 func abandoned(ctx context.Context, path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err == nil {
 		conn.Close()
