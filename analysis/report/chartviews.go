@@ -48,9 +48,14 @@ func newCharts(p plots) (*chartsView, *courseView) {
 	if ceiling := p.ceiling(); ceiling > 0 {
 		view.Ceiling = formatRate(ceiling)
 	}
+	return view, newCourse(p)
+}
+
+// newCourse is nil where no trial has enough windows.
+func newCourse(p plots) *courseView {
 	overload, ok := p.overload()
 	if !ok {
-		return view, nil
+		return nil
 	}
 	t := overload.Trial
 	course := &courseView{
@@ -62,7 +67,7 @@ func newCharts(p plots) (*chartsView, *courseView) {
 		course.Plateau = formatRate(c.Plateau.InnerBitsPerSecond)
 		course.Overloads = overloadRows(c.Overloads, t)
 	}
-	return view, course
+	return course
 }
 
 // overloadRows has a row for each height; one alone says no more than the
