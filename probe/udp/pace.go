@@ -44,43 +44,54 @@ type transmission struct {
 }
 
 // paced sends the load as s schedules it, and returns how long it lasted.
+//
+// Each moment between two departures is accounted for: either the sender slept
+// until the next one was due, or it was busy with the one before.
 func (t *transmission) paced(s *schedule) (elapsed time.Duration, err error) {
 	start, slot := t.clock.Now(), uint64(0)
 	for n := s.next(slot); n > 0; n = s.next(slot) {
-		if err = t.await(s, start, slot); err != nil {
-			break
+		now := t.clock.Now()
+		if slot > 0 {
+			s.sent(now - start)
 		}
-		leave := t.clock.Now()
+		leave, err := t.await(now, start+s.due(slot), s)
+		if err != nil {
+			return t.lasted(s, start, slot), err
+		}
 		s.leaves(slot, leave-start)
-		waited, sendErr := t.send(n, leave)
-		if sendErr != nil {
-			err = sendErr
-			break
-		}
-		if !waited {
-			s.sent(t.clock.Now() - leave)
+		waited, err := t.send(n, leave)
+		if err != nil {
+			return t.lasted(s, start, slot), err
 		}
 		slot += uint64(n)
+		if waited {
+			s.waited(t.clock.Now() - start)
+		}
 	}
-	return max(s.due(slot), t.clock.Now()-start), err
+	return t.lasted(s, start, slot), nil
 }
 
-// await returns when the train at slot is due, or why it must not leave.
-func (t *transmission) await(s *schedule, start time.Duration, slot uint64) error {
-	due, now := start+s.due(slot), t.clock.Now()
+// lasted is from start to the end of the interval of the last slot.
+func (t *transmission) lasted(s *schedule, start time.Duration, slots uint64) time.Duration {
+	return max(s.due(slots), t.clock.Now()-start)
+}
+
+// await returns when a train is due, with the time of its departure, or why it
+// must not leave.
+func (t *transmission) await(now, due time.Duration, s *schedule) (leave time.Duration, err error) {
 	if now >= due {
-		return t.stop(now)
+		return now, t.stop(now)
 	}
 	for ; due-now > maxNap; now = t.clock.Now() {
 		if err := t.stop(now); err != nil {
-			return err
+			return now, err
 		}
 		t.clock.SleepUntil(now + maxNap)
 	}
 	t.clock.SleepUntil(due)
 	now = t.clock.Now()
-	s.woke(slot, now-start)
-	return t.stop(now)
+	s.woke(now - due)
+	return now, t.stop(now)
 }
 
 // burst sends packets back to back. It gives up when as many were refused, or

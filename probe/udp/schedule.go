@@ -55,7 +55,8 @@ type schedule struct {
 	shift   time.Duration // How much later than planned packets are due.
 	skipped time.Duration // The part of shift in which the host kept the sender off the CPU.
 	stalled time.Duration // Off the CPU since the last train that was on time.
-	cost    time.Duration // Typical time that sending a train takes.
+	busy    time.Duration // Since when the sender has been busy with a train.
+	cost    time.Duration // Typical time that it is.
 }
 
 func newSchedule(l probe.Load, train int) *schedule {
@@ -79,12 +80,31 @@ func (s *schedule) next(slot uint64) int {
 	return int(min(uint64(s.train), total-min(total, slot)))
 }
 
-// woke notes that the sender wanted to sleep until the train at slot was due,
-// and went on at now.
-func (s *schedule) woke(slot uint64, now time.Duration) { s.stalled = now - s.due(slot) }
+// sent notes that the sender has done with the train before. What took far more
+// than usual was spent off the CPU; what is usual is the machine's speed, and a
+// machine that is too slow must not look like one that was kept from working.
+func (s *schedule) sent(now time.Duration) {
+	took := now - s.busy
+	if s.cost == 0 {
+		s.cost = took
+	}
+	if took > 2*s.cost {
+		s.stalled += took - s.cost
+		took = 2 * s.cost
+	}
+	s.cost += (took - s.cost) / 16
+}
+
+// waited notes that the sender has waited for room in the socket until now:
+// that is neither the machine's speed nor time off the CPU.
+func (s *schedule) waited(now time.Duration) { s.busy = now - s.cost }
+
+// woke notes that the sender slept, so was on time, and overslept by late.
+func (s *schedule) woke(late time.Duration) { s.stalled = late }
 
 // leaves judges the lateness of the train at slot, which leaves now.
 func (s *schedule) leaves(slot uint64, now time.Duration) {
+	s.busy = now
 	late := now - s.due(slot)
 	if late <= s.bound {
 		return
@@ -92,15 +112,4 @@ func (s *schedule) leaves(slot uint64, now time.Duration) {
 	s.shift += late
 	s.skipped += min(late, s.stalled)
 	s.stalled = 0
-}
-
-// sent notes how long it took to send a train. What is far more than usual was
-// spent off the CPU; what is usual is the machine's speed, and a machine that
-// is too slow must not look like one that was kept from working.
-func (s *schedule) sent(took time.Duration) {
-	if s.cost == 0 {
-		s.cost = took
-	}
-	s.stalled += max(0, took-2*s.cost)
-	s.cost += (min(took, 2*s.cost) - s.cost) / 16
 }
