@@ -41,7 +41,7 @@ func FuzzBucketFits(f *testing.F) {
 		device := Device{Kind: Policer, OuterBitsPerSecond: bitsPerSecond, BurstBytes: burstBytes}
 		link := Link{Between: [2]string{"a", "b"}, MTU: mtu, Device: device}
 		if (Topology{Name: "t", Sites: []string{"a", "b"}, Links: []Link{link}}).Validate() != nil {
-			t.Skip()
+			return // not a device that can be asked for
 		}
 		b := newBucket(device)
 		if b.capacity >= 1<<62 {

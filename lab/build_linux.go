@@ -43,7 +43,7 @@ func (l *Lab) build(ctx context.Context, t Topology) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := l.addLink(i, link); err != nil {
+		if err := l.addLink(ctx, i, link); err != nil {
 			return fmt.Errorf("link %q: %w", link.Between, err)
 		}
 	}
@@ -69,7 +69,7 @@ func (l *Lab) addSite(name string) error {
 	})
 }
 
-func (l *Lab) addLink(i int, description Link) error {
+func (l *Lab) addLink(ctx context.Context, i int, description Link) error {
 	middle, err := newNamespace()
 	if err != nil {
 		return err
@@ -87,7 +87,26 @@ func (l *Lab) addLink(i int, description Link) error {
 	if err := middle.do(k.prepareMiddle); err != nil {
 		return err
 	}
-	return k.addDevices()
+	if err := k.addDevices(); err != nil {
+		return err
+	}
+	return l.awaitCarrier(ctx, k)
+}
+
+// awaitCarrier waits until all four interfaces of a link pass packets.
+func (l *Lab) awaitCarrier(ctx context.Context, k *link) error {
+	for _, near := range k.legs {
+		await := func(name string) func(*netlink.Handle) error {
+			return func(h *netlink.Handle) error { return awaitCarrier(ctx, h, name) }
+		}
+		if err := l.sites[near.site].configure(await(near.outer.name)); err != nil {
+			return err
+		}
+		if err := k.middle.configure(await(near.middle.name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addLeg joins one site with the link's middle, and tells each the way to the

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -87,6 +89,27 @@ func bringUp(h *netlink.Handle, own, neighbour port) (netlink.Link, error) {
 		return nil, fmt.Errorf("start %s: %w", own.name, err)
 	}
 	return link, addNeighbour(h, link, neighbour)
+}
+
+// awaitCarrier waits until an interface passes packets: the kernel drops what is
+// sent between the peer's start and its own notice of that, which a worker takes.
+func awaitCarrier(ctx context.Context, h *netlink.Handle, name string) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for carrier on %s: %w", name, ctx.Err())
+		}
+	}
 }
 
 func addAddress(h *netlink.Handle, link netlink.Link, address netip.Prefix) error {

@@ -84,7 +84,8 @@ func (l *Lab) FD(site string) (int, error) {
 	return ns.fd(), nil
 }
 
-// Counters reads the devices: two entries for each link, in the topology's order.
+// Counters reads the devices: for each link in the topology's order two entries,
+// toward its first site and toward its second.
 func (l *Lab) Counters() ([]DeviceCounters, error) {
 	var all []DeviceCounters
 	for _, k := range l.links {

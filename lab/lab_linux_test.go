@@ -45,7 +45,7 @@ type ends struct {
 	a, b *net.UDPConn
 }
 
-func openEnds(t *testing.T, l *lab.Lab, address func(lab.Addresses) netip.Addr) ends {
+func openEnds(t testing.TB, l *lab.Lab, address func(lab.Addresses) netip.Addr) ends {
 	t.Helper()
 	open := func(site, peer string) *net.UDPConn {
 		own, err := l.Addresses(site, peer)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -51,13 +52,11 @@ func newMeter(b bucket) (*meter, error) {
 		return nil, fmt.Errorf("create meter map: %w", err)
 	}
 	if err := state.Put(uint32(0), &meterState{Credit: b.capacity}); err != nil {
-		state.Close()
-		return nil, fmt.Errorf("fill token bucket: %w", err)
+		return nil, errors.Join(fmt.Errorf("fill token bucket: %w", err), state.Close())
 	}
 	program, err := loadProgram("meter", meterInstructions(state.FD(), b))
 	if err != nil {
-		state.Close()
-		return nil, err
+		return nil, errors.Join(err, state.Close())
 	}
 	return &meter{state: state, program: program}, nil
 }

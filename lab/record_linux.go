@@ -85,16 +85,15 @@ func (r record) create() error {
 		return fmt.Errorf("record lab: %w", err)
 	}
 	draft := fmt.Sprintf("%s.%d", recordPath(r.Lab), r.ProcessID)
-	defer os.Remove(draft)
 	if err := os.WriteFile(draft, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("record lab: %w", err)
 	}
 	err = os.Link(draft, recordPath(r.Lab))
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("lab %s is up already: take it down first (tunnelmark lab down %s): %w", r.Lab, r.Lab, os.ErrExist)
+		err = fmt.Errorf("it is up already: take it down first (tunnelmark lab down %s): %w", r.Lab, os.ErrExist)
 	}
-	if err != nil {
-		return fmt.Errorf("record lab: %w", err)
+	if err := errors.Join(err, os.Remove(draft)); err != nil {
+		return fmt.Errorf("record lab %s: %w", r.Lab, err)
 	}
 	return nil
 }

@@ -78,11 +78,11 @@ func namespacesOf(pid int) map[uint64]string {
 	for _, path := range glob(base + "/task/*/ns/net") {
 		addLinked(found, path)
 	}
-	handle, err := unix.PidfdOpen(pid, 0)
+	handle, err := opened(unix.PidfdOpen(pid, 0))
 	if err != nil {
 		return found
 	}
-	defer unix.Close(handle)
+	defer handle.Close()
 	for _, path := range glob(base + "/fd/*") {
 		target, err := os.Readlink(path)
 		switch {
@@ -109,25 +109,33 @@ func addLinked(found map[uint64]string, path string) {
 
 // addBehind adds the namespace that a process's socket or device is in, which an
 // ioctl on a duplicate of its descriptor opens.
-func addBehind(found map[uint64]string, handle int, path string, request uint) {
+func addBehind(found map[uint64]string, handle *os.File, path string, request uint) {
 	number, err := strconv.Atoi(filepath.Base(path))
 	if err != nil {
 		return
 	}
-	duplicate, err := unix.PidfdGetfd(handle, number, 0)
+	duplicate, err := opened(unix.PidfdGetfd(int(handle.Fd()), number, 0))
 	if err != nil {
 		return
 	}
-	defer unix.Close(duplicate)
-	namespace, err := unix.IoctlRetInt(duplicate, request)
+	defer duplicate.Close()
+	namespace, err := opened(unix.IoctlRetInt(int(duplicate.Fd()), request))
 	if err != nil {
 		return
 	}
-	defer unix.Close(namespace)
+	defer namespace.Close()
 	var stat unix.Stat_t
-	if unix.Fstat(namespace, &stat) == nil {
+	if unix.Fstat(int(namespace.Fd()), &stat) == nil {
 		found[stat.Ino] = path
 	}
+}
+
+// opened makes a file of what a system call has opened.
+func opened(fd int, err error) (*os.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "descriptor"), nil
 }
 
 // glob expands a pattern that is known to be well formed.

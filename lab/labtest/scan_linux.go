@@ -52,7 +52,7 @@ func CheckLeaks(t testing.TB) {
 
 // Left returns what exists now and did not before, and waits at most so long for it
 // to go.
-func (before Things) Left(wait time.Duration) ([]string, error) {
+func (t Things) Left(wait time.Duration) ([]string, error) {
 	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -61,7 +61,7 @@ func (before Things) Left(wait time.Duration) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		maps.DeleteFunc(now, func(thing, _ string) bool { _, was := before[thing]; return was })
+		maps.DeleteFunc(now, func(thing, _ string) bool { _, was := t[thing]; return was })
 		if len(now) == 0 || time.Now().After(deadline) {
 			return now.list(), nil
 		}
@@ -155,9 +155,8 @@ func programName(id ebpf.ProgramID) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open eBPF program: %w", err)
 	}
-	defer program.Close()
 	info, err := program.Info()
-	if err != nil {
+	if err := errors.Join(err, program.Close()); err != nil {
 		return "", fmt.Errorf("ask eBPF program: %w", err)
 	}
 	return info.Name, nil
