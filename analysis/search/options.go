@@ -51,6 +51,12 @@ type Progress struct {
 	Sent                    time.Duration // Traffic so far.
 }
 
+// Check says which option is out of its range, and what is allowed.
+func (o Options) Check() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 func (o Options) withDefaults() (Options, error) {
 	if o.Manner == "" {
 		o.Manner = analysis.Overload

@@ -6,7 +6,7 @@
 // In the manner of overload, a search goes through these steps:
 //
 //  1. explore: ever higher loads, until the path or the generator gives in;
-//  2. plateau: overload it at two heights, to read the rate that still passes;
+//  2. plateau: overload it at three heights, to read the rate that still passes;
 //  3. floor: measure what the path loses far below, and set the goal above it;
 //  4. bucket: back-to-back bursts, if the limit is flat like a token bucket's;
 //  5. confirm: just below the estimate must meet the goal, just above must not;

@@ -33,7 +33,7 @@ func near(t *testing.T, what string, got, want, tolerance float64) {
 	}
 }
 
-// around asserts that the truth is inside the interval, or that the note says
+// surrounds asserts that the truth is inside the interval, or that the note says
 // why not; the loss goal lets a load exceed a ceiling by as much.
 func surrounds(t *testing.T, c analysis.Ceiling, outer float64) {
 	t.Helper()
@@ -49,7 +49,6 @@ func surrounds(t *testing.T, c analysis.Ceiling, outer float64) {
 func TestPolicer(t *testing.T) {
 	hosts := map[string]path{
 		"quiet host":  {},
-		"noisy host":  {jitter: 50e-6, naps: 1},
 		"stalls":      {jitter: 50e-6, stalls: 10, naps: 2},
 		"long trains": {jitter: 20e-6, train: 8},
 	}
@@ -58,7 +57,7 @@ func TestPolicer(t *testing.T) {
 			for host, like := range hosts {
 				name := fmt.Sprintf("%g Mbps, %g KiB, %s", rate/1e6, bucket/1024, host)
 				t.Run(name, func(t *testing.T) {
-					for seed := range uint64(3) {
+					for seed := range uint64(2) {
 						p := like
 						p.device, p.seed = newPolicer(rate, bucket), seed
 						c := find(t, &p, Options{})
@@ -84,7 +83,7 @@ func TestPolicer(t *testing.T) {
 // one 350 Mbps policer: 25 s for NDR and PDR, 19 s for PDR alone.
 func TestTrafficBeatsMLRsearch(t *testing.T) {
 	var total time.Duration
-	const seeds = 20
+	const seeds = 8
 	for seed := range uint64(seeds) {
 		p := path{device: newPolicer(350e6, 64<<10), seed: seed, jitter: 20e-6}
 		c := find(t, &p, Options{})
@@ -101,7 +100,7 @@ func TestTrafficBeatsMLRsearch(t *testing.T) {
 func TestRandomLoss(t *testing.T) {
 	for _, loss := range []float64{1e-5, 1e-4, 1e-3} {
 		t.Run(fmt.Sprint(loss), func(t *testing.T) {
-			for seed := range uint64(10) {
+			for seed := range uint64(4) {
 				p := path{device: newPolicer(350e6, 64<<10), seed: seed, loss: loss, jitter: 20e-6}
 				c := find(t, &p, Options{})
 				near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.004)
@@ -128,7 +127,7 @@ func TestRetrogradeOverload(t *testing.T) {
 }
 
 func TestNoisyCPU(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		p := path{device: newNoisy(350e6, seed), seed: seed, jitter: 20e-6}
 		c := find(t, &p, Options{})
 		near(t, "outer rate", c.OuterBitsPerSecond(), 350e6, 0.04)
