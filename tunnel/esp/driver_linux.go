@@ -59,7 +59,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	h.clear, err = openInterface(place.Inner, spec)
+	h.clear, err = openInterface(ctx, place.Inner, spec)
 	if err != nil {
 		return err
 	}

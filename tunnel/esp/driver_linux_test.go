@@ -1,25 +1,41 @@
 package esp_test
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
-	"time"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/esp"
+	"tunnelmark/tunnel/overhead"
 	"tunnelmark/tunnel/tunneltest"
 )
 
-func TestSmoke(t *testing.T) {
-	link := tunneltest.NewLink(t, 1500)
-	pair := link.OpenPair(t, esp.Driver{}, tunnel.Spec{Suite: tunnel.AES128GCM, Encapsulation: tunnel.UDP, MTU: 1438}, false, "x")
-	l, r := pair.DialPath(t)
-	if _, err := l.Write([]byte("hello")); err != nil {
+// The first thread never exits: no test may take it into a namespace.
+func init() { runtime.LockOSThread() }
+
+// template is the spec with the largest MTU that the suite's link takes.
+func template(t testing.TB, suite tunnel.Suite, outer overhead.IPVersion) tunnel.Spec {
+	t.Helper()
+	encapsulation, err := overhead.ESP(suite, tunnel.UDP, outer)
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.SetReadDeadline(time.Now().Add(time.Second))
-	b := make([]byte, 100)
-	n, err := r.Read(b)
-	t.Log(n, err, string(b[:n]))
-	t.Log(pair.Left.Counters())
-	t.Log(pair.Right.Counters())
+	mtu := encapsulation.TunnelMTU(tunneltest.PathMTU)
+	return tunnel.Spec{Suite: suite, Encapsulation: tunnel.UDP, MTU: int(mtu)}
+}
+
+func TestConformance(t *testing.T) {
+	for _, suite := range []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256GCM, tunnel.ChaCha20Poly1305} {
+		for _, outer := range []overhead.IPVersion{overhead.IPv4, overhead.IPv6} {
+			t.Run(fmt.Sprintf("%s over IPv%d", suite, outer), func(t *testing.T) {
+				tunneltest.Run(t, tunneltest.Subject{
+					Driver:   esp.Driver{},
+					Spec:     template(t, suite, outer),
+					Outer6:   outer == overhead.IPv6,
+					Encrypts: true,
+				})
+			})
+		}
+	}
 }

@@ -1,10 +1,12 @@
 package esp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -20,6 +22,9 @@ const (
 	// interfaceName lets the kernel number the interfaces: several tunnels may
 	// share an inner namespace.
 	interfaceName = "esp%d"
+
+	localPatience = time.Second      // What takes microseconds on an idle machine.
+	localPoll     = time.Millisecond // Between two looks.
 )
 
 // clearInterface is the TUN device that stands in the inner namespace.
@@ -31,7 +36,7 @@ type clearInterface struct {
 
 // openInterface makes the TUN device and brings it up with its addresses and
 // routes. Where it fails nothing remains.
-func openInterface(namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterface, error) {
+func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterface, error) {
 	device, name, err := openTUN(namespace)
 	if err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func openInterface(namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterfa
 		return nil, errors.Join(fmt.Errorf("reach inner namespace by netlink: %w", err), device.Close())
 	}
 	c := &clearInterface{device: device, inner: inner}
-	if err := c.configure(name, spec); err != nil {
+	if err := c.configure(ctx, name, spec); err != nil {
 		return nil, errors.Join(fmt.Errorf("configure interface %s: %w", name, err), c.close())
 	}
 	return c, nil
@@ -98,7 +103,7 @@ func attachTUN() (fd int, err error) {
 // configure gives the interface its MTU, addresses and routes. The kernel must
 // not speak on it by itself, or its chatter would be counted as load: no
 // link-local address, no multicast.
-func (c *clearInterface) configure(name string, spec tunnel.Spec) error {
+func (c *clearInterface) configure(ctx context.Context, name string, spec tunnel.Spec) error {
 	link, err := c.inner.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find interface: %w", err)
@@ -117,6 +122,7 @@ func (c *clearInterface) configure(name string, spec tunnel.Spec) error {
 		{"bring up", func() error { return c.inner.LinkSetUp(link) }},
 		{"connect IPv4", func() error { return c.connect(spec.Local.Inner4, spec.Remote.Inner4) }},
 		{"connect IPv6", func() error { return c.connect(spec.Local.Inner6, spec.Remote.Inner6) }},
+		{"await IPv6", func() error { return c.awaitLocal(ctx, spec.Local.Inner6) }},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
@@ -164,6 +170,28 @@ func (c *clearInterface) connect(local, remote netip.Addr) error {
 		return fmt.Errorf("add route to %s: %w", remote, err)
 	}
 	return nil
+}
+
+// awaitLocal waits until the kernel takes packets to our IPv6 address: it adds
+// the route of such an address in its own time, even where duplicate address
+// detection is off (addrconf_dad_work of net/ipv6/addrconf.c).
+func (c *clearInterface) awaitLocal(ctx context.Context, local netip.Addr) error {
+	if !local.IsValid() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, localPatience)
+	defer cancel()
+	for {
+		routes, err := c.inner.RouteGet(local.AsSlice())
+		if err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a local route to %s: %w", local, ctx.Err())
+		case <-time.After(localPoll):
+		}
+	}
 }
 
 func hostNet(address netip.Addr) *net.IPNet {

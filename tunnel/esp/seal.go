@@ -27,13 +27,16 @@ func newOutbound(spi uint32, t transform) *outbound {
 // packet at the front of buffer and returns its length. It needs tailroom
 // behind the inner packet, and an inner packet that the selectors have passed.
 func (o *outbound) seal(buffer []byte, inner int) int {
+	plain := pad(buffer[headroom:], inner)
 	o.sequence++
 	// The counter itself is the IV: unique for each packet under one key, which
 	// is all that RFC 4106, Section 3.1, and RFC 7634, Section 2, ask for.
-	return o.sealAs(buffer, inner, o.sequence, o.sequence)
+	return o.encrypt(buffer, plain, o.sequence, o.sequence)
 }
 
-func (o *outbound) sealAs(buffer []byte, inner int, sequence, iv uint64) int {
+// encrypt writes the headers before the padded packet at buffer[headroom:] and
+// seals it in place.
+func (o *outbound) encrypt(buffer []byte, length int, sequence, iv uint64) int {
 	binary.BigEndian.PutUint32(buffer[0:], o.spi)
 	binary.BigEndian.PutUint32(buffer[4:], uint32(sequence))
 	binary.BigEndian.PutUint64(buffer[headerLength:], iv)
@@ -42,14 +45,15 @@ func (o *outbound) sealAs(buffer []byte, inner int, sequence, iv uint64) int {
 	binary.BigEndian.PutUint64(o.aad[4:], sequence)
 	binary.BigEndian.PutUint64(o.nonce[saltLength:], iv) // RFC 4106, Section 4.
 
-	plain := pad(buffer[headroom:], inner)
+	plain := buffer[headroom : headroom+length]
 	sealed := o.aead.Seal(plain[:0], o.nonce[:], plain, o.aad[:])
 	return headroom + len(sealed)
 }
 
 // pad appends the trailer to the inner packet at the front of buffer: padding
-// that counts from 1, its length, the next header (RFC 4303, Section 2.4).
-func pad(buffer []byte, inner int) []byte {
+// that counts from 1, its length, the next header (RFC 4303, Section 2.4). It
+// returns the length of all that.
+func pad(buffer []byte, inner int) int {
 	padding := -(inner + trailerLength) & (alignment - 1)
 	end := inner + padding
 	for i := range padding {
@@ -60,5 +64,5 @@ func pad(buffer []byte, inner int) []byte {
 	if buffer[0]>>4 == 6 {
 		buffer[end+1] = nextIPv6
 	}
-	return buffer[:end+trailerLength]
+	return end + trailerLength
 }

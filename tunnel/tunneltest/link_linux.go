@@ -103,7 +103,28 @@ func (l *Link) join(mtu int) error {
 	return errors.Join(
 		configure(left, leftEnd, l.Left, l.Right, rightEnd.Attrs().HardwareAddr),
 		configure(right, rightEnd, l.Right, l.Left, leftEnd.Attrs().HardwareAddr),
+		awaitUp(left, l.Left.Addr6),
+		awaitUp(right, l.Right.Addr6),
 	)
+}
+
+// awaitUp waits until the kernel has noticed that both ends are up, and that it
+// has an IPv6 address, which it does in its own time (net/core/link_watch.c,
+// addrconf_dad_work of net/ipv6/addrconf.c): until then it drops, without a
+// word, what is sent.
+func awaitUp(h *netlink.Handle, addr6 netip.Addr) error {
+	up := eventually(func() bool {
+		end, err := h.LinkByName(Interface)
+		if err != nil || end.Attrs().OperState != netlink.OperUp {
+			return false
+		}
+		routes, err := h.RouteGet(addr6.AsSlice())
+		return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
+	})
+	if !up {
+		return errors.New("link does not come up")
+	}
+	return nil
 }
 
 func configure(h *netlink.Handle, end netlink.Link, near, far *Site, hardware net.HardwareAddr) error {
@@ -141,19 +162,20 @@ func subnet(address netip.Addr) *net.IPNet {
 }
 
 // interfaces lists the names of a namespace's interfaces.
-func interfaces(namespace *tunnel.Namespace) ([]string, error) {
+func interfaces(t testing.TB, namespace *tunnel.Namespace) []string {
+	t.Helper()
 	h, err := handle(namespace)
 	if err != nil {
-		return nil, err
+		t.Fatalf("reach namespace by netlink: %v", err)
 	}
 	defer h.Close()
 	links, err := h.LinkList()
 	if err != nil {
-		return nil, err
+		t.Fatalf("list interfaces: %v", err)
 	}
 	names := make([]string, len(links))
 	for i, link := range links {
 		names[i] = link.Attrs().Name
 	}
-	return names, nil
+	return names
 }
