@@ -34,6 +34,7 @@ func newTransport(t testing.TB, train int) *transport {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(r.progress.close)
 	r.reception.hello(wire.Hello{Header: trial.header(wire.TypeHello), Kind: wire.HelloOpen, Nonce: s.nonce}.Append(nil, trial.Key), 0)
 	return &transport{out: s.out, receiver: r, train: train}
 }

@@ -194,8 +194,7 @@ func runIP(t *testing.T, lines ...string) {
 
 // No DATA leaves a sender whose peer does not hold the key.
 func TestIntegrationNoLoadWithoutPeer(t *testing.T) {
-	stranger := testTrial(t)
-	stranger.Key = wire.Key{}
+	stranger := strangersTrial(t)
 	for _, tt := range []struct {
 		name string
 		peer func(ctx context.Context, b *net.UDPConn, load probe.Load)
@@ -287,6 +286,23 @@ func TestIntegrationReceiverDies(t *testing.T) {
 	}
 }
 
+// A progress function that hangs holds neither the load nor the feedback.
+func TestIntegrationProgressHangs(t *testing.T) {
+	freshNetns(t)
+	a, b := pair(t, "127.0.0.1")
+	load := probe.Load{InnerBitsPerSecond: 5e6, Duration: silenceLimit + 300*ms, InnerSize: 1400}
+	hang, done := make(chan struct{}), make(chan struct{})
+	release := time.AfterFunc(load.Duration+200*ms, func() { close(hang) })
+	defer release.Stop()
+	wait := func(probe.Progress) { <-hang }
+	go func() { defer close(done); _, _ = Receive(t.Context(), b, testTrial(t), load, wait) }()
+	_, err := Send(t.Context(), a, testTrial(t), load, wait)
+	<-done
+	if err != nil {
+		t.Errorf("got error %v, want none", err)
+	}
+}
+
 func TestIntegrationCancel(t *testing.T) {
 	freshNetns(t)
 	before := runtime.NumGoroutine()
@@ -310,8 +326,53 @@ func TestIntegrationCancel(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("took %v, want it ended soon", took)
 	}
+	// The test's own goroutine has sent its error, but may not be gone yet.
+	for end := time.Now().Add(time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+		runtime.Gosched()
+	}
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines left, %d before", after, before)
+	}
+}
+
+// What found the socket full is told exactly, the last ones too.
+func TestIntegrationSocketDrops(t *testing.T) {
+	freshNetns(t)
+	a, b := pair(t, "127.0.0.1")
+	if err := b.SetReadBuffer(1 << 14); err != nil {
+		t.Fatal(err)
+	}
+	const sent = 200
+	for range sent {
+		if _, err := a.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drops, err := socketDrops(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var came uint32
+	_ = b.SetReadDeadline(time.Now().Add(50 * ms))
+	for {
+		if _, err := b.Read(make([]byte, 1000)); err != nil {
+			break
+		}
+		came++
+	}
+	if drops == 0 || came+drops != sent {
+		t.Errorf("%d dropped and %d read, want %d together and some dropped", drops, came, sent)
+	}
+}
+
+func TestKeyRequired(t *testing.T) {
+	a, err := net.DialUDP("udp", nil, address("127.0.0.1:9"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := Send(t.Context(), a, Trial{Number: 3}, second350, nil); err == nil || !strings.Contains(err.Error(), "no key") {
+		t.Errorf("got error %v, want one about the missing key", err)
 	}
 }
 

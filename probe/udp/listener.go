@@ -16,7 +16,7 @@ import (
 type listener struct {
 	sender   *sender
 	ended    func() error // Of the context of Send.
-	progress func(probe.Progress)
+	progress *reporter
 	start    time.Duration
 	counter  uint64        // Of the newest feedback; none comes twice.
 	heard    atomic.Int64  // When the newest came, by the sender's clock.
@@ -29,7 +29,7 @@ type listener struct {
 // counts as heard.
 func listen(s *sender, ended func() error, progress func(probe.Progress)) *listener {
 	l := &listener{
-		sender: s, ended: ended, progress: progress, start: s.clock.Now(),
+		sender: s, ended: ended, progress: newReporter(progress), start: s.clock.Now(),
 		final: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.heard.Store(int64(l.start))
@@ -94,11 +94,9 @@ func (l *listener) handle(b []byte) {
 	now := l.sender.clock.Now()
 	l.counter = f.Sequence
 	l.heard.Store(int64(now))
-	if l.progress != nil {
-		l.progress(probe.Progress{
-			Sent: l.sender.out.sequence.Load(), Received: f.Received, Lost: f.Lost, Elapsed: now - l.start,
-		})
-	}
+	l.progress.tell(probe.Progress{
+		Sent: l.sender.out.sequence.Load(), Received: f.Received, Lost: f.Lost, Elapsed: now - l.start,
+	})
 	if f.Final {
 		l.finish()
 	}
@@ -117,4 +115,5 @@ func (l *listener) close() {
 	close(l.closing)
 	_ = l.sender.conn.SetReadDeadline(longAgo)
 	<-l.done
+	l.progress.close()
 }

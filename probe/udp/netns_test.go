@@ -82,9 +82,14 @@ func pair(t testing.TB, ip string) (sender, receiver *net.UDPConn) {
 	return connect(t, a, b), connect(t, b, a)
 }
 
-func testTrial(t testing.TB) Trial {
+// testTrial and strangersTrial differ in the key only.
+func testTrial(t testing.TB) Trial { return trialWithKey(t, "a key for tests, of 32 bytes ...") }
+
+func strangersTrial(t testing.TB) Trial { return trialWithKey(t, "another key, also of 32 bytes ..") }
+
+func trialWithKey(t testing.TB, s string) Trial {
 	t.Helper()
-	key, err := wire.NewKey([]byte("a key for tests, of 32 bytes ..."))
+	key, err := wire.NewKey([]byte(s))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,8 +181,7 @@ func TestReceptionEndsWithoutSender(t *testing.T) {
 }
 
 func TestReceptionIgnores(t *testing.T) {
-	stranger := testTrial(t)
-	stranger.Key = wire.Key{}
+	stranger := strangersTrial(t)
 	other := testTrial(t)
 	other.Number++
 	for _, tt := range []struct {

@@ -26,7 +26,7 @@ import (
 // when it did not come. Later ones come with what was sent until then:
 // probe.ErrPeerSilent when the peer was heard no more, or ctx's error.
 func Send(ctx context.Context, conn *net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Sent, error) {
-	size, err := payloadSize(conn, load)
+	size, err := payloadSize(conn, trial, load)
 	if err != nil {
 		return probe.Sent{}, err
 	}

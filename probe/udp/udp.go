@@ -113,8 +113,12 @@ func isIPv4(conn *net.UDPConn) bool {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4()
 }
 
-// payloadSize checks the load and returns the length of its datagrams' payload.
-func payloadSize(conn *net.UDPConn, l probe.Load) (int, error) {
+// payloadSize checks what a trial is made of and returns the length of its
+// datagrams' payload.
+func payloadSize(conn *net.UDPConn, trial Trial, l probe.Load) (int, error) {
+	if trial.Key == (wire.Key{}) {
+		return 0, fmt.Errorf("take trial %d: it has no key", trial.Number)
+	}
 	if conn.RemoteAddr() == nil {
 		return 0, fmt.Errorf("take the socket: it is not connected to a peer")
 	}
