@@ -35,6 +35,15 @@ func policed(bitsPerSecond float64, burstBytes, outerBytes int, load float64) ov
 	}
 }
 
+// shaped expects of a shaper what a policer would pass whose bucket holds the queue,
+// 50 ms, too: a packet is dropped when neither has room.
+func shaped(bitsPerSecond float64, burstBytes, outerBytes int, load float64) overload {
+	o := policed(bitsPerSecond, burstBytes, outerBytes, load)
+	o.link.Device.Kind = lab.Shaper
+	o.capacity += bitsPerSecond / 8 / 20
+	return o
+}
+
 func TestDevicesAreExact(t *testing.T) {
 	twoCores := policed(100e6, 64<<10, 500, 0.7)
 	twoCores.senders = 2
@@ -47,6 +56,7 @@ func TestDevicesAreExact(t *testing.T) {
 		{"90 Mbps, 16 KiB", policed(90e6, 16<<10, 1400, 1.15)},
 		// Cores that meet in one bucket must neither lose a count nor give twice.
 		{"two senders at once", twoCores},
+		{"shaper of 20 Mbps", shaped(20e6, 50_000, 1000, 1.3)},
 		{"30000 packets/s", overload{
 			link:             lab.Link{Device: lab.Device{Kind: lab.PacketLimit, PacketsPerSecond: 30000, BurstPackets: 64}},
 			cost:             1,
@@ -138,24 +148,20 @@ func TestDeviceTowardOneSite(t *testing.T) {
 	}
 }
 
-// A shaper's rate shows in when its last packet leaves: no sooner than its rate
-// allows, and its queue drops what it does not hold.
+// A shaper lets packets go no sooner than its rate allows.
 func TestShaperQueues(t *testing.T) {
 	labtest.CheckLeaks(t)
 	const bitsPerSecond, outerBytes, burst = 20e6, 1000, 10_000
 	device := lab.Device{Kind: lab.Shaper, OuterBitsPerSecond: bitsPerSecond, BurstBytes: burst}
 	l := labtest.Build(t, joined(lab.Link{Device: device}))
 	e := openEnds(t, l, v4)
-	log := pace(t, e.a, peerOf(e.b), outerBytes, 1.3*bitsPerSecond/8/outerBytes, time.Second)
+	log := pace(t, e.a, peerOf(e.b), outerBytes, 3*bitsPerSecond/8/outerBytes, 300*time.Millisecond)
+
 	counters := atRest(t, l, "b", packetsIn(log))
 	drained := monotonic()
-	if want := counters.PassedPackets * outerBytes; counters.PassedOuterBytes != want {
-		t.Errorf("want %d IP bytes passed, got %d", want, counters.PassedOuterBytes)
-	}
 	most := burst + bitsPerSecond/8e9*float64(drained-log[0].start)
-	t.Logf("passed %d bytes of at most %.0f, dropped %d", counters.PassedOuterBytes, most, counters.DroppedOuterBytes)
-	if passed := float64(counters.PassedOuterBytes); passed > most || passed < 0.9*most {
-		t.Errorf("want 90 to 100 %% of %.0f bytes passed, got %.0f", most, passed)
+	if passed := float64(counters.PassedOuterBytes); passed > most {
+		t.Errorf("want at most %.0f bytes passed by then, got %.0f", most, passed)
 	}
 	if counters.DroppedPackets == 0 {
 		t.Error("want drops from a full queue, got none")

@@ -11,8 +11,7 @@ import (
 )
 
 // checkPrivilege names everything that the process lacks to build a lab. Its error
-// is an os.ErrPermission where privilege is wanting, and errors.ErrUnsupported
-// where the kernel lacks eBPF.
+// is an os.ErrPermission where a capability is wanting.
 func checkPrivilege() error {
 	if missing, err := missingCapabilities(); err != nil {
 		return err
