@@ -4,6 +4,7 @@ package labtest
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 )
 
@@ -17,7 +18,21 @@ func NeedRoot(t testing.TB) {
 	if os.Geteuid() == 0 {
 		return
 	}
-	const why = "needs root: it makes network namespaces"
+	skip(t, "needs root: it makes network namespaces")
+}
+
+// NeedProgram skips the test, saying why, unless the program is in PATH.
+func NeedProgram(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		skip(t, "needs "+name+"; make test installs it")
+	}
+}
+
+// skip fails instead where nothing may be skipped. No other test may skip in
+// another way: scripts/house_test.go looks.
+func skip(t testing.TB, why string) {
+	t.Helper()
 	if os.Getenv(RequireRoot) != "" {
 		t.Fatal(why)
 	}

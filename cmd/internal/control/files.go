@@ -70,12 +70,14 @@ func writeWith(path string, content []byte, publish func(from, to string) error)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary)
 	_, err = file.Write(content)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = publish(temporary, path)
 	}
-	return publish(temporary, path)
+	if removed := os.Remove(temporary); !errors.Is(removed, os.ErrNotExist) { // A rename took it.
+		err = errors.Join(err, removed)
+	}
+	return err
 }
 
 // lockFile holds an advisory lock on path, against this and other processes,

@@ -119,13 +119,13 @@ func TestSecretsAreHidden(t *testing.T) {
 	for name, secret := range secrets {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
-			slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", secret)
+			slog.New(slog.NewTextHandler(&log, nil)).Info("x", LogReason, secret)
 			for _, got := range []string{fmt.Sprintf("%v", secret), fmt.Sprintf("%+v", secret), fmt.Sprintf("%#v", secret), fmt.Sprintf("%s", secret)} {
 				if got != hidden {
 					t.Errorf("prints %q", got)
 				}
 			}
-			if !strings.Contains(log.String(), "secret="+hidden) {
+			if !strings.Contains(log.String(), LogReason+"="+hidden) {
 				t.Errorf("logs %q", log.String())
 			}
 			encoded, err := json.Marshal(secret)

@@ -60,8 +60,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	err := server.Shutdown(grace)
 	err = errors.Join(err, server.Close())
-	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
+	if stopped := <-ended; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, stopped)
 	}
 	if err != nil {
 		return fmt.Errorf("stop serving control: %w", err)
@@ -104,8 +104,10 @@ func (s *Server) gate() http.Handler {
 		case r.URL.Path != controlv1connect.AgentPairProcedure:
 			s.refuse(refuse, w, r)
 			return
-		default: // Pair, by someone not pinned: no time to waste.
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(pairBodyTimeout))
+		default: // Pair, by someone not pinned.
+			if !s.hurry(w) {
+				return
+			}
 		}
 		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})
@@ -124,6 +126,16 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 	}
 	c.pin, err = s.Trust.Find(Controller, fingerprint)
 	return c, err
+}
+
+// hurry bounds the time in which a stranger's body must arrive.
+func (s *Server) hurry(w http.ResponseWriter) bool {
+	err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(pairBodyTimeout))
+	if err != nil {
+		s.Logger.Error("could not set a deadline", LogError, err)
+		http.Error(w, errUnauthenticated.Message(), http.StatusUnauthorized)
+	}
+	return err == nil
 }
 
 func (s *Server) refuse(writer *connect.ErrorWriter, w http.ResponseWriter, r *http.Request) {

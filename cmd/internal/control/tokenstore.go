@@ -136,7 +136,7 @@ func (s *TokenStore) sweep(now time.Time) ([]storedToken, error) {
 		switch {
 		case err != nil:
 		case !now.Before(stored.Expires):
-			os.Remove(stored.path) // Where it fails, the next sweep tries again; expired it is.
+			_ = os.Remove(stored.path) // Where it fails, the next sweep tries again; expired it is.
 		default:
 			outstanding = append(outstanding, stored)
 		}

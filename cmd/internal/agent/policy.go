@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/strictyaml"
+)
+
+// Policy is what an agent's owner allows. Nothing that comes over the network
+// can widen it.
+type Policy struct {
+	Name  string     // How the agent calls itself.
+	Outer netip.Addr // The address on which tunnels arrive.
+	Ports PortRange  // Where encapsulated packets may arrive, the first that is free.
+	// MaxInnerBitsPerSecond, MaxTrial and MaxSession cap what a controller may ask for.
+	MaxInnerBitsPerSecond float64
+	MaxTrial              time.Duration
+	MaxSession            time.Duration
+	Drivers               []string // Those allowed; empty allows all.
+	// Peers are the only agents to which tunnels may be built; empty leaves that
+	// to what has been paired.
+	Peers []control.Fingerprint
+}
+
+// PortRange is a range of UDP ports, both ends included.
+type PortRange struct{ First, Last uint16 }
+
+// DefaultPolicy allows what a measurement between two datacenters needs. Port
+// 4500 is that of UDP-encapsulated ESP (RFC 3948, Section 2.1).
+func DefaultPolicy() Policy {
+	return Policy{
+		Ports:                 PortRange{4500, 4510},
+		MaxInnerBitsPerSecond: 100e9,
+		MaxTrial:              time.Minute,
+		MaxSession:            time.Hour,
+	}
+}
+
+// ReadPolicy reads a policy file over the defaults.
+func ReadPolicy(path string) (Policy, error) {
+	policy := DefaultPolicy()
+	file, err := os.Open(path)
+	if err != nil {
+		return policy, fmt.Errorf("open policy: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, strictyaml.MaxBytes+1))
+	if err != nil {
+		return policy, fmt.Errorf("read policy: %w", err)
+	}
+	return policy, strictyaml.Parse(path, text, policy.keys().Read)
+}
+
+func (p *Policy) keys() strictyaml.Keys {
+	version := 0
+	return strictyaml.Keys{
+		"version": strictyaml.Int(&version, 1, 1),
+		"name":    strictyaml.Name(&p.Name),
+		"outer":   strictyaml.Scalar(&p.Outer, ParseOuter),
+		"ports":   strictyaml.Scalar(&p.Ports, ParsePorts),
+		"limits": strictyaml.Keys{
+			"inner":   strictyaml.BitRate(&p.MaxInnerBitsPerSecond),
+			"trial":   strictyaml.Duration(&p.MaxTrial),
+			"session": strictyaml.Duration(&p.MaxSession),
+		}.Read,
+		"drivers": strictyaml.List(16, appendText(&p.Drivers)),
+		"peers":   strictyaml.List(1000, p.appendPeer),
+	}
+}
+
+func appendText(into *[]string) strictyaml.Reader {
+	return func(node *yaml.Node) error {
+		*into = append(*into, node.Value)
+		return nil
+	}
+}
+
+func (p *Policy) appendPeer(node *yaml.Node) error {
+	fingerprint, err := control.ParseFingerprint(node.Value)
+	if err != nil {
+		return strictyaml.At(node, "%v", err)
+	}
+	p.Peers = append(p.Peers, fingerprint)
+	return nil
+}
+
+// ParseOuter reads the address on which tunnels arrive: a unicast one.
+func ParseOuter(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil || address.IsUnspecified() || address.IsMulticast() {
+		return netip.Addr{}, fmt.Errorf("%q is not a unicast IP address of this machine", text)
+	}
+	return address.Unmap(), nil
+}
+
+// ParsePorts reads "4500" or "4500-4510".
+func ParsePorts(text string) (PortRange, error) {
+	first, last, found := strings.Cut(text, "-")
+	if !found {
+		last = first
+	}
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
+	if errA != nil || errB != nil || a == 0 || b < a {
+		return PortRange{}, fmt.Errorf("%q is not a range of UDP ports such as 4500-4510", text)
+	}
+	return PortRange{uint16(a), uint16(b)}, nil
+}
+
+// String writes a range as ParsePorts reads it.
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// allows says whether a driver may be used.
+func (p Policy) allows(driver string) bool {
+	return len(p.Drivers) == 0 || slices.Contains(p.Drivers, driver)
+}
+
+// Check says what a policy lacks.
+func (p Policy) Check() error {
+	if !p.Outer.IsValid() {
+		return fmt.Errorf("the address on which tunnels arrive is not known: give --outer ADDRESS, or outer: in the policy file")
+	}
+	if p.MaxTrial <= 0 || p.MaxSession <= 0 {
+		return fmt.Errorf("limits of the policy: trial and session must be above zero")
+	}
+	return nil
+}

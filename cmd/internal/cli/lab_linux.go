@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"tunnelmark/cmd/internal/scenario"
+	"tunnelmark/lab"
+)
+
+func labCommands() []*cobra.Command {
+	return []*cobra.Command{
+		group("lab", "Datacenters, links and appliances on this machine",
+			labListCommand(), labRunCommand(), labUpCommand(), labDownCommand()),
+		cleanupCommand(),
+	}
+}
+
+func labListCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:     "list",
+		Short:   "List the scenarios that are built in",
+		Example: "  tunnelmark lab list",
+		Args:    arguments(0, 0, "no argument"),
+	}
+	command.Flags().BoolVarP(&asJSON, "json", "J", false, "as JSON")
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		all, err := scenario.Shipped()
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return listJSON(command.OutOrStdout(), all)
+		}
+		table := tabwriter.NewWriter(command.OutOrStdout(), 0, 0, 2, ' ', 0)
+		for _, s := range all {
+			fmt.Fprintf(table, "%s\t%s\n", s.Name, s.About)
+		}
+		return table.Flush()
+	}
+	return command
+}
+
+func listJSON(w io.Writer, all []scenario.Scenario) error {
+	type entry struct {
+		Name  string `json:"name"`
+		About string `json:"about"`
+	}
+	entries := []entry{}
+	for _, s := range all {
+		entries = append(entries, entry{s.Name, s.About})
+	}
+	return json.NewEncoder(w).Encode(entries)
+}
+
+func labRunCommand() *cobra.Command {
+	var output outputFlags
+	var agent string
+	command := &cobra.Command{
+		Use:   "run SCENARIO",
+		Short: "Build a scenario, find its ceiling with real agents, remove everything",
+		Long: `Builds the sites, links and devices of a scenario in network namespaces, starts
+a real tunnelmark-agent in each site, searches the ceiling of a tunnel between
+them, and removes everything again. SCENARIO is the name of a built-in scenario
+or the path of a file.
+
+Exits 3 where the result is outside of the truth that the scenario states.`,
+		Example: `  tunnelmark lab run srx-350
+  tunnelmark lab run srx-350 --html report.html
+  tunnelmark lab run ./my-appliance.yaml --json`,
+		Args:              arguments(1, 1, "one scenario"),
+		ValidArgsFunction: completeScenario,
+	}
+	output.add(command)
+	command.Flags().StringVar(&agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
+	command.RunE = func(command *cobra.Command, given []string) error {
+		s, err := loadScenario(given[0])
+		if err != nil {
+			return err
+		}
+		program, err := agentProgram(agent)
+		if err != nil {
+			return err
+		}
+		shown := newProgress(command, output.quiet)
+		results, err := scenario.Run(command.Context(), s, scenario.Options{
+			AgentProgram: program, CommandLine: "tunnelmark lab run " + given[0],
+			Tell: shown.tell, Progress: shown.trial, AgentLog: io.Discard,
+		})
+		shown.done()
+		for i, result := range results {
+			if written := output.write(command, i, result); written != nil {
+				return errors.Join(err, written)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return judge(results)
+	}
+	return command
+}
+
+func labUpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "up SCENARIO",
+		Short: "Build a scenario's sites, links and devices under names, and leave them",
+		Long: `Builds the sites, links and devices of a scenario and gives their network
+namespaces names, so that other programs can use them. No agent is started.
+"tunnelmark lab down NAME" or "tunnelmark cleanup" removes them.`,
+		Example: `  tunnelmark lab up srx-350
+  ip netns exec tm-srx-350-a ping 192.0.2.4
+  tunnelmark lab down srx-350`,
+		Args:              arguments(1, 1, "one scenario"),
+		ValidArgsFunction: completeScenario,
+		RunE: func(command *cobra.Command, given []string) error {
+			s, err := loadScenario(given[0])
+			if err != nil {
+				return err
+			}
+			names, err := lab.Up(command.Context(), s.Topology)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				fmt.Fprintln(command.OutOrStdout(), name)
+			}
+			return nil
+		},
+	}
+}
+
+func labDownCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "down NAME",
+		Short:   "Remove what \"lab up\" has left",
+		Example: "  tunnelmark lab down srx-350",
+		Args:    arguments(1, 1, "the name of one scenario"),
+		RunE: func(command *cobra.Command, given []string) error {
+			return lab.Down(command.Context(), given[0])
+		},
+	}
+}
+
+func cleanupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove whatever a killed lab left behind",
+		Long: `Removes every named namespace that "tunnelmark lab up" has made on this machine,
+and nothing else. What "tunnelmark lab run" makes has no names and needs no
+cleaning: the kernel removes it when the program ends, however it ends.`,
+		Example: "  tunnelmark cleanup",
+		Args:    arguments(0, 0, "no argument"),
+		RunE: func(command *cobra.Command, _ []string) error {
+			removed, err := lab.Cleanup(command.Context())
+			for _, name := range removed {
+				fmt.Fprintln(command.OutOrStdout(), "removed", name)
+			}
+			return err
+		},
+	}
+}
+
+// loadScenario turns what is wrong with a file into wrong usage.
+func loadScenario(nameOrPath string) (scenario.Scenario, error) {
+	s, err := scenario.Load(nameOrPath)
+	if err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
+
+func completeScenario(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	all, err := scenario.Shipped()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name+"\t"+s.About)
+	}
+	return names, cobra.ShellCompDirectiveDefault
+}
+
+// agentProgram finds tunnelmark-agent: as given, beside this program, in PATH.
+func agentProgram(given string) (string, error) {
+	if given != "" {
+		if _, err := os.Stat(given); err != nil {
+			return "", usageError{fmt.Errorf("--agent: %w", err)}
+		}
+		return filepath.Abs(given)
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "tunnelmark-agent")
+		if _, err := os.Stat(beside); !errors.Is(err, fs.ErrNotExist) {
+			return beside, nil
+		}
+	}
+	found, err := exec.LookPath("tunnelmark-agent")
+	if err != nil {
+		return "", fmt.Errorf("find tunnelmark-agent beside tunnelmark or in PATH: %w; build it with make, or give --agent PATH", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/controller"
+)
+
+// askTimeout bounds a question to one agent.
+const askTimeout = 10 * time.Second
+
+// maxTokens bounds what is read from standard input.
+const maxTokens = 64
+
+func pairCommand() *cobra.Command {
+	var state stateFlag
+	var name string
+	command := &cobra.Command{
+		Use:   "pair [TOKEN...]",
+		Short: "Pair with agents, by the one-time tokens that they print",
+		Long: `Pairs with each agent whose one-time token is given, and introduces those agents
+to each other: only agents that were paired together (or told so by their
+owners, with "tunnelmark-agent trust add") build tunnels to each other.
+
+Without arguments the tokens are read from standard input, one a line, so that
+they stand in no list of processes.`,
+		Example: `  tunnelmark pair TOKEN-A TOKEN-B
+  ssh dc-a tunnelmark-agent token | tunnelmark pair`,
+		Args: arguments(0, maxTokens, "the tokens of one agent or more"),
+	}
+	state.add(command)
+	command.Flags().StringVar(&name, "name", "", "what the agents call this controller (default: the host's name)")
+	command.RunE = func(command *cobra.Command, given []string) error {
+		tokens, err := readTokens(given, command.InOrStdin())
+		if err != nil {
+			return usageError{err}
+		}
+		if name == "" {
+			if name, err = os.Hostname(); err != nil {
+				return fmt.Errorf("name this controller: %w; give --name", err)
+			}
+		}
+		identity, trust, err := state.open()
+		if err != nil {
+			return err
+		}
+		return pair(command, tokens, identity, trust, name)
+	}
+	return command
+}
+
+// readTokens parses all before the first is used.
+func readTokens(given []string, stdin io.Reader) ([]control.Token, error) {
+	if len(given) == 0 {
+		for lines := bufio.NewScanner(stdin); lines.Scan() && len(given) <= maxTokens; {
+			if line := strings.TrimSpace(lines.Text()); line != "" {
+				given = append(given, line)
+			}
+		}
+	}
+	if len(given) == 0 || len(given) > maxTokens {
+		return nil, fmt.Errorf("want 1 to %d tokens; an agent prints one with: tunnelmark-agent token", maxTokens)
+	}
+	var tokens []control.Token
+	for i, text := range given {
+		token, err := control.ParseToken(text)
+		if err != nil {
+			return nil, fmt.Errorf("token %d: %w", i+1, err)
+		}
+		tokens = append(tokens, token)
+	}
+	return tokens, nil
+}
+
+func pair(command *cobra.Command, tokens []control.Token, identity *control.Identity, trust *control.Trust, name string) error {
+	for i, token := range tokens {
+		ctx, cancel := context.WithTimeout(command.Context(), askTimeout)
+		pin, err := control.PairWith(ctx, token, identity, trust, name, others(i, tokens))
+		cancel()
+		if err != nil {
+			return control.Explain(token.Address, err)
+		}
+		fmt.Fprintf(command.OutOrStdout(), "paired with %s at %s, identity %s\n", pin.Name, pin.Address, pin.Fingerprint)
+	}
+	return nil
+}
+
+// others are the agents of the other tokens, as peers of this one's.
+func others(i int, tokens []control.Token) []control.Pin {
+	var peers []control.Pin
+	for j, token := range tokens {
+		if j != i {
+			peers = append(peers, control.Pin{
+				Standing: control.Peer, Name: "peer-" + token.Fingerprint.Short(),
+				Fingerprint: token.Fingerprint, Address: token.Address,
+			})
+		}
+	}
+	return peers
+}
+
+func agentsCommand() *cobra.Command {
+	var state stateFlag
+	var asJSON bool
+	command := &cobra.Command{
+		Use:     "agents",
+		Short:   "List the paired agents and how they are",
+		Example: "  tunnelmark agents",
+		Args:    arguments(0, 0, "no argument"),
+	}
+	state.add(command)
+	command.Flags().BoolVarP(&asJSON, "json", "J", false, "as JSON")
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		identity, trust, err := state.open()
+		if err != nil {
+			return err
+		}
+		all, err := askAll(command.Context(), identity, trust)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			err = json.NewEncoder(command.OutOrStdout()).Encode(all)
+		} else {
+			err = printAgents(command.OutOrStdout(), all)
+		}
+		for _, a := range all {
+			if a.Error != "" {
+				return errors.Join(err, errors.New("not every agent is well"))
+			}
+		}
+		return err
+	}
+	return command
+}
+
+// agentState is one paired agent's answer.
+type agentState struct {
+	Name     string   `json:"name"`
+	Address  string   `json:"address"`
+	Error    string   `json:"error,omitempty"`
+	Version  string   `json:"version,omitempty"`
+	Kernel   string   `json:"kernel,omitempty"`
+	Cores    uint32   `json:"cores,omitempty"`
+	Drivers  []string `json:"drivers,omitempty"`
+	Sessions uint32   `json:"sessions"`
+}
+
+func askAll(ctx context.Context, identity *control.Identity, trust *control.Trust) ([]agentState, error) {
+	pins, err := trust.List()
+	if err != nil {
+		return nil, err
+	}
+	all := []agentState{}
+	for _, pin := range pins {
+		if pin.Standing == control.Agent {
+			all = append(all, ask(ctx, identity, pin))
+		}
+	}
+	return all, nil
+}
+
+func ask(ctx context.Context, identity *control.Identity, pin control.Pin) agentState {
+	state := agentState{Name: pin.Name, Address: pin.Address}
+	agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
+	if err != nil {
+		state.Error = err.Error()
+		return state
+	}
+	defer disconnect()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	d, err := agent.Describe(ctx, &controlv1.DescribeRequest{})
+	if err != nil {
+		state.Error = control.Explain(pin.Name, err).Error()
+		return state
+	}
+	state.Version, state.Kernel, state.Cores, state.Sessions = d.GetVersion(), d.GetKernel(), d.GetCores(), d.GetSessions()
+	for _, driver := range d.GetDrivers() {
+		if driver.GetSupported() {
+			state.Drivers = append(state.Drivers, driver.GetName())
+		}
+	}
+	return state
+}
+
+func printAgents(w io.Writer, all []agentState) error {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "no agent is paired; pair with: tunnelmark pair TOKEN-A TOKEN-B")
+		return nil
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tADDRESS\tSTATE\tSESSIONS\tCORES\tDRIVERS\tKERNEL\tVERSION")
+	for _, a := range all {
+		health := "well"
+		if a.Error != "" {
+			health = a.Error
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
+			a.Name, a.Address, health, a.Sessions, a.Cores, strings.Join(a.Drivers, ","), a.Kernel, a.Version)
+	}
+	return table.Flush()
+}
+
+func trustCommand() *cobra.Command {
+	return group("trust", "Say which agents this controller trusts", trustListCommand(), trustRemoveCommand())
+}
+
+func trustListCommand() *cobra.Command {
+	var state stateFlag
+	command := &cobra.Command{Use: "list", Short: "List the agents that are paired", Args: arguments(0, 0, "no argument")}
+	state.add(command)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		identity, trust, err := state.open()
+		if err != nil {
+			return err
+		}
+		pins, err := trust.List()
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(command.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintf(table, "NAME\tADDRESS\tFINGERPRINT\n(this controller)\t\t%s\n", identity.Fingerprint())
+		for _, pin := range pins {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", pin.Name, pin.Address, pin.Fingerprint)
+		}
+		return table.Flush()
+	}
+	return command
+}
+
+func trustRemoveCommand() *cobra.Command {
+	var state stateFlag
+	command := &cobra.Command{Use: "remove NAME", Short: "Forget an agent", Args: arguments(1, 1, "the name of one agent")}
+	state.add(command)
+	command.RunE = func(_ *cobra.Command, given []string) error {
+		_, trust, err := state.open()
+		if err != nil {
+			return err
+		}
+		return trust.Remove(control.Agent, given[0])
+	}
+	return command
+}
+
+// dialEnds reaches two paired agents by name. close must be called.
+func dialEnds(state *stateFlag, from, to string) (ends [2]controller.End, close func(), err error) {
+	close = func() {}
+	if from == to {
+		return ends, close, usageError{fmt.Errorf("both ends are %q; want two different agents", from)}
+	}
+	identity, trust, err := state.open()
+	if err != nil {
+		return ends, close, err
+	}
+	var disconnects []func()
+	close = func() {
+		for _, disconnect := range disconnects {
+			disconnect()
+		}
+	}
+	for i, name := range []string{from, to} {
+		pin, err := trust.Named(control.Agent, name)
+		if errors.Is(err, control.ErrNotTrusted) {
+			return ends, close, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
+		}
+		if err != nil {
+			return ends, close, err
+		}
+		agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
+		if err != nil {
+			return ends, close, err
+		}
+		disconnects = append(disconnects, disconnect)
+		ends[i] = controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}
+	}
+	return ends, close, nil
+}
