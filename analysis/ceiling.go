@@ -64,8 +64,8 @@ type Ceiling struct {
 	// GeneratorLimited says that the generator could not offer more than Lower.
 	GeneratorLimited bool     `json:"generator_limited"`
 	Plateau          *Plateau `json:"plateau,omitempty"`
-	// Overloads are the plateaus at each height of overload, in the order of
-	// their trials, of which Plateau is the summary.
+	// Overloads are the rates that passed at each height of overload, in the
+	// order of their trials; Plateau is the summary of those from 1.3 on.
 	Overloads []Plateau `json:"overloads,omitempty"`
 	Bucket    *Bucket   `json:"bucket,omitempty"`
 	Steps     []Step    `json:"steps"`

@@ -101,9 +101,27 @@ func (f *finder) keepPlateau(t analysis.Trial, r reading) {
 	}
 	stored := (sent-r.inner)*t.Elapsed.Seconds()/8 - float64(t.Lost())*float64(t.InnerSize)
 	f.store = max(f.store, stored)
+	f.addOverload(t, r)
+}
+
+// keepKnee keeps what a load just above a flat limit delivered, as one height of
+// overload more: a ceiling that wavers is seldom the same there, too. The bucket
+// has run dry in the second half of the trial.
+func (f *finder) keepKnee(t analysis.Trial) {
+	if !f.flat() || t.InnerSentBitsPerSecond() <= f.estimate {
+		return
+	}
+	late := t
+	late.Windows = t.Windows[len(t.Windows)/2:]
+	if r := read(late); r.used >= fewestWindows {
+		f.addOverload(t, r)
+	}
+}
+
+func (f *finder) addOverload(t analysis.Trial, r reading) {
 	f.found.Overloads = append(f.found.Overloads, analysis.Plateau{
 		InnerBitsPerSecond: r.inner, Spread: r.spread, Windows: r.used,
-		OfferedRatio: sent / r.inner, LossRatio: t.LossRatio(),
+		OfferedRatio: t.InnerSentBitsPerSecond() / r.inner, LossRatio: t.LossRatio(),
 	})
 }
 

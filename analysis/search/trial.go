@@ -129,6 +129,7 @@ func (f *finder) measure(ctx context.Context, p analysis.Purpose, inner float64,
 			return f.keepMet(t), t, nil
 		case missed:
 			misses++
+			f.keepKnee(t)
 		}
 		if misses == 2 || misses == 1 && !surprise {
 			break
