@@ -66,6 +66,10 @@ func (p *pairing) pins(caller Fingerprint, request *controlv1.PairRequest) ([]Pi
 		if err != nil {
 			return nil, fmt.Errorf("peer %q: %w", peer.GetName(), err)
 		}
+		// What carries the offers must not be able to sign one.
+		if fingerprint == caller {
+			return nil, fmt.Errorf("peer %q has the controller's own fingerprint", peer.GetName())
+		}
 		pins = append(pins, Pin{Standing: Peer, Name: peer.GetName(), Fingerprint: fingerprint, Address: peer.GetAddress(), Added: now})
 	}
 	for _, pin := range pins {

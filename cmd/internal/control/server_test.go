@@ -306,7 +306,9 @@ func expire(t *testing.T, tokens *TokenStore, token Token) {
 
 func TestPairRefusesBadRequests(t *testing.T) {
 	a := newAgent(t, "127.0.0.1:0")
-	own := a.Identity.Fingerprint()
+	c := newController(t)
+	own, self := a.Identity.Fingerprint(), c.identity.Fingerprint()
+	client := c.mustDial(t, a)
 	cases := []struct {
 		name  string
 		as    string
@@ -316,17 +318,17 @@ func TestPairRefusesBadRequests(t *testing.T) {
 		{"no name", "", nil, "name of 0 bytes"},
 		{"terminal escape", "\x1b", nil, "control characters"},
 		{"the agent itself as peer", "c", []*controlv1.Peer{{Name: "p", Fingerprint: own[:]}}, "own fingerprint"},
+		{"the controller itself as peer", "c", []*controlv1.Peer{{Name: "p", Fingerprint: self[:]}}, "controller's own fingerprint"},
 		{"short fingerprint", "c", []*controlv1.Peer{{Name: "p", Fingerprint: own[:5]}}, "fingerprint of 5 bytes"},
 		{"no fingerprint", "c", []*controlv1.Peer{{Name: "p", Fingerprint: make([]byte, 32)}}, "no fingerprint"},
 		{"too many peers", "c", make([]*controlv1.Peer, maxPeers+1), "at most 64"},
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
 			token := a.mustIssue(t)
-			client := newController(t).mustDial(t, a)
-			_, err := client.Pair(t.Context(), &controlv1.PairRequest{Secret: token.secret[:], ControllerName: c.as, Peers: c.peers})
-			if connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want an error with %q", err, c.want)
+			_, err := client.Pair(t.Context(), &controlv1.PairRequest{Secret: token.secret[:], ControllerName: tc.as, Peers: tc.peers})
+			if connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want an error with %q", err, tc.want)
 			}
 			must(t, a.Tokens.Redeem(token.secret[:])) // The mistake did not cost the token.
 		})
