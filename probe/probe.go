@@ -63,7 +63,7 @@ type Sent struct {
 	// CPU for longer than a train lasts; it is not made up for.
 	Skipped time.Duration
 	// Train is how many packets left back to back. Lateness of less than a
-	// train is made up, so two trains may touch.
+	// train, or than four packets, is made up: so many may go before it.
 	Train int
 	// HelloRTT is the round trip of the hello that opened the trial.
 	HelloRTT time.Duration

@@ -113,6 +113,32 @@ func TestPacedMakesUpShortLateness(t *testing.T) {
 	}
 }
 
+// At a low rate four packets may meet: no queue is so small, and a late timer
+// costs no load.
+func TestPacedMakesUpFourPackets(t *testing.T) {
+	load := probe.Load{InnerBitsPerSecond: 10e6, InnerSize: 1400, Duration: 112 * time.Millisecond} // 1.12 ms each.
+	for _, tt := range []struct {
+		name    string
+		stall   time.Duration
+		want    uint64
+		skipped bool
+	}{
+		{"four packets late", 5600 * time.Microsecond, 100, false},
+		{"five packets late", 6720 * time.Microsecond, 95, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &fakeHost{cost: 5 * time.Microsecond, stalls: map[int]time.Duration{10: tt.stall - 5*time.Microsecond}}
+			out, plan := newTransmission(f, 1), newSchedule(load, 1)
+			if _, err := out.paced(plan); err != nil {
+				t.Fatal(err)
+			}
+			if got := out.counts().Packets; got != tt.want || (plan.skipped > 0) != tt.skipped {
+				t.Errorf("sent %d packets and skipped %v, want %d and skipping %v", got, plan.skipped, tt.want, tt.skipped)
+			}
+		})
+	}
+}
+
 // Time off the CPU is skipped: no burst follows it, and the load while on the
 // CPU is what was asked for.
 func TestPacedSkipsLongLateness(t *testing.T) {

@@ -42,10 +42,12 @@ func trainLength(l probe.Load, payload int) int {
 // in slots; a slot whose packet the local stack refused is not used again.
 //
 // A departure is computed from the first one, never from the one before, so it
-// does not drift. A train that is late by less than bound leaves at once and
-// the next one is on time again, so the mean rate is exact and no more than two
-// trains meet. A train that is later than that shifts everything after it: a
-// burst that the load did not ask for would overflow small buckets.
+// does not drift. A train that is late by no more than bound leaves at once, and
+// so do those that are due by then: the mean rate is exact. The bound is what a
+// train lasts, or gentleTrain packets where those last longer, so that what
+// meets is at most that and one train more. A train that is later than that
+// shifts everything after it: a burst that the load did not ask for would
+// overflow small buckets.
 type schedule struct {
 	interval float64       // ns per packet.
 	length   time.Duration // Of the load, on the wall.
@@ -61,7 +63,7 @@ type schedule struct {
 
 func newSchedule(l probe.Load, train int) *schedule {
 	s := &schedule{interval: packetInterval(l), length: l.Duration, train: train}
-	s.bound = max(leastBound, s.planned(uint64(train)))
+	s.bound = max(leastBound, s.planned(uint64(max(train, gentleTrain))))
 	return s
 }
 
