@@ -66,6 +66,7 @@ func listJSON(w io.Writer, all []scenario.Scenario) error {
 func labRunCommand() *cobra.Command {
 	var output outputFlags
 	var agent string
+	var noBaseline bool
 	command := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Build a scenario, find its ceiling with real agents, remove everything",
@@ -82,6 +83,7 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 		ValidArgsFunction: completeScenario,
 	}
 	output.add(command)
+	command.Flags().BoolVar(&noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
 	command.Flags().StringVar(&agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
 	command.RunE = func(command *cobra.Command, given []string) error {
 		s, err := loadScenario(given[0])
@@ -96,6 +98,7 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 		results, err := scenario.Run(command.Context(), s, scenario.Options{
 			AgentProgram: program, CommandLine: "tunnelmark lab run " + given[0],
 			Tell: shown.tell, Progress: shown.trial, AgentLog: io.Discard,
+			NoBaseline: noBaseline,
 		})
 		shown.done()
 		for i, result := range results {

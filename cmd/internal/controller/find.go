@@ -55,6 +55,7 @@ func Find(ctx context.Context, p Plan) (report.Result, error) {
 			return err
 		}
 		s.describe(result, p.Size)
+		p.Tell("searching the ceiling of the tunnel")
 		ceiling, err := search.Find(ctx, func(ctx context.Context, load analysis.Load) (analysis.Trial, error) {
 			return s.Trial(ctx, load, p.Size)
 		}, p.Search)
