@@ -24,7 +24,7 @@ func NewMemoryState() (*MemoryState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a file system in memory: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // Only the mount is kept.
 	err = errors.Join(
 		unix.FsconfigSetString(fd, "mode", "0700"),
 		unix.FsconfigSetString(fd, "size", memoryStateSize),
