@@ -72,14 +72,17 @@ func packetsIn(log []sent) (n uint64) {
 }
 
 // model says what an exact token bucket passes of the packets, in packets: each
-// costs, the bucket holds capacity and gains perNanosecond. The packets of a train
-// are taken to come evenly between its start and end.
-func model(log []sent, cost, capacity, perNanosecond float64) (passed int) {
+// costs, the bucket holds capacity and gains perNanosecond. Late says whether
+// packets come when their train's send ends, instead of when it starts: the truth
+// lies between, since the sender may be kept off the CPU within.
+func model(log []sent, cost, capacity, perNanosecond float64, late bool) (passed int) {
 	var times []int64
 	for _, s := range log {
-		for i := range s.count {
-			times = append(times, s.start+(s.end-s.start)*int64(i+1)/int64(s.count))
+		at := s.start
+		if late {
+			at = s.end
 		}
+		times = append(times, slices.Repeat([]int64{at}, s.count)...)
 	}
 	slices.Sort(times)
 	credit, last := capacity, times[0]

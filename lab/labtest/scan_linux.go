@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -127,8 +128,9 @@ func scanLinks(things Things) error {
 	return nil
 }
 
-// scanPrograms finds the eBPF programs whose names say that a lab loaded them;
-// service managers load others at any time.
+// scanPrograms finds the eBPF programs whose names say that a lab loaded them, but
+// for those of living processes that are no descendants; service managers load
+// others at any time.
 func scanPrograms(things Things) error {
 	for id := ebpf.ProgramID(0); ; {
 		var err error
@@ -144,10 +146,24 @@ func scanPrograms(things Things) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(name, "tm_") {
+		if strings.HasPrefix(name, "tm_") && !ofStranger(name) {
 			things[fmt.Sprintf("eBPF program %d %s", id, name)] = ""
 		}
 	}
+}
+
+// ofStranger reports whether the process that a program's name ends in lives and
+// does not descend from this one.
+func ofStranger(program string) bool {
+	pid, err := strconv.Atoi(program[strings.LastIndexByte(program, '_')+1:])
+	if err != nil {
+		return false
+	}
+	if _, alive := readProcess(fmt.Sprintf("/proc/%d/stat", pid)); !alive {
+		return false
+	}
+	ours := func(p process) bool { return p.pid == pid }
+	return !slices.ContainsFunc(descendants(os.Getpid()), ours)
 }
 
 func programName(id ebpf.ProgramID) (string, error) {
