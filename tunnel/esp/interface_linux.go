@@ -23,7 +23,9 @@ const (
 	// share an inner namespace.
 	interfaceName = "esp%d"
 
-	localPatience = time.Second      // What takes microseconds on an idle machine.
+	// What takes microseconds on an idle machine waits, on a busy one, behind
+	// the removal of other namespaces.
+	localPatience = 10 * time.Second
 	localPoll     = time.Millisecond // Between two looks.
 )
 

@@ -21,7 +21,7 @@ import (
 const PathMTU = 1500
 
 // patience is how long the suite waits for what takes microseconds.
-const patience = 5 * time.Second
+const patience = 10 * time.Second
 
 // marker stands in the payload of every datagram that the suite sends.
 var marker = []byte("in clear: tunneltest")

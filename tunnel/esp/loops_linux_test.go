@@ -1,0 +1,377 @@
+package esp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel"
+)
+
+// fakeClear is a clear side that always has the same batch to read and takes
+// what is written.
+type fakeClear struct {
+	read     [][]byte
+	readErr  error
+	writeErr error
+	written  [][]byte // Kept only where keep is set.
+	keep     bool
+}
+
+func (f *fakeClear) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
+	for i, packet := range f.read {
+		sizes[i] = len(packet)
+		copy(buffers[i][offset:], packet)
+	}
+	return len(f.read), f.readErr
+}
+
+func (f *fakeClear) Write(packets [][]byte, offset int) (int, error) {
+	if !f.keep {
+		return 0, f.writeErr
+	}
+	for _, packet := range packets {
+		f.written = append(f.written, append([]byte(nil), packet[offset:]...))
+	}
+	return 0, f.writeErr
+}
+
+// loops are both directions of one way through a pair of loopback sockets: what
+// the sender reads comes out of the receiver.
+type loops struct {
+	sender    *sender
+	receiver  *receiver
+	from, to  *fakeClear
+	near, far *net.UDPConn
+	out, in   ledger
+}
+
+func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
+	t.Helper()
+	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: listen(t), far: listen(t)}
+	mustConnect(t, l.near, l.far)
+	mustConnect(t, l.far, l.near)
+	outbox, err := newOutbox(l.near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := newInbox(l.far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outSA, inSA := newSAs(t, suite)
+	l.sender = newSender(l.from, outbox, outSA, newSelectors(left, right), mtu, &l.out)
+	l.receiver = newReceiver(l.to, inbox, inSA, &l.in)
+	return l
+}
+
+func listen(t testing.TB) *net.UDPConn {
+	t.Helper()
+	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	return socket
+}
+
+func mustConnect(t testing.TB, socket, peer *net.UDPConn) {
+	t.Helper()
+	if _, err := prepareSocket(socket, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// carry takes one batch through both loops.
+func (l *loops) carry(t testing.TB) {
+	if err := l.sender.step(); err != nil {
+		t.Fatal(err)
+	}
+	want := l.out.read().OutPackets
+	for l.in.read().InPackets < want {
+		if err := l.receiver.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func batchOf(count, length int) [][]byte {
+	packets := make([][]byte, count)
+	for i := range packets {
+		packets[i] = ipv4(length)
+	}
+	return packets
+}
+
+func TestLoopsCarry(t *testing.T) {
+	mixed := [][]byte{ipv4(1400), ipv4(1400), ipv4(900), ipv4(60), ipv6(1400), ipv4(1400), ipv4(1401), ipv4(20)}
+	tests := []struct {
+		name  string
+		batch [][]byte
+	}{
+		{"one packet", batchOf(1, 1400)},
+		{"equal packets", batchOf(batchSize, 1400)},
+		{"more than one message holds", batchOf(batchSize, 64)},
+		{"mixed", mixed},
+	}
+	for _, segmentation := range []bool{true, false} {
+		for _, test := range tests {
+			t.Run(fmt.Sprintf("%s, segmentation %t", test.name, segmentation), func(t *testing.T) {
+				l := newLoops(t, tunnel.AES128GCM, 1438)
+				l.sender.outer.segmentation = segmentation
+				l.from.read, l.to.keep = test.batch, true
+				l.carry(t)
+				if diff := cmp.Diff(test.batch, l.to.written); diff != "" {
+					t.Errorf("packets (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// The whole way through both loops, system calls included, allocates nothing.
+func TestLoopsDoNotAllocate(t *testing.T) {
+	for _, suite := range suites {
+		for _, segmentation := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, segmentation %t", suite.name, segmentation), func(t *testing.T) {
+				l := newLoops(t, suite.name, 1438)
+				l.sender.outer.segmentation = segmentation
+				l.from.read = batchOf(44, 1400)
+				if got := testing.AllocsPerRun(100, func() { l.carry(t) }); got != 0 {
+					t.Errorf("got %v allocations for a batch, want 0", got)
+				}
+			})
+		}
+	}
+}
+
+func TestCodecDoesNotAllocate(t *testing.T) {
+	for _, suite := range suites {
+		t.Run(string(suite.name), func(t *testing.T) {
+			out, in := newSAs(t, suite.name)
+			inner := ipv4(1400)
+			buffer := make([]byte, headroom+len(inner)+tailroom)
+			into := make([]byte, len(buffer))
+			got := testing.AllocsPerRun(100, func() {
+				copy(buffer[headroom:], inner)
+				n := out.seal(buffer, len(inner))
+				if _, v := in.open(buffer[:n], into); v != delivered {
+					t.Fatalf("got verdict %d, want delivered", v)
+				}
+			})
+			if got != 0 {
+				t.Errorf("got %v allocations for a packet, want 0", got)
+			}
+		})
+	}
+}
+
+// What the sender drops, and under which name.
+func TestSenderCounts(t *testing.T) {
+	stranger := ipv4(100)
+	stranger[19]++
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	l.from.read = [][]byte{ipv4(100), stranger, ipv6(200), {0x45}}
+	l.from.readErr = errors.New("too many segments")
+	l.carry(t)
+	want := tunnel.Counters{OutPackets: 2, OutInnerBytes: 300, WrongSelectors: 2, Malformed: 1}
+	if diff := cmp.Diff(want, l.out.read()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+}
+
+// What the receiver drops, and under which name.
+func TestReceiverCounts(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	good := sealed(l.sender.sa, ipv4(100))
+	forged := sealed(l.sender.sa, ipv4(100))
+	forged[len(forged)-1] ^= 1
+	another := append([]byte(nil), good...)
+	another[3]++
+	stranger := ipv4(100)
+	stranger[12]++
+	for _, datagram := range [][]byte{
+		good, good, forged, another, sealed(l.sender.sa, stranger), {}, {1, 2}, {0xff}, {0, 0, 0, 0, 9},
+	} {
+		if _, err := l.near.Write(datagram); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := tunnel.Counters{
+		InPackets: 1, InInnerBytes: 100,
+		Replayed: 1, BadICV: 1, UnknownSPI: 1, WrongSelectors: 1, Malformed: 2,
+	}
+	for l.in.read().Malformed < want.Malformed {
+		if err := l.receiver.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, l.in.read()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+}
+
+// A clear side that refuses costs the batch, not the loop.
+func TestReceiverGoesOnWhenRefused(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	l.to.writeErr = unix.EIO
+	l.from.read = batchOf(3, 100)
+	if err := l.sender.step(); err != nil {
+		t.Fatal(err)
+	}
+	for l.in.read().DeliverRefused < 3 {
+		if err := l.receiver.step(); stopped(err) {
+			t.Fatal(err)
+		}
+	}
+	want := tunnel.Counters{DeliverRefused: 3}
+	if diff := cmp.Diff(want, l.in.read()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+}
+
+// Datagrams that nobody waits for: ICMP says so, and the loops go on.
+func TestLoopsSurviveAbsentPeer(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	if err := l.far.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.from.read = batchOf(1, 100)
+	const batches = 5
+	for range batches {
+		if err := l.sender.step(); err != nil {
+			t.Fatalf("step: %v", err)
+		}
+	}
+	// Each call but the first meets the error of the one before, and sends.
+	want := tunnel.Counters{OutPackets: batches, OutInnerBytes: 100 * batches, OuterErrors: batches - 1}
+	if diff := cmp.Diff(want, l.out.read()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+	if err := l.near.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.sender.step(); !stopped(err) {
+		t.Errorf("step after close: got %v, want an error that ends the loop", err)
+	}
+}
+
+func TestStopped(t *testing.T) {
+	tests := []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{unix.ECONNREFUSED, false},
+		{unix.ENOBUFS, false},
+		{&os.PathError{Err: os.ErrClosed}, true},
+		{&net.OpError{Err: net.ErrClosed}, true},
+		{&net.OpError{Err: os.ErrDeadlineExceeded}, true},
+	}
+	for _, test := range tests {
+		if got := stopped(test.err); got != test.want {
+			t.Errorf("stopped(%v): got %t, want %t", test.err, got, test.want)
+		}
+	}
+}
+
+func TestSegments(t *testing.T) {
+	sized := func(lengths ...int) [][]byte {
+		packets := make([][]byte, len(lengths))
+		for i, length := range lengths {
+			packets[i] = make([]byte, length)
+		}
+		return packets
+	}
+	many := func(count, length int) [][]byte {
+		lengths := make([]int, count)
+		for i := range lengths {
+			lengths[i] = length
+		}
+		return sized(lengths...)
+	}
+	tests := []struct {
+		name    string
+		packets [][]byte
+		want    int
+	}{
+		{"one", sized(100), 1},
+		{"equal", sized(100, 100, 100), 3},
+		{"last is shorter", sized(100, 100, 60), 3},
+		{"one behind a shorter one", sized(100, 60, 60), 2},
+		{"longer", sized(100, 100, 101), 2},
+		{"longer at once", sized(60, 100), 1},
+		{"more than the kernel segments", many(100, 100), maxSegments},
+		{"just what one datagram holds", many(50, 1310), 50},
+		{"more than one datagram holds", many(60, 1464), maxPayload / 1464},
+		{"longer than a datagram", sized(70000, 70000), 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := segments(test.packets); got != test.want {
+				t.Errorf("got %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// A datagram that exceeds the path's MTU is refused and counted; the others of
+// its batch go, and segmentation is not given up for it.
+func TestOutboxRefusesTooLong(t *testing.T) {
+	near, far := listen(t), listen(t)
+	mustConnect(t, near, far)
+	outbox, err := newOutbox(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tooLong := make([]byte, maxPayload+1)
+	packets := [][]byte{make([]byte, 100), tooLong, tooLong, make([]byte, 100)}
+	refused, err := outbox.send(packets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{1, 2}, refused); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+	if !outbox.segmentation {
+		t.Error("segmentation was given up for a packet that is too long")
+	}
+}
+
+func TestRefusesSegments(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		unix.EIO: true, unix.EINVAL: true, unix.EMSGSIZE: true, unix.ENOBUFS: false, unix.ECONNREFUSED: false,
+	} {
+		if got := refusesSegments(errno); got != want {
+			t.Errorf("refusesSegments(%v): got %t, want %t", errno, got, want)
+		}
+	}
+}
+
+// What the kernel drops because nobody reads is counted, not only missed.
+func TestSocketDrops(t *testing.T) {
+	near, far := listen(t), listen(t)
+	mustConnect(t, near, far)
+	if err := far.SetReadBuffer(1); err != nil { // The kernel makes it its least.
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := near.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drops, err := socketDrops(far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drops == 0 || drops >= 100 {
+		t.Errorf("got %d drops of 100 datagrams, want some", drops)
+	}
+}
