@@ -27,7 +27,7 @@ func Judge(c analysis.Ceiling) analysis.Verdict {
 	ends := endsEvidence(c)
 	required := policerEvidence(c)
 	support := kneeEvidence(c)
-	v := analysis.Verdict{Evidence: listed(generator, ends, required, support)}
+	v := analysis.Verdict{Evidence: listed(generator, ends, required, lossEvidence(c), support)}
 	switch {
 	case c.GeneratorLimited && generator[0].Holds:
 		v.Cause, v.Summary = analysis.Generator, generatorSummary(c)

@@ -22,13 +22,13 @@ const (
 func generatorEvidence(c analysis.Ceiling) []analysis.Evidence {
 	short, ok := shortest(c)
 	e := analysis.Evidence{
-		Signal: "share of the load that the generator could send", Unit: "ratio", Value: 1,
+		Signal: "share of the load that the generator could send while on the CPU", Unit: "ratio", Value: 1,
 		Threshold: fmt.Sprintf("below %g, with no load that missed the loss goal", analysis.ValidShare), For: analysis.Generator,
 	}
 	if !ok {
 		return []analysis.Evidence{e}
 	}
-	e.Value = short.InnerSentBitsPerSecond() / short.Load.InnerBitsPerSecond
+	e.Value = shareSent(short)
 	e.Holds = e.Value < analysis.ValidShare && c.InnerUpperBitsPerSecond == 0
 	all := []analysis.Evidence{e, {
 		Signal: "inner rate that the generator sent at most", Unit: "bit/s", Value: most(c),
@@ -51,11 +51,21 @@ func shortest(c analysis.Ceiling) (trial analysis.Trial, ok bool) {
 		if t.Load.InnerBitsPerSecond == 0 {
 			continue
 		}
-		if got := t.InnerSentBitsPerSecond() / t.Load.InnerBitsPerSecond; got < least {
+		if got := shareSent(t); got < least {
 			trial, least, ok = t, got, true
 		}
 	}
 	return trial, ok
+}
+
+// shareSent leaves out the time in which the host kept the sender off the CPU:
+// what is not sent then is not for want of speed.
+func shareSent(t analysis.Trial) float64 {
+	ran := t.Elapsed - t.Skipped
+	if ran <= 0 {
+		return 1
+	}
+	return t.InnerSentBitsPerSecond() * t.Elapsed.Seconds() / ran.Seconds() / t.Load.InnerBitsPerSecond
 }
 
 // most is the highest inner rate that was sent.

@@ -40,7 +40,7 @@ const (
 
 // policerEvidence is what decides for a policer.
 func policerEvidence(c analysis.Ceiling) []analysis.Evidence {
-	return append([]analysis.Evidence{flatness(c)}, append(lossLaw(c), delay(c))...)
+	return []analysis.Evidence{flatness(c), lossLaw(c), delay(c)}
 }
 
 // flatness is how far apart the plateaus are.
@@ -60,30 +60,48 @@ func flatness(c analysis.Ceiling) analysis.Evidence {
 	return e
 }
 
-// lossLaw is whether each overload lost what the plateau leaves over of it, less
-// what the bucket took in.
-func lossLaw(c analysis.Ceiling) []analysis.Evidence {
+// lossLaw is at how many heights of overload exactly that was lost which the
+// plateau leaves over. A height at which more was lost speaks for a stalled host,
+// which forfeits what a full bucket cannot hold; one at which less was lost speaks
+// against a policer.
+func lossLaw(c analysis.Ceiling) analysis.Evidence {
+	kept, less := 0, 0
+	for _, t := range overloads(c) {
+		switch beyond, doubt := beyondLaw(c, t); {
+		case beyond < -lessWithin-doubt:
+			less++
+		case beyond <= moreWithin+doubt:
+			kept++
+		}
+	}
+	return analysis.Evidence{
+		Signal: "trials under overload that lost exactly what the plateau leaves over", Unit: "count", Value: float64(kept),
+		Threshold: fmt.Sprintf("at least %d, and none that lost less (%d did)", leastHeights, less),
+		Holds:     kept >= leastHeights && less == 0, For: analysis.Policer,
+	}
+}
+
+// lossEvidence lists what each overload lost.
+func lossEvidence(c analysis.Ceiling) []analysis.Evidence {
 	var all []analysis.Evidence
 	for _, t := range overloads(c) {
-		sent := t.InnerSentBitsPerSecond()
-		took := bucketShare(c, t)
-		expected := 1 - c.Plateau.InnerBitsPerSecond/sent
-		less, more := lessWithin+bucketDoubt*took, moreWithin+bucketDoubt*took
-		beyond := t.LossRatio() + took - expected
+		height := t.InnerSentBitsPerSecond() / c.Plateau.InnerBitsPerSecond
+		beyond, doubt := beyondLaw(c, t)
 		all = append(all, analysis.Evidence{
-			Signal: fmt.Sprintf("loss, and what the bucket took in, at %.2f times the plateau", sent/c.Plateau.InnerBitsPerSecond),
-			Unit:   "ratio", Value: t.LossRatio() + took,
-			Threshold: fmt.Sprintf("%.4f (one less plateau over load), at most %.4f less or %.4f more", expected, less, more),
-			Holds:     -less <= beyond && beyond <= more, For: analysis.Policer,
-		})
-	}
-	if len(all) < leastHeights {
-		all = append(all, analysis.Evidence{
-			Signal: "heights of overload at which the loss could be compared", Unit: "count", Value: float64(len(all)),
-			Threshold: fmt.Sprintf("at least %d", leastHeights), For: analysis.Policer,
+			Signal: fmt.Sprintf("loss, and what the bucket took in, at %.2f times the plateau", height),
+			Unit:   "ratio", Value: t.LossRatio() + bucketShare(c, t),
+			Threshold: fmt.Sprintf("%.4f (one less plateau over load), at most %.4f less or %.4f more", 1-1/height, lessWithin+doubt, moreWithin+doubt),
+			Holds:     -lessWithin-doubt <= beyond && beyond <= moreWithin+doubt, For: analysis.Policer,
 		})
 	}
 	return all
+}
+
+// beyondLaw is by how much the loss ratio of an overload is above what the plateau
+// leaves over, and the doubt that the bucket leaves.
+func beyondLaw(c analysis.Ceiling, t analysis.Trial) (beyond, doubt float64) {
+	took := bucketShare(c, t)
+	return t.LossRatio() + took - (1 - c.Plateau.InnerBitsPerSecond/t.InnerSentBitsPerSecond()), bucketDoubt * took
 }
 
 // overloads are the trials behind the plateau, of a height that counts.

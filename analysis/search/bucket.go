@@ -2,33 +2,38 @@ package search
 
 import (
 	"context"
+	"time"
 
 	"tunnelmark/analysis"
 )
 
 const (
-	firstBurst   = 64   // Packets.
-	longestBurst = 8192 // Packets.
+	// burstHeight is how far above the plateau a burst is sent. As fast as can be
+	// would squeeze it into one batch of the receiver, whose times then tell
+	// nothing; slower ones are exposed to stalls that forfeit tokens.
+	burstHeight = 2.5
+	shortBurst  = 5 * time.Millisecond
+	longBurst   = 500 * time.Millisecond
 	// bursts is how many are read: the median of at least nine is wanted, and
 	// some may be spoilt by the host.
-	bursts     = 11
-	fewestRead = 5
+	bursts     = 15
+	fewestRead = 9
 )
 
-// readBucket sends bursts, if the limit is flat: doubles them until one loses,
-// then repeats that. What passed before the first loss, less what the rate let
-// pass meanwhile, was the bucket.
+// readBucket sends short bursts, if the limit is flat: ever longer ones until one
+// loses, then more of that length. What passed before the first loss, less what
+// the rate let pass meanwhile, was the bucket.
 func (f *finder) readBucket(ctx context.Context) error {
 	if !f.flat() {
 		return nil
 	}
-	size, err := f.burstThatLoses(ctx)
-	if err != nil || size == 0 {
+	length, err := f.burstThatLoses(ctx)
+	if err != nil || length == 0 {
 		return err
 	}
 	var depths []float64
 	for range 2 * bursts {
-		t, err := f.burst(ctx, size)
+		t, err := f.burst(ctx, length)
 		if err != nil {
 			return err
 		}
@@ -43,30 +48,28 @@ func (f *finder) readBucket(ctx context.Context) error {
 	return nil
 }
 
-// burstThatLoses is the length that all later bursts have: twice what is lost
-// for the first time, so that a slow burst also loses. Zero: none did.
-func (f *finder) burstThatLoses(ctx context.Context) (int, error) {
-	// A burst beyond what passes in a second could not refill in longestIdle.
-	perSecond := f.estimate / 8 / float64(f.found.InnerSize)
-	for size := firstBurst; size <= longestBurst && float64(size) <= max(perSecond, firstBurst); size *= 2 {
-		t, err := f.burst(ctx, size)
+// burstThatLoses is for how long all later bursts last: twice what loses for the
+// first time. Zero: none did.
+func (f *finder) burstThatLoses(ctx context.Context) (time.Duration, error) {
+	for length := shortBurst; length <= longBurst; length *= 2 {
+		t, err := f.burst(ctx, length)
 		if err != nil {
 			return 0, err
 		}
 		if _, ok := f.depth(t); ok {
-			return min(2*size, longestBurst), nil
+			return 2 * length, nil
 		}
 	}
 	return 0, nil
 }
 
-// burst sends so many packets back to back, after the bucket had the time to
-// take in as much.
-func (f *finder) burst(ctx context.Context, packets int) (analysis.Trial, error) {
-	bits := float64(packets*f.found.InnerSize) * 8
+// burst overloads the path for so long, after the bucket had the time to take in
+// as much as the burst can empty.
+func (f *finder) burst(ctx context.Context, length time.Duration) (analysis.Trial, error) {
+	refill := time.Duration(burstHeight * float64(length))
 	return f.trial(ctx, analysis.Burst, analysis.Load{
-		Packets: packets,
-		Idle:    min(settle+seconds(1.2*bits/f.estimate), longestIdle),
+		InnerBitsPerSecond: f.opts.clamp(burstHeight * f.estimate), Duration: length,
+		Idle: min(settle+refill, longestIdle),
 	})
 }
 
@@ -78,7 +81,7 @@ func (f *finder) burst(ctx context.Context, packets int) (analysis.Trial, error)
 // Refill counts from the first packet on, since until then the bucket is full.
 func (f *finder) depth(t analysis.Trial) (outerBytes float64, ok bool) {
 	first := t.FirstLoss
-	if first == nil || first.Packets == 0 || t.Lost() == 0 || !t.Valid() || t.SocketDrops+t.TunnelDrops > 0 {
+	if first == nil || first.Packets == 0 || t.Lost() == 0 || t.SocketDrops+t.TunnelDrops > 0 {
 		return 0, false
 	}
 	size := float64(t.OuterSize)

@@ -40,7 +40,7 @@ func (f *finder) explore(ctx context.Context) error {
 		case t.LossRatio() > exploreLoss:
 			f.estimate = max(read(t).inner, t.InnerReceivedBitsPerSecond(), f.opts.MinInnerBitsPerSecond)
 			return nil
-		case !t.Valid():
+		case !t.Valid() && !t.Interrupted():
 			f.top, f.limited = sent, true
 			return nil
 		case load >= f.opts.MaxInnerBitsPerSecond:
@@ -52,11 +52,11 @@ func (f *finder) explore(ctx context.Context) error {
 }
 
 // sentInFull tries a load again where the generator fell short, since the host
-// may just have been busy.
+// may just have been busy. What is lost in quantity needs no second look.
 func (f *finder) sentInFull(ctx context.Context, load float64) (t analysis.Trial, err error) {
 	for range mostAttempts {
 		t, err = f.paced(ctx, analysis.Explore, load, exploreFor)
-		if err != nil || t.Valid() {
+		if err != nil || t.Valid() || t.LossRatio() > exploreLoss {
 			break
 		}
 	}

@@ -22,6 +22,8 @@ const (
 	// flat, roughlyFlat how well all of them do.
 	flatWithin  = 0.005
 	roughlyFlat = 0.02
+	// stallLoss is a loss ratio beyond that of the typical windows.
+	stallLoss = 0.02
 )
 
 // heights of overload, as multiples of the plateau: three, since a ceiling that
@@ -41,14 +43,35 @@ func (f *finder) readPlateau(ctx context.Context) error {
 		if len(f.found.Overloads) == 0 {
 			break
 		}
-		t, err := f.paced(ctx, analysis.Plateaus, height*f.estimate, f.plateauTime())
-		if err != nil {
+		if err := f.overload(ctx, height*f.estimate); err != nil {
 			return err
 		}
-		f.keepPlateau(t, read(t))
 	}
 	f.sumUp()
 	return nil
+}
+
+// overload reads the plateau at one load, and once more where the ends stalled.
+func (f *finder) overload(ctx context.Context, load float64) error {
+	for range mostAttempts - 1 {
+		t, err := f.paced(ctx, analysis.Plateaus, load, f.plateauTime())
+		if err != nil {
+			return err
+		}
+		r := read(t)
+		f.keepPlateau(t, r)
+		if !stalled(t, r) {
+			break
+		}
+	}
+	return nil
+}
+
+// stalled says that a trial lost clearly more than its typical windows did: in
+// the others the host kept an end from working, and a bucket forfeits what it
+// cannot hold meanwhile.
+func stalled(t analysis.Trial, r reading) bool {
+	return r.used > 0 && t.LossRatio() > 1-r.inner/t.InnerSentBitsPerSecond()+stallLoss
 }
 
 // firstPlateau tries 1.3 times the estimate until the reading bears the
@@ -56,14 +79,14 @@ func (f *finder) readPlateau(ctx context.Context) error {
 // it can do; then the next load passes, and the estimate goes up again.
 func (f *finder) firstPlateau(ctx context.Context) error {
 	estimate, length := max(f.estimate, f.reached), f.plateauTime()
-	for range 6 {
+	for n := range 6 {
 		t, err := f.paced(ctx, analysis.Plateaus, heights[0]*estimate, length)
 		if err != nil {
 			return err
 		}
 		r, sent := read(t), t.InnerSentBitsPerSecond()
 		switch ratio := sent / r.inner; {
-		case t.LossRatio() < 0.05 && !t.Valid():
+		case t.LossRatio() < 0.05 && !t.Valid() && !t.Interrupted():
 			f.top, f.limited = sent, true
 			return nil
 		case t.LossRatio() < 0.05:
@@ -72,7 +95,7 @@ func (f *finder) firstPlateau(ctx context.Context) error {
 		case r.used == 0 || r.used < r.seen/3:
 			length = min(2*length, longestPlateau)
 			estimate = max(r.inner, f.opts.MinInnerBitsPerSecond)
-		case ratio < 1.15 || ratio > 2:
+		case ratio < 1.15 || ratio > 2, n < mostAttempts && stalled(t, r):
 			estimate = r.inner
 		default:
 			f.estimate = r.inner

@@ -118,7 +118,7 @@ func (f *finder) measure(ctx context.Context, p analysis.Purpose, inner float64,
 	var offered float64
 	misses, surprise := 0, f.surprising(inner)
 	for n := range f.attempts() {
-		t, err := f.paced(ctx, p, inner, d)
+		t, err := f.undisturbed(ctx, p, inner, d)
 		if err != nil {
 			return false, last, err
 		}
@@ -139,6 +139,16 @@ func (f *finder) measure(ctx context.Context, p analysis.Purpose, inner float64,
 		f.bounds.add(offered, false)
 	}
 	return false, last, nil
+}
+
+// undisturbed runs one rate, once more where the host interrupted it and it lost:
+// what was lost then says little about the path.
+func (f *finder) undisturbed(ctx context.Context, p analysis.Purpose, inner float64, d time.Duration) (analysis.Trial, error) {
+	t, err := f.paced(ctx, p, inner, d)
+	if err == nil && t.Interrupted() && t.LossRatio() > f.found.LossGoal {
+		t, err = f.paced(ctx, p, inner, d)
+	}
+	return t, err
 }
 
 // keepMet adds a load that met the goal to the bounds, and reports whether it

@@ -28,7 +28,7 @@ type outputFlags struct {
 
 func (o *outputFlags) add(command *cobra.Command) {
 	flags := command.Flags()
-	flags.BoolVarP(&o.json, "json", "J", false, "write the result as JSON, one line per result")
+	flags.BoolVarP(&o.json, "json", "J", false, "write the result as JSON instead of text")
 	flags.StringVar(&o.html, "html", "", "also write a report to this HTML file")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no progress on standard error")
 }
