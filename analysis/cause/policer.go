@@ -43,20 +43,22 @@ func policerEvidence(c analysis.Ceiling) []analysis.Evidence {
 	return []analysis.Evidence{flatness(c), lossLaw(c), delay(c)}
 }
 
-// flatness is how far apart the plateaus are.
+// flatness is how far apart the plateaus are. Where the windows of a reading
+// differ much, the host stalled an end: that reading says nothing.
 func flatness(c analysis.Ceiling) analysis.Evidence {
+	steady := slices.DeleteFunc(slices.Clone(c.Overloads), func(p analysis.Plateau) bool { return p.Spread > steadySpread })
 	e := analysis.Evidence{
-		Signal: fmt.Sprintf("largest difference from the plateau of the rates that pass at %d heights of overload", len(c.Overloads)), Unit: "ratio", Value: 1,
+		Signal: fmt.Sprintf("largest difference from the plateau of the rates that pass at %d heights of overload", len(steady)), Unit: "ratio", Value: 1,
 		Threshold: fmt.Sprintf("at most %g, at %d heights or more", flatWithin, leastHeights), For: analysis.Policer,
 	}
-	if len(c.Overloads) < leastHeights || c.Plateau == nil {
+	if len(steady) < leastHeights || c.Plateau == nil {
 		return e
 	}
 	e.Value = 0
-	for _, p := range c.Overloads {
+	for _, p := range steady {
 		e.Value = max(e.Value, math.Abs(p.InnerBitsPerSecond/c.Plateau.InnerBitsPerSecond-1))
 	}
-	e.Holds = c.Flat && e.Value <= flatWithin
+	e.Holds = e.Value <= flatWithin
 	return e
 }
 

@@ -22,6 +22,11 @@ const (
 	// flat, roughlyFlat how well all of them do.
 	flatWithin  = 0.005
 	roughlyFlat = 0.02
+	// kneeHeight is by how much a load just above the plateau must exceed what
+	// passes of it.
+	kneeHeight = 1.005
+	// steadySpread of the windows is that of a host that lets both ends work.
+	steadySpread = 0.03
 	// stallLoss is a loss ratio beyond that of the typical windows.
 	stallLoss = 0.02
 )
@@ -67,11 +72,11 @@ func (f *finder) overload(ctx context.Context, load float64) error {
 	return nil
 }
 
-// stalled says that a trial lost clearly more than its typical windows did: in
-// the others the host kept an end from working, and a bucket forfeits what it
-// cannot hold meanwhile.
+// stalled says that the windows of a trial differ much, or that it lost clearly
+// more than its typical ones did: in the others the host kept an end from working,
+// and a bucket forfeits what it cannot hold meanwhile.
 func stalled(t analysis.Trial, r reading) bool {
-	return r.used > 0 && t.LossRatio() > 1-r.inner/t.InnerSentBitsPerSecond()+stallLoss
+	return r.used > 0 && (r.spread > steadySpread || t.LossRatio() > 1-r.inner/t.InnerSentBitsPerSecond()+stallLoss)
 }
 
 // firstPlateau tries 1.3 times the estimate until the reading bears the
@@ -129,14 +134,15 @@ func (f *finder) keepPlateau(t analysis.Trial, r reading) {
 
 // keepKnee keeps what a load just above a flat limit delivered, as one height of
 // overload more: a ceiling that wavers is seldom the same there, too. The bucket
-// has run dry in the second half of the trial.
+// has run dry in the second half of the trial; where it has not, all of the load
+// passes there, and that tells nothing.
 func (f *finder) keepKnee(t analysis.Trial) {
-	if !f.flat() || t.InnerSentBitsPerSecond() <= f.estimate {
+	if !f.flat() {
 		return
 	}
 	late := t
 	late.Windows = t.Windows[len(t.Windows)/2:]
-	if r := read(late); r.used >= fewestWindows {
+	if r := read(late); r.used >= fewestWindows && t.InnerSentBitsPerSecond() >= kneeHeight*r.inner {
 		f.addOverload(t, r)
 	}
 }

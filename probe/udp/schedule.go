@@ -11,10 +11,13 @@ const (
 	// trainTime is how long a train lasts: what it costs to wake, to send and
 	// to spin is then a small part of it.
 	trainTime = 100 * time.Microsecond
-	// gentleTrain is what the queue of any bottleneck holds. It is exceeded
-	// only where so many packets last less than shortTrain.
-	gentleTrain = 4
+	// gentleTrain is what the queue of any bottleneck holds at the rates that make
+	// such trains. It is exceeded only where so many packets last less than
+	// shortTrain.
+	gentleTrain = 8
 	shortTrain  = 40 * time.Microsecond
+	// latePackets may be made up where trains are shorter.
+	latePackets = 4
 	// maxSegments is the kernel's UDP_MAX_SEGMENTS before 6.9, and maxTrain
 	// what fits into one IP packet.
 	maxSegments = 64
@@ -44,7 +47,7 @@ func trainLength(l probe.Load, payload int) int {
 // A departure is computed from the first one, never from the one before, so it
 // does not drift. A train that is late by no more than bound leaves at once, and
 // so do those that are due by then: the mean rate is exact. The bound is what a
-// train lasts, or gentleTrain packets where those last longer, so that what
+// train lasts, or latePackets where those last longer, so that what
 // meets is at most that and one train more. A train that is later than that
 // shifts everything after it: a burst that the load did not ask for would
 // overflow small buckets.
@@ -63,7 +66,7 @@ type schedule struct {
 
 func newSchedule(l probe.Load, train int) *schedule {
 	s := &schedule{interval: packetInterval(l), length: l.Duration, train: train}
-	s.bound = max(leastBound, s.planned(uint64(max(train, gentleTrain))))
+	s.bound = max(leastBound, s.planned(uint64(max(train, latePackets))))
 	return s
 }
 

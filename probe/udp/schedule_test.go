@@ -18,7 +18,7 @@ func TestTrainLength(t *testing.T) {
 		{"1 Mbps", probe.Load{InnerBitsPerSecond: 1e6, InnerSize: 1400}, 1372, 1},
 		{"100 Mbps", probe.Load{InnerBitsPerSecond: 100e6, InnerSize: 1400}, 1372, 1},
 		{"350 Mbps", probe.Load{InnerBitsPerSecond: 350e6, InnerSize: 1400}, 1372, 4},
-		{"1 Gbps", probe.Load{InnerBitsPerSecond: 1e9, InnerSize: 1400}, 1372, 4},
+		{"1 Gbps", probe.Load{InnerBitsPerSecond: 1e9, InnerSize: 1400}, 1372, 8},
 		{"2 Gbps", probe.Load{InnerBitsPerSecond: 2e9, InnerSize: 1400}, 1372, 8},
 		{"40 Gbps", probe.Load{InnerBitsPerSecond: 40e9, InnerSize: 1400}, 1372, 47},
 		{"absurd rate", probe.Load{InnerBitsPerSecond: math.MaxFloat64, InnerSize: 1400}, 1372, 47},
