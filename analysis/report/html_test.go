@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -48,7 +49,7 @@ func sound(text []byte) error {
 	for z := html.NewTokenizer(bytes.NewReader(text)); ; {
 		switch kind := z.Next(); kind {
 		case html.ErrorToken:
-			if z.Err() != io.EOF || len(open) > 0 {
+			if !errors.Is(z.Err(), io.EOF) || len(open) > 0 {
 				return fmt.Errorf("page ends inside %v: %w", open, z.Err())
 			}
 			return missing(ids, wanted)

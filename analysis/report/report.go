@@ -1,6 +1,6 @@
 // Package report keeps the result of a measurement as versioned JSON and writes
-// it for people: as text for a terminal, as CSV, and as one HTML file that
-// opens without network.
+// it for people: as text for a terminal and as one HTML file that opens
+// without network.
 //
 // It starts with the Result below. json.go writes and reads it, headline.go
 // says what a reader must see first, text.go and html.go put it on a terminal

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"flag"
 	"io"
@@ -79,20 +78,9 @@ func TestWriteTextColor(t *testing.T) {
 	}
 }
 
-func TestWriteCSV(t *testing.T) {
-	golden(t, fixtureName("run", "csv"), output(t, WriteCSV, runResult()))
-	rows, err := csv.NewReader(bytes.NewReader(output(t, WriteCSV, policerResult()))).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := 1 + len(policerResult().Ceiling.Steps); len(rows) != want {
-		t.Errorf("got %d rows, want %d", len(rows), want)
-	}
-}
-
 func TestWriteReportsItsError(t *testing.T) {
 	writers := map[string]func(io.Writer, Result) error{
-		"json": WriteJSON, "text": plainText, "html": WriteHTML, "csv": WriteCSV,
+		"json": WriteJSON, "text": plainText, "html": WriteHTML,
 	}
 	for name, write := range writers {
 		t.Run(name, func(t *testing.T) {

@@ -34,11 +34,11 @@ func (f *finder) climb(ctx context.Context) error {
 			return err
 		}
 		sent := t.InnerSentBitsPerSecond()
-		switch o := f.judge(t); {
-		case o == met:
+		switch f.judge(t) {
+		case met:
 			f.bounds.add(sent, true)
 			clean, f.limited = sent, !t.Valid()
-		case o == missed:
+		case missed:
 			f.bounds.add(sent, false)
 			f.guess(t)
 			step /= 2

@@ -82,7 +82,7 @@ func (r *batchReader) tryReceive(fd uintptr) bool {
 // CLOCK_REALTIME in ns since 1970 (zero: not known).
 func (r *batchReader) message(i int) (data []byte, segment int, stamp int64) {
 	m := &r.batch[i]
-	control := r.controls[i*controlSize:][:min(uint64(m.header.Controllen), controlSize)]
+	control := r.controls[i*controlSize:][:min(m.header.Controllen, controlSize)]
 	segment, stamp = parseControl(control)
 	return r.buffers[i*messageSize:][:m.length], segment, stamp
 }
@@ -91,7 +91,7 @@ func (r *batchReader) message(i int) (data []byte, segment int, stamp int64) {
 func parseControl(b []byte) (segment int, stamp int64) {
 	for len(b) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-		size := int(min(uint64(h.Len), uint64(len(b))))
+		size := int(min(h.Len, uint64(len(b))))
 		if size < unix.SizeofCmsghdr {
 			return segment, stamp
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
 )
 
@@ -67,9 +68,7 @@ func BenchmarkPacing(b *testing.B) {
 // BenchmarkMaximum compares the most that Send gets through with iperf3 -u -b 0
 // over the same loopback.
 func BenchmarkMaximum(b *testing.B) {
-	if _, err := exec.LookPath("iperf3"); err != nil {
-		b.Skip("needs iperf3, to compare with")
-	}
+	labtest.NeedProgram(b, "iperf3")
 	freshNetns(b)
 	load := probe.Load{InnerBitsPerSecond: 1e12, Duration: time.Second, InnerSize: 1400}
 	var ours, theirs float64
@@ -102,14 +101,14 @@ func iperf(b *testing.B) float64 {
 	var r struct {
 		End struct {
 			Sum struct {
-				Seconds      float64
-				Packets      float64
-				Lost_packets float64
+				Seconds     float64
+				Packets     float64
+				LostPackets float64 `json:"lost_packets"`
 			}
 		}
 	}
 	if err := json.Unmarshal(out, &r); err != nil {
 		b.Fatal(err)
 	}
-	return (r.End.Sum.Packets - r.End.Sum.Lost_packets) / r.End.Sum.Seconds
+	return (r.End.Sum.Packets - r.End.Sum.LostPackets) / r.End.Sum.Seconds
 }

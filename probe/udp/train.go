@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"unsafe"
@@ -87,7 +88,7 @@ func (w *socketWriter) writeTrain(b []byte, size int) (taken int, waited bool, e
 // without checksum offload, EINVAL where a segment does not fit the device or
 // the kernel takes fewer of them (Linux, net/ipv4/udp.c, udp_send_skb).
 func (w *socketWriter) unsegmentable(err error) bool {
-	return err == unix.EIO || err == unix.EINVAL || err == unix.EOPNOTSUPP
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 func (w *socketWriter) writeSegmented(b []byte, size int) (taken int, err error) {

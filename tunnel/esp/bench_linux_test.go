@@ -99,15 +99,6 @@ func segmentMessage(size int) []byte {
 	return message
 }
 
-func discard(socket *net.UDPConn) {
-	buffer := make([]byte, 1<<16)
-	for {
-		if _, err := socket.Read(buffer); err != nil {
-			return
-		}
-	}
-}
-
 // settled returns the counters once they no longer grow.
 func settled(b *testing.B, half *tunneltest.Half) tunnel.Counters {
 	b.Helper()

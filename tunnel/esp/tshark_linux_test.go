@@ -20,27 +20,12 @@ import (
 	"tunnelmark/tunnel/tunneltest"
 )
 
-// needTshark skips the test, saying why, where there is no tshark; where
-// everything has to run it fails instead.
-func needTshark(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err == nil {
-		return path
-	}
-	if os.Getenv(labtest.RequireRoot) != "" {
-		t.Fatal("needs tshark")
-	}
-	t.Skip("needs tshark")
-	return ""
-}
-
 // A decoder of others reads our packets off the wire: header, nonce, padding and
 // inner packet. tshark 4.0 knows neither ChaCha20-Poly1305 nor extended sequence
 // numbers (it ignores the last two fields of the SA, which later versions need
 // to check the ICV); TestVectorsTransform covers those.
 func TestTsharkDecrypts(t *testing.T) {
-	tshark := needTshark(t)
+	labtest.NeedProgram(t, "tshark")
 	tests := []struct {
 		suite     tunnel.Suite
 		keyLength int // With salt, in bytes.
@@ -66,7 +51,7 @@ func TestTsharkDecrypts(t *testing.T) {
 			}
 			sa := fmt.Sprintf(`uat:esp_sa:"IPv4","*","*","0x%08x","AES-GCM with 16 octet ICV [RFC4106]","0x%s","NULL","","64-bit","0x0"`,
 				pair.Right.Spec.Local.SPI, hex.EncodeToString(key))
-			got := dissect(t, tshark, sa, capture.Frames(t))
+			got := dissect(t, sa, capture.Frames(t))
 			want := []string{}
 			for i, length := range []int{0, 1, 2, 3, 1000} {
 				want = append(want, fmt.Sprintf("%d|198.18.0.1|198.18.0.2|%d|%d", i+1, tunnel.ProbePort, 8+length))
@@ -90,7 +75,7 @@ func send(t *testing.T, from, to *net.UDPConn, length int) {
 
 // dissect returns a line for each frame: ESP sequence number, then the fields of
 // the last IP and UDP headers in it, which are the inner ones.
-func dissect(t *testing.T, tshark, sa string, frames [][]byte) []string {
+func dissect(t *testing.T, sa string, frames [][]byte) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "outer.pcap")
 	file, err := os.Create(path)
@@ -103,7 +88,7 @@ func dissect(t *testing.T, tshark, sa string, frames [][]byte) []string {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(tshark, "-r", path, "-Y", "esp", "-o", "esp.enable_encryption_decode:TRUE", "-o", sa,
+	command := exec.Command("tshark", "-r", path, "-Y", "esp", "-o", "esp.enable_encryption_decode:TRUE", "-o", sa,
 		"-T", "fields", "-E", "separator=|", "-E", "occurrence=l",
 		"-e", "esp.sequence", "-e", "ip.src", "-e", "ip.dst", "-e", "udp.dstport", "-e", "udp.length")
 	var complaints bytes.Buffer
