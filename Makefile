@@ -33,6 +33,8 @@ bench:
 
 install: build
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/tunnelmark bin/tunnelmark-agent
+	bin/tunnelmark man $(DESTDIR)$(PREFIX)/share/man/man1
+	bin/tunnelmark-agent man $(DESTDIR)$(PREFIX)/share/man/man8
 
 clean:
 	rm -rf bin report.html

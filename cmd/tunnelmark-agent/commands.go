@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/manual"
 	"tunnelmark/tunnel"
 )
 
@@ -49,7 +50,7 @@ The first time, it prints a one-time token: give that to "tunnelmark pair".`,
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
 	serve.addFlags(root)
-	root.AddCommand(tokenCommand(), identityCommand(), trustCommand())
+	root.AddCommand(tokenCommand(), identityCommand(), trustCommand(), manual.Command("8"))
 	return root
 }
 

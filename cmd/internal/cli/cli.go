@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/manual"
 )
 
 // The exit codes are an interface: scripts rely on them.
@@ -103,6 +104,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
 	root.AddCommand(findCommand(), runCommand(), pairCommand(), agentsCommand(), trustCommand())
+	root.AddCommand(manual.Command("1"))
 	root.AddCommand(labCommands()...)
 	return root
 }
