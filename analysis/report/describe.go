@@ -154,9 +154,10 @@ func medianDelay(windows []analysis.Window) time.Duration {
 }
 
 // remarks are what else a reader should know of a trial.
-func remarks(t analysis.Trial) string {
+func remarks(s analysis.Step) string {
 	var invalid string
-	if !t.Valid() {
+	t := s.Trial
+	if !isBurst(s) && !t.Valid() {
 		invalid = "invalid: sent less than asked"
 	}
 	return listed(invalid, firstLoss(t.FirstLoss), counted(t.Refused, "refused by the sender's stack"), counted(t.SocketDrops, "dropped by the receiver's socket"),

@@ -113,7 +113,7 @@ func formatEvidence(e analysis.Evidence) string {
 		return formatBytes(e.Value)
 	case "packets":
 		return grouped(e.Value)
-	case "ratio", "":
+	case "ratio", "count", "":
 		return trimmed(e.Value, 4)
 	}
 	return trimmed(e.Value, 4) + nbsp + clean(e.Unit)
@@ -179,7 +179,7 @@ func packetsPerSecond(bitsPerSecond float64, size int) float64 {
 }
 
 // maxText bounds what a name or a sentence from elsewhere may take on a line.
-const maxText = 200
+const maxText = 600
 
 // clean makes a string from elsewhere safe for a terminal's line: no control
 // characters, which could move the cursor, and none that turn the direction of

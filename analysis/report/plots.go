@@ -45,7 +45,7 @@ func lookOf(purpose analysis.Purpose) look {
 // plots draws the trials of a result. Rates are inner.
 type plots struct {
 	result Result
-	paced  []analysis.Step // Without bursts, whose rate is the sender's own.
+	paced  []analysis.Step // Without bursts, of which the bucket takes a good part.
 	most   float64         // The highest rate of all, in bit/s.
 	unit   scale           // Of all its rate axes.
 }
@@ -53,7 +53,7 @@ type plots struct {
 func newPlots(r Result) plots {
 	p := plots{result: r}
 	for _, s := range r.steps() {
-		if s.Trial.Load.Packets == 0 && s.Trial.Elapsed > 0 {
+		if !isBurst(s) && s.Trial.Elapsed > 0 {
 			p.paced = append(p.paced, s)
 			p.most = max(p.most, s.Trial.InnerSentBitsPerSecond(), s.Trial.InnerReceivedBitsPerSecond())
 		}

@@ -24,7 +24,7 @@ type trialRow struct {
 func newTrialTable(steps []analysis.Step) trialTable {
 	most := 0.0
 	for _, s := range steps {
-		if s.Trial.Load.Packets == 0 {
+		if !isBurst(s) {
 			most = max(most, s.Trial.Load.InnerBitsPerSecond, s.Trial.Outer(s.Trial.InnerReceivedBitsPerSecond()))
 		}
 	}
@@ -39,8 +39,8 @@ func newTrialTable(steps []analysis.Step) trialTable {
 func newTrialRow(number int, s analysis.Step, unit scale, most float64) trialRow {
 	t := s.Trial
 	row := trialRow{
-		Number: number, Purpose: clean(string(s.Purpose)), Loss: formatShare(t.LossRatio()), Valid: t.Valid(),
-		Duration: formatDuration(t.Elapsed), Skipped: formatDuration(t.Skipped), Growth: none, Remarks: remarks(t),
+		Number: number, Purpose: clean(string(s.Purpose)), Loss: formatShare(t.LossRatio()), Valid: isBurst(s) || t.Valid(),
+		Duration: formatDuration(t.Elapsed), Skipped: formatDuration(t.Skipped), Growth: none, Remarks: remarks(s),
 		Sent: none, Inner: none, Outer: none,
 	}
 	if growth, ok := delayGrowth(t); ok {

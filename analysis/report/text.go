@@ -19,15 +19,13 @@ type TextOptions struct {
 
 // The widths of the text's columns, in characters.
 const (
-	labelWidth     = 10
-	signalWidth    = 38
-	valueWidth     = 12
-	thresholdWidth = 18
+	labelWidth = 10
+	valueWidth = 12
 )
 
 // Bounds of what the text shows of lists; the other formats show all.
 const (
-	maxEvidence  = 12
+	maxEvidence  = 16
 	maxTextTrial = 8
 	maxNotes     = 4
 )
@@ -115,14 +113,25 @@ func (t *text) verdict(v *analysis.Verdict) {
 		return
 	}
 	t.line("Verdict", "%s: %s", t.paint(bold, clean(string(v.Cause))), clean(v.Summary))
-	for _, e := range v.Evidence[:min(len(v.Evidence), maxEvidence)] {
-		t.line("", "%s %s %s  %s %s", t.mark(e, v.Cause), pad(clean(e.Signal), signalWidth),
-			padLeft(formatEvidence(e), valueWidth), pad(clean(e.Threshold), thresholdWidth), clean(string(e.For)))
+	shown := telling(*v)
+	for _, e := range shown {
+		t.line("", "%s %s  %s: %s", t.mark(e, v.Cause), padLeft(formatEvidence(e), valueWidth), clean(e.Signal), clean(e.Threshold))
 	}
-	if more := len(v.Evidence) - maxEvidence; more > 0 {
-		t.line("", "and %d more", more)
+	if more := len(v.Evidence) - len(shown); more > 0 {
+		t.line("", "and %d more, about other causes, in the report", more)
 	}
 	t.gap()
+}
+
+// telling is the evidence for the verdict's cause; where none is known, all of it.
+func telling(v analysis.Verdict) []analysis.Evidence {
+	var shown []analysis.Evidence
+	for _, e := range v.Evidence {
+		if e.For == v.Cause || v.Cause == analysis.Unknown {
+			shown = append(shown, e)
+		}
+	}
+	return shown[:min(len(shown), maxEvidence)]
 }
 
 // mark says whether a signal holds; red is kept for one that the verdict's own
