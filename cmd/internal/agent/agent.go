@@ -31,6 +31,7 @@ var (
 	errClosed    = errors.New("the session is closed")
 	errNotOpen   = errors.New("the session's tunnel is not open")
 	errTrialRuns = errors.New("a trial of this session is still running")
+	errBuilding  = errors.New("this session is being opened, or in use, already")
 )
 
 // Meter is told what an agent does.
@@ -58,6 +59,7 @@ type Agent struct {
 	mu       sync.Mutex // Guards all below.
 	sessions map[control.SessionID]*session
 	stopped  bool
+	settled  time.Time // When all that was sent fits the limit; see settle.
 }
 
 var _ controlv1connect.AgentHandler = (*Agent)(nil)
@@ -122,17 +124,19 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 	}
 	socket, err := listenOuter(a.policy.Outer, a.policy.Ports)
 	if err != nil {
-		return nil, connect.NewError(connect.CodeUnavailable, err)
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
 	}
 	consent, err := control.NewConsent(a.identity, a.offer(id, peer.Fingerprint, m, socket), time.Now())
 	if err != nil {
 		return nil, errors.Join(connect.NewError(connect.CodeInvalidArgument, err), socket.Close())
 	}
-	now := time.Now()
-	return &session{
+	s := &session{
 		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, consent: consent,
-		begun: now, maxAge: a.policy.MaxSession, lease: now.Add(Lease), done: make(chan struct{}), socket: socket,
-	}, nil
+		begun: time.Now(), maxAge: a.policy.MaxSession, socket: socket,
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.renew(s.begun)
+	return s, nil
 }
 
 // offer is what this agent is ready to sign.
@@ -145,7 +149,7 @@ func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *control
 		Suite:         tunnel.Suite(m.GetSuite()),
 		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
 		InnerMTU:      int(m.GetInnerMtu()),
-		Limits:        control.LimitsOf(a.policyLimits()),
+		Limits:        a.policy.limits(),
 	}
 	if encrypts(m.GetDriver()) {
 		offer.SPIs = []uint32{newSPI()}
@@ -188,7 +192,7 @@ func (a *Agent) busy() error {
 
 func (a *Agent) busyLocked() error {
 	if a.stopped {
-		return connect.NewError(connect.CodeUnavailable, errors.New("the agent is stopping"))
+		return connect.NewError(connect.CodeFailedPrecondition, errors.New("the agent is stopping"))
 	}
 	for _, other := range a.sessions {
 		return connect.NewError(connect.CodeResourceExhausted,
@@ -213,13 +217,10 @@ func (a *Agent) Open(ctx context.Context, request *controlv1.OpenRequest) (*cont
 }
 
 func openCode(err error) connect.Code {
-	switch {
-	case errors.Is(err, control.ErrOfferRefused):
+	if errors.Is(err, control.ErrOfferRefused) {
 		return connect.CodePermissionDenied
-	case errors.Is(err, tunnel.ErrNotSupported), errors.Is(err, errClosed):
-		return connect.CodeFailedPrecondition
 	}
-	return connect.CodeInternal
+	return connect.CodeFailedPrecondition
 }
 
 // Renew extends a session's lease.
@@ -251,9 +252,10 @@ func (a *Agent) Close(ctx context.Context, request *controlv1.CloseRequest) (*co
 // Sessions lists them.
 func (a *Agent) Sessions(context.Context, *controlv1.SessionsRequest) (*controlv1.SessionsResponse, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	all := slices.Collect(maps.Values(a.sessions))
+	a.mu.Unlock()
 	response := &controlv1.SessionsResponse{}
-	for _, s := range a.sessions {
+	for _, s := range all {
 		response.Sessions = append(response.Sessions, s.describe(time.Now()))
 	}
 	return response, nil
@@ -329,12 +331,4 @@ func (a *Agent) driver(name string) (tunnel.Driver, error) {
 		return nil, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("this agent's policy does not allow the driver %q", name))
 	}
 	return driver, nil
-}
-
-func (a *Agent) policyLimits() *controlv1.Limits {
-	return control.Limits{
-		MaxInnerBitsPerSecond: uint64(a.policy.MaxInnerBitsPerSecond),
-		MaxDuration:           a.policy.MaxTrial,
-		MaxInnerSize:          65535,
-	}.Message()
 }

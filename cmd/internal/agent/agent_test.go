@@ -30,7 +30,7 @@ var sessionID = bytes.Repeat([]byte{7}, 16)
 // fakeDriver builds nothing and keeps what it was given.
 type fakeDriver struct {
 	mu    sync.Mutex // Guards halves.
-	halfs []*fakeHalf
+	halves []*fakeHalf
 }
 
 type fakeHalf struct {
@@ -53,7 +53,7 @@ func (d *fakeDriver) Open(_ context.Context, spec tunnel.Spec, keys tunnel.Keys,
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.halfs = append(d.halfs, half)
+	d.halves = append(d.halves, half)
 	return half, place.Socket.Close()
 }
 
@@ -166,7 +166,7 @@ func TestBothEndsAgree(t *testing.T) {
 	if _, err := b.accept(ofA); err != nil {
 		t.Fatal(err)
 	}
-	one, other := a.driver.halfs[0], b.driver.halfs[0]
+	one, other := a.driver.halves[0], b.driver.halves[0]
 	if !bytes.Equal(one.send, other.receive) || !bytes.Equal(one.receive, other.send) || bytes.Equal(one.send, one.receive) {
 		t.Error("what one end sends with is not what the other receives with")
 	}
@@ -225,7 +225,7 @@ func TestHostileControllerIsCaughtByBoth(t *testing.T) {
 				if _, err := e.accept(e.offer); connect.CodeOf(err) != connect.CodePermissionDenied {
 					t.Errorf("agent %s opens: %v, want it refused", e.policy.Name, err)
 				}
-				if len(e.driver.halfs) != 0 {
+				if len(e.driver.halves) != 0 {
 					t.Errorf("agent %s has built its half", e.policy.Name)
 				}
 			}
@@ -270,7 +270,7 @@ func TestSessionsAreRefused(t *testing.T) {
 	t.Run("trial before the tunnel is open", func(t *testing.T) {
 		a, b := newPair(t)
 		offers(t, a, b)
-		err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{}}, nil)
+		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{}})
 		wantRefusal(t, err, connect.CodeFailedPrecondition, "not open")
 	})
 	t.Run("load above the policy", func(t *testing.T) {
@@ -279,10 +279,10 @@ func TestSessionsAreRefused(t *testing.T) {
 		if _, err := a.accept(ofB); err != nil {
 			t.Fatal(err)
 		}
-		err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{
+		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{
 			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Hour), InnerSize: 1000,
-		}}, nil)
-		wantRefusal(t, err, connect.CodeInvalidArgument, "duration 1h0m0s is above the agents' limit of 1m0s")
+		}})
+		wantRefusal(t, err, connect.CodeInvalidArgument, "duration 1h0m0s: allowed are times above zero up to the agents' limit of 1m0s")
 	})
 }
 
@@ -320,7 +320,7 @@ func TestSessionsExpire(t *testing.T) {
 				if got := time.Since(begun); got < c.want || got > c.want+2*time.Second {
 					t.Errorf("the session lived for %v, want %v", got, c.want)
 				}
-				if !a.driver.halfs[0].closed {
+				if !a.driver.halves[0].closed {
 					t.Error("its tunnel is still up")
 				}
 			})

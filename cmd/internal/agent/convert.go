@@ -63,6 +63,9 @@ func countersTo(now, earlier tunnel.Counters) *controlv1.TunnelCounters {
 		WrongSelectors: now.WrongSelectors - earlier.WrongSelectors,
 		SendRefused:    now.SendRefused - earlier.SendRefused,
 		DeliverRefused: now.DeliverRefused - earlier.DeliverRefused,
+		OutOverrun:     now.OutOverrun - earlier.OutOverrun,
+		InOverrun:      now.InOverrun - earlier.InOverrun,
+		OuterErrors:    now.OuterErrors - earlier.OuterErrors,
 	}
 }
 

@@ -29,7 +29,7 @@ func (a *Agent) Describe(context.Context, *controlv1.DescribeRequest) (*controlv
 		MemoryBytes:     memory,
 		GoVersion:       runtime.Version(),
 		Drivers:         a.describeDrivers(),
-		Limits:          a.policyLimits(),
+		Limits:          a.policy.limits().Message(),
 		Sessions:        uint32(a.count()),
 		MaxSessionAgeNs: int64(a.policy.MaxSession),
 		Fingerprint:     fingerprint[:],

@@ -14,6 +14,7 @@ import (
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/strictyaml"
+	"tunnelmark/probe"
 )
 
 // Policy is what an agent's owner allows. Nothing that comes over the network
@@ -123,6 +124,15 @@ func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last
 // allows says whether a driver may be used.
 func (p Policy) allows(driver string) bool {
 	return len(p.Drivers) == 0 || slices.Contains(p.Drivers, driver)
+}
+
+// limits are what the policy allows in a session.
+func (p Policy) limits() control.Limits {
+	return control.Limits{
+		MaxInnerBitsPerSecond: uint64(p.MaxInnerBitsPerSecond),
+		MaxDuration:           min(p.MaxTrial, probe.MaxDuration),
+		MaxInnerSize:          65535,
+	}
 }
 
 // Check says what a policy lacks.

@@ -13,6 +13,8 @@ import (
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/probe/udp"
+	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
 )
 
@@ -33,53 +35,72 @@ type session struct {
 	consent    *control.Consent
 	begun      time.Time
 	maxAge     time.Duration
-	done       chan struct{} // Closed by close.
+	ctx        context.Context // Ends with the session; its cause says why.
+	cancel     context.CancelCauseFunc
 
-	mu       sync.Mutex // Guards all below.
-	socket   *net.UDPConn
-	outer    *tunnel.Namespace
-	inner    *tunnel.Namespace
-	half     tunnel.Tunnel
-	path     *controlv1.OpenResponse
-	probeKey []byte
-	limits   control.Limits
-	lease    time.Time
-	trial    context.CancelCauseFunc // Nil while none runs.
-	trials   sync.WaitGroup
-	closed   bool
+	// use is held by whoever builds the tunnel, runs a trial through it or
+	// removes it, and for good once it is removed. It guards what follows.
+	use    sync.Mutex
+	socket *net.UDPConn
+	outer  *tunnel.Namespace
+	inner  *tunnel.Namespace
+	half   tunnel.Tunnel
+	path   *controlv1.OpenResponse
+	key    wire.Key
+	limits control.Limits
+
+	mu      sync.Mutex // Guards what follows.
+	lease   time.Time
+	opened  bool
+	running bool // A trial is.
+
+	closing sync.Once // Guards what follows, the session's result.
+	totals  tunnel.Counters
+	failed  error
 }
 
 // open accepts the peer's offer and builds this end's half.
 func (s *session) open(ctx context.Context, signed *controlv1.SignedOffer, trust *control.Trust, now time.Time) (*controlv1.OpenResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
+	if err := s.take(errBuilding); err != nil {
+		return nil, err
 	}
+	defer s.use.Unlock()
+	ctx, release := s.within(ctx)
+	defer release()
 	theirs, keys, err := s.consent.Accept(signed, trust, now)
 	if err != nil {
 		return nil, err
 	}
 	defer keys.Erase()
+	if s.key, err = probeKey(keys); err != nil {
+		return nil, err
+	}
 	mine := s.consent.Offer()
 	spec, err := specOf(&mine, theirs)
 	if err != nil {
 		return nil, err
 	}
-	if s.probeKey, err = keys.Probe(); err != nil {
-		return nil, err
-	}
-	if err := s.buildLocked(ctx, spec, keys.Tunnel(s.driverName, 0)); err != nil {
+	if err := s.build(ctx, spec, keys.Tunnel(s.driverName, 0)); err != nil {
 		return nil, err
 	}
 	s.limits = mine.Limits.Least(theirs.Limits)
 	s.path = pathTo(&mine, theirs, spec, s.half.Path())
+	s.note(func() { s.opened = true })
 	return s.path, nil
 }
 
-// buildLocked makes the session's namespace and the driver's half around it. What
-// it has made when it fails is removed with the session.
-func (s *session) buildLocked(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys) error {
+func probeKey(keys *control.SessionKeys) (wire.Key, error) {
+	secret, err := keys.Probe()
+	if err != nil {
+		return wire.Key{}, err
+	}
+	defer clear(secret)
+	return wire.NewKey(secret)
+}
+
+// build makes the session's namespace and the driver's half around it. What it
+// has made when it fails is removed with the session.
+func (s *session) build(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys) error {
 	if err := s.driver.Check(spec); err != nil {
 		return err
 	}
@@ -92,8 +113,40 @@ func (s *session) buildLocked(ctx context.Context, spec tunnel.Spec, keys tunnel
 	}
 	place := tunnel.Place{Outer: s.outer, Inner: s.inner, Socket: s.socket}
 	s.socket = nil // The driver owns it now.
-	s.half, err = s.driver.Open(ctx, spec, keys, place)
-	return err
+	half, err := s.driver.Open(ctx, spec, keys, place)
+	if err != nil {
+		return err
+	}
+	s.half = half
+	return nil
+}
+
+// take gets the use of the tunnel without waiting. The caller must unlock it.
+func (s *session) take(taken error) error {
+	if !s.use.TryLock() {
+		if s.ctx.Err() != nil {
+			return errClosed
+		}
+		return taken
+	}
+	if s.ctx.Err() != nil {
+		s.use.Unlock()
+		return errClosed
+	}
+	return nil
+}
+
+// within makes ctx end with the session, too. release must be called.
+func (s *session) within(ctx context.Context) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+func (s *session) note(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
 }
 
 // watch ends the session when its lease or its greatest age is over. It returns
@@ -103,7 +156,7 @@ func (s *session) watch(expire func(why string)) {
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.done:
+		case <-s.ctx.Done():
 			return
 		case <-timer.C:
 		}
@@ -123,7 +176,7 @@ func (s *session) left(now time.Time) (time.Duration, string) {
 	defer s.mu.Unlock()
 	age := s.begun.Add(s.maxAge).Sub(now)
 	lease := s.lease.Sub(now)
-	if s.trial != nil {
+	if s.running {
 		lease = max(lease, time.Second)
 	}
 	if age <= lease {
@@ -134,60 +187,43 @@ func (s *session) left(now time.Time) (time.Duration, string) {
 
 // renew extends the lease.
 func (s *session) renew(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lease = now.Add(Lease)
+	s.note(func() { s.lease = now.Add(Lease) })
 }
 
-// begin starts a trial: one at a time. The context ends with the session. end
-// must be called.
-func (s *session) begin(ctx context.Context) (_ context.Context, end func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return nil, nil, errClosed
-	case s.half == nil:
-		return nil, nil, errNotOpen
-	case s.trial != nil:
-		return nil, nil, errTrialRuns
+// begin starts a trial: one at a time. Its context ends with the session. Its
+// end must be called.
+func (s *session) begin(ctx context.Context) (*trial, error) {
+	if err := s.take(errTrialRuns); err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	s.trial = cancel
-	s.trials.Add(1)
-	return ctx, func() {
-		cancel(nil)
-		s.mu.Lock()
-		s.trial = nil
-		s.lease = later(s.lease, time.Now().Add(Lease))
-		s.mu.Unlock()
-		s.trials.Done()
-	}, nil
+	if s.half == nil {
+		s.use.Unlock()
+		return nil, errNotOpen
+	}
+	s.note(func() { s.running = true })
+	ctx, release := s.within(ctx)
+	end := func() {
+		release()
+		s.note(func() { s.running, s.lease = false, time.Now().Add(Lease) })
+		s.use.Unlock()
+	}
+	return &trial{ctx: ctx, end: end, half: s.half, path: s.path, limits: s.limits, id: udp.Trial{Key: s.key}}, nil
 }
 
 // close ends the session in the order of its dependencies: the trial that uses
 // the tunnel, the tunnel that lives in the namespace, the namespace. A second
-// close does nothing.
+// close waits for the first and returns the same.
 func (s *session) close(why string) (tunnel.Counters, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return tunnel.Counters{}, nil
-	}
-	s.closed = true
-	if s.trial != nil {
-		s.trial(fmt.Errorf("the session was closed: %s", why))
-	}
-	s.mu.Unlock()
-	close(s.done)
-	s.trials.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.probeKey)
-	return s.removeLocked()
+	s.closing.Do(func() {
+		s.cancel(fmt.Errorf("the session was closed: %s", why))
+		s.use.Lock()
+		s.totals, s.failed = s.remove()
+	})
+	return s.totals, s.failed
 }
 
-func (s *session) removeLocked() (counters tunnel.Counters, failed error) {
+func (s *session) remove() (counters tunnel.Counters, failed error) {
+	s.key = wire.Key{}
 	if s.socket != nil {
 		failed = errors.Join(failed, s.socket.Close())
 	}
@@ -201,26 +237,6 @@ func (s *session) removeLocked() (counters tunnel.Counters, failed error) {
 		}
 	}
 	return counters, failed
-}
-
-// dial opens the socket of a trial where load enters the tunnel.
-func (s *session) dial() (*net.UDPConn, error) {
-	s.mu.Lock()
-	half := s.half
-	s.mu.Unlock()
-	if half == nil {
-		return nil, errNotOpen
-	}
-	path := half.Path()
-	var conn *net.UDPConn
-	err := path.Namespace.Do(func() (err error) {
-		conn, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(path.Local), net.UDPAddrFromAddrPort(path.Remote))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the trial's socket: %w", err)
-	}
-	return conn, nil
 }
 
 // listenOuter binds the first free port of the policy's range on the outer
@@ -248,13 +264,6 @@ func newSPI() uint32 {
 	}
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // describe is what any controller may know of a session.
 func (s *session) describe(now time.Time) *controlv1.Session {
 	s.mu.Lock()
@@ -263,6 +272,6 @@ func (s *session) describe(now time.Time) *controlv1.Session {
 		SessionId: s.id[:], Role: s.consent.Offer().Role,
 		ControllerName: s.owner.Name, PeerName: s.peer.Name, Driver: s.driverName,
 		AgeNs: int64(now.Sub(s.begun)), LeaseNs: int64(s.lease.Sub(now)),
-		Open: s.half != nil, Running: s.trial != nil,
+		Open: s.opened, Running: s.running,
 	}
 }

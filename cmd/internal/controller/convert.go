@@ -21,7 +21,7 @@ func loadTo(l analysis.Load, innerSize int) *controlv1.Load {
 	}
 }
 
-func trialFrom(load analysis.Load, innerSize, outerSize int, sent *controlv1.SendResult, received *controlv1.ReceiveResult) analysis.Trial {
+func trialFrom(load analysis.Load, innerSize, outerSize int, sent *controlv1.SendResponse, received *controlv1.ReceiveResult) analysis.Trial {
 	s, r := sent.GetSent(), received.GetReceived()
 	trial := analysis.Trial{
 		Load:      load,
@@ -51,10 +51,13 @@ func trialFrom(load analysis.Load, innerSize, outerSize int, sent *controlv1.Sen
 	return trial
 }
 
-// drops adds up what a tunnel's half dropped for whatever reason.
+// drops adds up what a tunnel's half dropped for whatever reason: also what its
+// queues overran with, which is loss of our own making. Errors that the outer
+// network reported are of packets that are counted elsewhere.
 func drops(c *controlv1.TunnelCounters) uint64 {
 	return c.GetMalformed() + c.GetUnknownSpi() + c.GetBadIcv() + c.GetReplayed() +
-		c.GetWrongSelectors() + c.GetSendRefused() + c.GetDeliverRefused()
+		c.GetWrongSelectors() + c.GetSendRefused() + c.GetDeliverRefused() +
+		c.GetOutOverrun() + c.GetInOverrun()
 }
 
 func hostFrom(h *controlv1.Host) analysis.Host {

@@ -3,11 +3,12 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 
+	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
 	"tunnelmark/analysis"
+	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 )
 
@@ -20,7 +21,7 @@ func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) 
 	s.trials++
 	asked := loadTo(load, innerSize)
 	ready := make(chan struct{})
-	var sent *controlv1.SendResult
+	var sent *controlv1.SendResponse
 	var received *controlv1.ReceiveResult
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
@@ -42,19 +43,13 @@ func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) 
 	return trialFrom(load, innerSize, s.overhead.OuterLength(innerSize), sent, received), nil
 }
 
-// send runs the sender's half until its result.
-func (s *Session) send(ctx context.Context, load *controlv1.Load) (*controlv1.SendResult, error) {
-	stream, err := s.From.Agent.Send(ctx, &controlv1.SendRequest{SessionId: s.id, Trial: s.trials, Load: load})
+// send runs the sender's half.
+func (s *Session) send(ctx context.Context, load *controlv1.Load) (*controlv1.SendResponse, error) {
+	sent, err := s.From.Agent.Send(ctx, &controlv1.SendRequest{SessionId: s.id, Trial: s.trials, Load: load})
 	if err != nil {
-		return nil, fmt.Errorf("send from %s: %w", s.From.Name, err)
+		return nil, control.Explain(s.From.Name, err)
 	}
-	defer stream.Close()
-	for stream.Receive() {
-		if result := stream.Msg().GetResult(); result != nil {
-			return result, nil
-		}
-	}
-	return nil, fmt.Errorf("send from %s: %w", s.From.Name, ended(stream.Err()))
+	return sent, nil
 }
 
 // receive runs the receiver's half until its result, and closes ready once the
@@ -62,26 +57,36 @@ func (s *Session) send(ctx context.Context, load *controlv1.Load) (*controlv1.Se
 func (s *Session) receive(ctx context.Context, load *controlv1.Load, ready chan<- struct{}) (*controlv1.ReceiveResult, error) {
 	stream, err := s.To.Agent.Receive(ctx, &controlv1.ReceiveRequest{SessionId: s.id, Trial: s.trials, Load: load})
 	if err != nil {
-		return nil, fmt.Errorf("receive at %s: %w", s.To.Name, err)
+		return nil, control.Explain(s.To.Name, err)
 	}
 	defer stream.Close()
-	armed := false
-	for stream.Receive() {
-		if result := stream.Msg().GetResult(); result != nil {
-			return result, nil
-		}
-		if stream.Msg().GetReady() != nil && !armed {
-			armed = true
-			close(ready)
-		}
+	armed, err := next(stream)
+	if err == nil && armed.GetReady() == nil {
+		err = errors.New("it counted before it was ready")
 	}
-	return nil, fmt.Errorf("receive at %s: %w", s.To.Name, ended(stream.Err()))
+	if err != nil {
+		return nil, control.Explain(s.To.Name, err)
+	}
+	close(ready)
+	last, err := next(stream)
+	if err == nil && last.GetResult() == nil {
+		err = errNoResult
+	}
+	if err != nil {
+		return nil, control.Explain(s.To.Name, err)
+	}
+	return last.GetResult(), nil
 }
 
-// ended is why a stream has ended without a result.
-func ended(err error) error {
-	if err == nil {
-		return errors.New("the agent ended the trial without a result")
+var errNoResult = errors.New("it ended the trial without a result")
+
+// next is the next message of a stream that must have one.
+func next(stream *connect.ServerStreamForClient[controlv1.ReceiveResponse]) (*controlv1.ReceiveResponse, error) {
+	if stream.Receive() {
+		return stream.Msg(), nil
 	}
-	return err
+	if err := stream.Err(); err != nil {
+		return nil, err
+	}
+	return nil, errNoResult
 }

@@ -380,14 +380,12 @@ func (x *DescribeResponse) GetFingerprint() []byte {
 
 // Driver is one kind of tunnel.
 type Driver struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Supported      bool                   `protobuf:"varint,2,opt,name=supported,proto3" json:"supported,omitempty"`
-	Reason         string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // Why it is not supported.
-	Suites         []string               `protobuf:"bytes,4,rep,name=suites,proto3" json:"suites,omitempty"`
-	Encapsulations []string               `protobuf:"bytes,5,rep,name=encapsulations,proto3" json:"encapsulations,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Supported     bool                   `protobuf:"varint,2,opt,name=supported,proto3" json:"supported,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // Why it is not supported.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Driver) Reset() {
@@ -441,20 +439,6 @@ func (x *Driver) GetReason() string {
 	return ""
 }
 
-func (x *Driver) GetSuites() []string {
-	if x != nil {
-		return x.Suites
-	}
-	return nil
-}
-
-func (x *Driver) GetEncapsulations() []string {
-	if x != nil {
-		return x.Encapsulations
-	}
-	return nil
-}
-
 type OfferRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	SessionId       []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"` // 16 random bytes, the same for both agents.
@@ -464,7 +448,6 @@ type OfferRequest struct {
 	Suite           string                 `protobuf:"bytes,5,opt,name=suite,proto3" json:"suite,omitempty"`
 	Encapsulation   string                 `protobuf:"bytes,6,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
 	InnerMtu        uint32                 `protobuf:"varint,7,opt,name=inner_mtu,json=innerMtu,proto3" json:"inner_mtu,omitempty"` // 0 = the largest that fits.
-	Limits          *Limits                `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`                      // What the controller wants; the agent offers no more than its policy allows.
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -546,13 +529,6 @@ func (x *OfferRequest) GetInnerMtu() uint32 {
 		return x.InnerMtu
 	}
 	return 0
-}
-
-func (x *OfferRequest) GetLimits() *Limits {
-	if x != nil {
-		return x.Limits
-	}
-	return nil
 }
 
 type OfferResponse struct {
@@ -773,7 +749,6 @@ type SendRequest struct {
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	Trial         uint32                 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"` // Counts up in a session, the same number at both ends.
 	Load          *Load                  `protobuf:"bytes,3,opt,name=load,proto3" json:"load,omitempty"`
-	Feed          bool                   `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"` // Progress is wanted, about five times a second.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -829,20 +804,11 @@ func (x *SendRequest) GetLoad() *Load {
 	return nil
 }
 
-func (x *SendRequest) GetFeed() bool {
-	if x != nil {
-		return x.Feed
-	}
-	return false
-}
-
 type SendResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Event:
-	//
-	//	*SendResponse_Progress
-	//	*SendResponse_Result
-	Event         isSendResponse_Event `protobuf_oneof:"event"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sent          *Sent                  `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"` // The difference over the trial.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -877,101 +843,21 @@ func (*SendResponse) Descriptor() ([]byte, []int) {
 	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *SendResponse) GetEvent() isSendResponse_Event {
-	if x != nil {
-		return x.Event
-	}
-	return nil
-}
-
-func (x *SendResponse) GetProgress() *Progress {
-	if x != nil {
-		if x, ok := x.Event.(*SendResponse_Progress); ok {
-			return x.Progress
-		}
-	}
-	return nil
-}
-
-func (x *SendResponse) GetResult() *SendResult {
-	if x != nil {
-		if x, ok := x.Event.(*SendResponse_Result); ok {
-			return x.Result
-		}
-	}
-	return nil
-}
-
-type isSendResponse_Event interface {
-	isSendResponse_Event()
-}
-
-type SendResponse_Progress struct {
-	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
-}
-
-type SendResponse_Result struct {
-	Result *SendResult `protobuf:"bytes,2,opt,name=result,proto3,oneof"`
-}
-
-func (*SendResponse_Progress) isSendResponse_Event() {}
-
-func (*SendResponse_Result) isSendResponse_Event() {}
-
-type SendResult struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sent          *Sent                  `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
-	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"` // The difference over the trial.
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SendResult) Reset() {
-	*x = SendResult{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SendResult) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SendResult) ProtoMessage() {}
-
-func (x *SendResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SendResult.ProtoReflect.Descriptor instead.
-func (*SendResult) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *SendResult) GetSent() *Sent {
+func (x *SendResponse) GetSent() *Sent {
 	if x != nil {
 		return x.Sent
 	}
 	return nil
 }
 
-func (x *SendResult) GetHost() *Host {
+func (x *SendResponse) GetHost() *Host {
 	if x != nil {
 		return x.Host
 	}
 	return nil
 }
 
-func (x *SendResult) GetTunnel() *TunnelCounters {
+func (x *SendResponse) GetTunnel() *TunnelCounters {
 	if x != nil {
 		return x.Tunnel
 	}
@@ -983,14 +869,13 @@ type ReceiveRequest struct {
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	Trial         uint32                 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"`
 	Load          *Load                  `protobuf:"bytes,3,opt,name=load,proto3" json:"load,omitempty"` // What the sender was asked for; it bounds how long this end listens.
-	Feed          bool                   `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +887,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +900,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReceiveRequest) GetSessionId() []byte {
@@ -1039,19 +924,11 @@ func (x *ReceiveRequest) GetLoad() *Load {
 	return nil
 }
 
-func (x *ReceiveRequest) GetFeed() bool {
-	if x != nil {
-		return x.Feed
-	}
-	return false
-}
-
 type ReceiveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Event:
 	//
 	//	*ReceiveResponse_Ready
-	//	*ReceiveResponse_Progress
 	//	*ReceiveResponse_Result
 	Event         isReceiveResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
@@ -1060,7 +937,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +949,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +962,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReceiveResponse) GetEvent() isReceiveResponse_Event {
@@ -1099,15 +976,6 @@ func (x *ReceiveResponse) GetReady() *Ready {
 	if x != nil {
 		if x, ok := x.Event.(*ReceiveResponse_Ready); ok {
 			return x.Ready
-		}
-	}
-	return nil
-}
-
-func (x *ReceiveResponse) GetProgress() *Progress {
-	if x != nil {
-		if x, ok := x.Event.(*ReceiveResponse_Progress); ok {
-			return x.Progress
 		}
 	}
 	return nil
@@ -1130,17 +998,11 @@ type ReceiveResponse_Ready struct {
 	Ready *Ready `protobuf:"bytes,1,opt,name=ready,proto3,oneof"`
 }
 
-type ReceiveResponse_Progress struct {
-	Progress *Progress `protobuf:"bytes,2,opt,name=progress,proto3,oneof"`
-}
-
 type ReceiveResponse_Result struct {
-	Result *ReceiveResult `protobuf:"bytes,3,opt,name=result,proto3,oneof"`
+	Result *ReceiveResult `protobuf:"bytes,2,opt,name=result,proto3,oneof"`
 }
 
 func (*ReceiveResponse_Ready) isReceiveResponse_Event() {}
-
-func (*ReceiveResponse_Progress) isReceiveResponse_Event() {}
 
 func (*ReceiveResponse_Result) isReceiveResponse_Event() {}
 
@@ -1153,7 +1015,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1027,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1040,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 type ReceiveResult struct {
@@ -1192,7 +1054,7 @@ type ReceiveResult struct {
 
 func (x *ReceiveResult) Reset() {
 	*x = ReceiveResult{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1066,7 @@ func (x *ReceiveResult) String() string {
 func (*ReceiveResult) ProtoMessage() {}
 
 func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1079,7 @@ func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResult.ProtoReflect.Descriptor instead.
 func (*ReceiveResult) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReceiveResult) GetReceived() *Received {
@@ -1250,7 +1112,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1124,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1137,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenewRequest) GetSessionId() []byte {
@@ -1294,7 +1156,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1168,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1181,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RenewResponse) GetLeaseNs() int64 {
@@ -1338,7 +1200,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1212,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1225,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CloseRequest) GetSessionId() []byte {
@@ -1382,7 +1244,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1256,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1269,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CloseResponse) GetTunnel() *TunnelCounters {
@@ -1425,7 +1287,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1299,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1312,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
 }
 
 type SessionsResponse struct {
@@ -1462,7 +1324,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1336,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1349,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SessionsResponse) GetSessions() []*Session {
@@ -1514,7 +1376,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1388,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1401,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{23}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Session) GetSessionId() []byte {
@@ -1638,13 +1500,11 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	" \x01(\v2\x1d.tunnelmark.control.v1.LimitsR\x06limits\x12\x1a\n" +
 	"\bsessions\x18\v \x01(\rR\bsessions\x12+\n" +
 	"\x12max_session_age_ns\x18\f \x01(\x03R\x0fmaxSessionAgeNs\x12 \n" +
-	"\vfingerprint\x18\r \x01(\fR\vfingerprint\"\x92\x01\n" +
+	"\vfingerprint\x18\r \x01(\fR\vfingerprint\"R\n" +
 	"\x06Driver\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06suites\x18\x04 \x03(\tR\x06suites\x12&\n" +
-	"\x0eencapsulations\x18\x05 \x03(\tR\x0eencapsulations\"\xb1\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xfa\x01\n" +
 	"\fOfferRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12/\n" +
@@ -1653,8 +1513,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x06driver\x18\x04 \x01(\tR\x06driver\x12\x14\n" +
 	"\x05suite\x18\x05 \x01(\tR\x05suite\x12$\n" +
 	"\rencapsulation\x18\x06 \x01(\tR\rencapsulation\x12\x1b\n" +
-	"\tinner_mtu\x18\a \x01(\rR\binnerMtu\x125\n" +
-	"\x06limits\x18\b \x01(\v2\x1d.tunnelmark.control.v1.LimitsR\x06limits\"d\n" +
+	"\tinner_mtu\x18\a \x01(\rR\binnerMtu\"d\n" +
 	"\rOfferResponse\x128\n" +
 	"\x05offer\x18\x01 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\x05offer\x12\x19\n" +
 	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs\"o\n" +
@@ -1674,32 +1533,24 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\touter_mtu\x18\x06 \x01(\rR\bouterMtu\x12\x16\n" +
 	"\x06driver\x18\a \x01(\tR\x06driver\x12\x14\n" +
 	"\x05suite\x18\b \x01(\tR\x05suite\x12$\n" +
-	"\rencapsulation\x18\t \x01(\tR\rencapsulation\"\x87\x01\n" +
+	"\rencapsulation\x18\t \x01(\tR\rencapsulation\"s\n" +
 	"\vSendRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
 	"\x05trial\x18\x02 \x01(\rR\x05trial\x12/\n" +
-	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\x12\x12\n" +
-	"\x04feed\x18\x04 \x01(\bR\x04feed\"\x93\x01\n" +
-	"\fSendResponse\x12=\n" +
-	"\bprogress\x18\x01 \x01(\v2\x1f.tunnelmark.control.v1.ProgressH\x00R\bprogress\x12;\n" +
-	"\x06result\x18\x02 \x01(\v2!.tunnelmark.control.v1.SendResultH\x00R\x06resultB\a\n" +
-	"\x05event\"\xad\x01\n" +
-	"\n" +
-	"SendResult\x12/\n" +
+	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\xaf\x01\n" +
+	"\fSendResponse\x12/\n" +
 	"\x04sent\x18\x01 \x01(\v2\x1b.tunnelmark.control.v1.SentR\x04sent\x12/\n" +
 	"\x04host\x18\x02 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
-	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\"\x8a\x01\n" +
+	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\"v\n" +
 	"\x0eReceiveRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
 	"\x05trial\x18\x02 \x01(\rR\x05trial\x12/\n" +
-	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\x12\x12\n" +
-	"\x04feed\x18\x04 \x01(\bR\x04feed\"\xcf\x01\n" +
+	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\x90\x01\n" +
 	"\x0fReceiveResponse\x124\n" +
-	"\x05ready\x18\x01 \x01(\v2\x1c.tunnelmark.control.v1.ReadyH\x00R\x05ready\x12=\n" +
-	"\bprogress\x18\x02 \x01(\v2\x1f.tunnelmark.control.v1.ProgressH\x00R\bprogress\x12>\n" +
-	"\x06result\x18\x03 \x01(\v2$.tunnelmark.control.v1.ReceiveResultH\x00R\x06resultB\a\n" +
+	"\x05ready\x18\x01 \x01(\v2\x1c.tunnelmark.control.v1.ReadyH\x00R\x05ready\x12>\n" +
+	"\x06result\x18\x02 \x01(\v2$.tunnelmark.control.v1.ReceiveResultH\x00R\x06resultB\a\n" +
 	"\x05event\"\a\n" +
 	"\x05Ready\"\xbc\x01\n" +
 	"\rReceiveResult\x12;\n" +
@@ -1729,13 +1580,13 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x06age_ns\x18\x06 \x01(\x03R\x05ageNs\x12\x19\n" +
 	"\blease_ns\x18\a \x01(\x03R\aleaseNs\x12\x12\n" +
 	"\x04open\x18\b \x01(\bR\x04open\x12\x18\n" +
-	"\arunning\x18\t \x01(\bR\arunning2\x8e\x06\n" +
+	"\arunning\x18\t \x01(\bR\arunning2\x8c\x06\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Pair\x12\".tunnelmark.control.v1.PairRequest\x1a#.tunnelmark.control.v1.PairResponse\x12[\n" +
 	"\bDescribe\x12&.tunnelmark.control.v1.DescribeRequest\x1a'.tunnelmark.control.v1.DescribeResponse\x12R\n" +
 	"\x05Offer\x12#.tunnelmark.control.v1.OfferRequest\x1a$.tunnelmark.control.v1.OfferResponse\x12O\n" +
-	"\x04Open\x12\".tunnelmark.control.v1.OpenRequest\x1a#.tunnelmark.control.v1.OpenResponse\x12Q\n" +
-	"\x04Send\x12\".tunnelmark.control.v1.SendRequest\x1a#.tunnelmark.control.v1.SendResponse0\x01\x12Z\n" +
+	"\x04Open\x12\".tunnelmark.control.v1.OpenRequest\x1a#.tunnelmark.control.v1.OpenResponse\x12O\n" +
+	"\x04Send\x12\".tunnelmark.control.v1.SendRequest\x1a#.tunnelmark.control.v1.SendResponse\x12Z\n" +
 	"\aReceive\x12%.tunnelmark.control.v1.ReceiveRequest\x1a&.tunnelmark.control.v1.ReceiveResponse0\x01\x12R\n" +
 	"\x05Renew\x12#.tunnelmark.control.v1.RenewRequest\x1a$.tunnelmark.control.v1.RenewResponse\x12R\n" +
 	"\x05Close\x12#.tunnelmark.control.v1.CloseRequest\x1a$.tunnelmark.control.v1.CloseResponse\x12[\n" +
@@ -1753,7 +1604,7 @@ func file_tunnelmark_control_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_agent_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*PairRequest)(nil),      // 0: tunnelmark.control.v1.PairRequest
 	(*Peer)(nil),             // 1: tunnelmark.control.v1.Peer
@@ -1767,75 +1618,69 @@ var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*OpenResponse)(nil),     // 9: tunnelmark.control.v1.OpenResponse
 	(*SendRequest)(nil),      // 10: tunnelmark.control.v1.SendRequest
 	(*SendResponse)(nil),     // 11: tunnelmark.control.v1.SendResponse
-	(*SendResult)(nil),       // 12: tunnelmark.control.v1.SendResult
-	(*ReceiveRequest)(nil),   // 13: tunnelmark.control.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 14: tunnelmark.control.v1.ReceiveResponse
-	(*Ready)(nil),            // 15: tunnelmark.control.v1.Ready
-	(*ReceiveResult)(nil),    // 16: tunnelmark.control.v1.ReceiveResult
-	(*RenewRequest)(nil),     // 17: tunnelmark.control.v1.RenewRequest
-	(*RenewResponse)(nil),    // 18: tunnelmark.control.v1.RenewResponse
-	(*CloseRequest)(nil),     // 19: tunnelmark.control.v1.CloseRequest
-	(*CloseResponse)(nil),    // 20: tunnelmark.control.v1.CloseResponse
-	(*SessionsRequest)(nil),  // 21: tunnelmark.control.v1.SessionsRequest
-	(*SessionsResponse)(nil), // 22: tunnelmark.control.v1.SessionsResponse
-	(*Session)(nil),          // 23: tunnelmark.control.v1.Session
-	(*Limits)(nil),           // 24: tunnelmark.control.v1.Limits
-	(Role)(0),                // 25: tunnelmark.control.v1.Role
-	(*SignedOffer)(nil),      // 26: tunnelmark.control.v1.SignedOffer
-	(*Load)(nil),             // 27: tunnelmark.control.v1.Load
-	(*Progress)(nil),         // 28: tunnelmark.control.v1.Progress
-	(*Sent)(nil),             // 29: tunnelmark.control.v1.Sent
-	(*Host)(nil),             // 30: tunnelmark.control.v1.Host
-	(*TunnelCounters)(nil),   // 31: tunnelmark.control.v1.TunnelCounters
-	(*Received)(nil),         // 32: tunnelmark.control.v1.Received
+	(*ReceiveRequest)(nil),   // 12: tunnelmark.control.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 13: tunnelmark.control.v1.ReceiveResponse
+	(*Ready)(nil),            // 14: tunnelmark.control.v1.Ready
+	(*ReceiveResult)(nil),    // 15: tunnelmark.control.v1.ReceiveResult
+	(*RenewRequest)(nil),     // 16: tunnelmark.control.v1.RenewRequest
+	(*RenewResponse)(nil),    // 17: tunnelmark.control.v1.RenewResponse
+	(*CloseRequest)(nil),     // 18: tunnelmark.control.v1.CloseRequest
+	(*CloseResponse)(nil),    // 19: tunnelmark.control.v1.CloseResponse
+	(*SessionsRequest)(nil),  // 20: tunnelmark.control.v1.SessionsRequest
+	(*SessionsResponse)(nil), // 21: tunnelmark.control.v1.SessionsResponse
+	(*Session)(nil),          // 22: tunnelmark.control.v1.Session
+	(*Limits)(nil),           // 23: tunnelmark.control.v1.Limits
+	(Role)(0),                // 24: tunnelmark.control.v1.Role
+	(*SignedOffer)(nil),      // 25: tunnelmark.control.v1.SignedOffer
+	(*Load)(nil),             // 26: tunnelmark.control.v1.Load
+	(*Sent)(nil),             // 27: tunnelmark.control.v1.Sent
+	(*Host)(nil),             // 28: tunnelmark.control.v1.Host
+	(*TunnelCounters)(nil),   // 29: tunnelmark.control.v1.TunnelCounters
+	(*Received)(nil),         // 30: tunnelmark.control.v1.Received
 }
 var file_tunnelmark_control_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: tunnelmark.control.v1.PairRequest.peers:type_name -> tunnelmark.control.v1.Peer
 	5,  // 1: tunnelmark.control.v1.DescribeResponse.drivers:type_name -> tunnelmark.control.v1.Driver
-	24, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
-	25, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
-	24, // 4: tunnelmark.control.v1.OfferRequest.limits:type_name -> tunnelmark.control.v1.Limits
-	26, // 5: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
-	26, // 6: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
-	27, // 7: tunnelmark.control.v1.SendRequest.load:type_name -> tunnelmark.control.v1.Load
-	28, // 8: tunnelmark.control.v1.SendResponse.progress:type_name -> tunnelmark.control.v1.Progress
-	12, // 9: tunnelmark.control.v1.SendResponse.result:type_name -> tunnelmark.control.v1.SendResult
-	29, // 10: tunnelmark.control.v1.SendResult.sent:type_name -> tunnelmark.control.v1.Sent
-	30, // 11: tunnelmark.control.v1.SendResult.host:type_name -> tunnelmark.control.v1.Host
-	31, // 12: tunnelmark.control.v1.SendResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	27, // 13: tunnelmark.control.v1.ReceiveRequest.load:type_name -> tunnelmark.control.v1.Load
-	15, // 14: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
-	28, // 15: tunnelmark.control.v1.ReceiveResponse.progress:type_name -> tunnelmark.control.v1.Progress
-	16, // 16: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
-	32, // 17: tunnelmark.control.v1.ReceiveResult.received:type_name -> tunnelmark.control.v1.Received
-	30, // 18: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
-	31, // 19: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	31, // 20: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	23, // 21: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
-	25, // 22: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
-	0,  // 23: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
-	3,  // 24: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
-	6,  // 25: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
-	8,  // 26: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
-	10, // 27: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
-	13, // 28: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
-	17, // 29: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
-	19, // 30: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
-	21, // 31: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
-	2,  // 32: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
-	4,  // 33: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
-	7,  // 34: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
-	9,  // 35: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
-	11, // 36: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
-	14, // 37: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
-	18, // 38: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
-	20, // 39: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
-	22, // 40: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	23, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
+	24, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
+	25, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
+	25, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
+	26, // 6: tunnelmark.control.v1.SendRequest.load:type_name -> tunnelmark.control.v1.Load
+	27, // 7: tunnelmark.control.v1.SendResponse.sent:type_name -> tunnelmark.control.v1.Sent
+	28, // 8: tunnelmark.control.v1.SendResponse.host:type_name -> tunnelmark.control.v1.Host
+	29, // 9: tunnelmark.control.v1.SendResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	26, // 10: tunnelmark.control.v1.ReceiveRequest.load:type_name -> tunnelmark.control.v1.Load
+	14, // 11: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
+	15, // 12: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
+	30, // 13: tunnelmark.control.v1.ReceiveResult.received:type_name -> tunnelmark.control.v1.Received
+	28, // 14: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
+	29, // 15: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	29, // 16: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	22, // 17: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
+	24, // 18: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
+	0,  // 19: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
+	3,  // 20: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
+	6,  // 21: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
+	8,  // 22: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
+	10, // 23: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
+	12, // 24: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
+	16, // 25: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
+	18, // 26: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
+	20, // 27: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
+	2,  // 28: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
+	4,  // 29: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
+	7,  // 30: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
+	9,  // 31: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
+	11, // 32: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
+	13, // 33: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
+	17, // 34: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
+	19, // 35: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
+	21, // 36: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_agent_proto_init() }
@@ -1845,13 +1690,8 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 	}
 	file_tunnelmark_control_v1_offer_proto_init()
 	file_tunnelmark_control_v1_trial_proto_init()
-	file_tunnelmark_control_v1_agent_proto_msgTypes[11].OneofWrappers = []any{
-		(*SendResponse_Progress)(nil),
-		(*SendResponse_Result)(nil),
-	}
-	file_tunnelmark_control_v1_agent_proto_msgTypes[14].OneofWrappers = []any{
+	file_tunnelmark_control_v1_agent_proto_msgTypes[13].OneofWrappers = []any{
 		(*ReceiveResponse_Ready)(nil),
-		(*ReceiveResponse_Progress)(nil),
 		(*ReceiveResponse_Result)(nil),
 	}
 	type x struct{}
@@ -1860,7 +1700,7 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_agent_proto_rawDesc), len(file_tunnelmark_control_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -467,59 +467,6 @@ func (x *Variation) GetMaxNs() int64 {
 	return 0
 }
 
-// Progress is what this end has counted so far.
-type Progress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Packets       uint64                 `protobuf:"varint,1,opt,name=packets,proto3" json:"packets,omitempty"`
-	ElapsedNs     int64                  `protobuf:"varint,2,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Progress) Reset() {
-	*x = Progress{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Progress) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Progress) ProtoMessage() {}
-
-func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
-func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Progress) GetPackets() uint64 {
-	if x != nil {
-		return x.Packets
-	}
-	return 0
-}
-
-func (x *Progress) GetElapsedNs() int64 {
-	if x != nil {
-		return x.ElapsedNs
-	}
-	return 0
-}
-
 // Host is what the host spent during the trial.
 type Host struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -532,7 +479,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +491,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +504,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{7}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Host) GetCores() []*Core {
@@ -596,7 +543,7 @@ type Core struct {
 
 func (x *Core) Reset() {
 	*x = Core{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +555,7 @@ func (x *Core) String() string {
 func (*Core) ProtoMessage() {}
 
 func (x *Core) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +568,7 @@ func (x *Core) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Core.ProtoReflect.Descriptor instead.
 func (*Core) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{8}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Core) GetNumber() uint32 {
@@ -680,13 +627,16 @@ type TunnelCounters struct {
 	WrongSelectors uint64                 `protobuf:"varint,9,opt,name=wrong_selectors,json=wrongSelectors,proto3" json:"wrong_selectors,omitempty"`
 	SendRefused    uint64                 `protobuf:"varint,10,opt,name=send_refused,json=sendRefused,proto3" json:"send_refused,omitempty"`
 	DeliverRefused uint64                 `protobuf:"varint,11,opt,name=deliver_refused,json=deliverRefused,proto3" json:"deliver_refused,omitempty"`
+	OutOverrun     uint64                 `protobuf:"varint,12,opt,name=out_overrun,json=outOverrun,proto3" json:"out_overrun,omitempty"`
+	InOverrun      uint64                 `protobuf:"varint,13,opt,name=in_overrun,json=inOverrun,proto3" json:"in_overrun,omitempty"`
+	OuterErrors    uint64                 `protobuf:"varint,14,opt,name=outer_errors,json=outerErrors,proto3" json:"outer_errors,omitempty"` // Reports about datagrams, no packets.
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TunnelCounters) Reset() {
 	*x = TunnelCounters{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[9]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +648,7 @@ func (x *TunnelCounters) String() string {
 func (*TunnelCounters) ProtoMessage() {}
 
 func (x *TunnelCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[9]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +661,7 @@ func (x *TunnelCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelCounters.ProtoReflect.Descriptor instead.
 func (*TunnelCounters) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{9}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TunnelCounters) GetOutPackets() uint64 {
@@ -791,6 +741,27 @@ func (x *TunnelCounters) GetDeliverRefused() uint64 {
 	return 0
 }
 
+func (x *TunnelCounters) GetOutOverrun() uint64 {
+	if x != nil {
+		return x.OutOverrun
+	}
+	return 0
+}
+
+func (x *TunnelCounters) GetInOverrun() uint64 {
+	if x != nil {
+		return x.InOverrun
+	}
+	return 0
+}
+
+func (x *TunnelCounters) GetOuterErrors() uint64 {
+	if x != nil {
+		return x.OuterErrors
+	}
+	return 0
+}
+
 var File_tunnelmark_control_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
@@ -838,11 +809,7 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\tVariation\x12\x15\n" +
 	"\x06p50_ns\x18\x01 \x01(\x03R\x05p50Ns\x12\x15\n" +
 	"\x06p99_ns\x18\x02 \x01(\x03R\x05p99Ns\x12\x15\n" +
-	"\x06max_ns\x18\x03 \x01(\x03R\x05maxNs\"C\n" +
-	"\bProgress\x12\x18\n" +
-	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x1d\n" +
-	"\n" +
-	"elapsed_ns\x18\x02 \x01(\x03R\telapsedNs\"\x90\x01\n" +
+	"\x06max_ns\x18\x03 \x01(\x03R\x05maxNs\"\x90\x01\n" +
 	"\x04Host\x121\n" +
 	"\x05cores\x18\x01 \x03(\v2\x1b.tunnelmark.control.v1.CoreR\x05cores\x12'\n" +
 	"\x0fsoftnet_dropped\x18\x02 \x01(\x04R\x0esoftnetDropped\x12,\n" +
@@ -853,7 +820,7 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\x06system\x18\x03 \x01(\x01R\x06system\x12\x18\n" +
 	"\asoftirq\x18\x04 \x01(\x01R\asoftirq\x12\x14\n" +
 	"\x05steal\x18\x05 \x01(\x01R\x05steal\x12\x12\n" +
-	"\x04idle\x18\x06 \x01(\x01R\x04idle\"\x87\x03\n" +
+	"\x04idle\x18\x06 \x01(\x01R\x04idle\"\xea\x03\n" +
 	"\x0eTunnelCounters\x12\x1f\n" +
 	"\vout_packets\x18\x01 \x01(\x04R\n" +
 	"outPackets\x12&\n" +
@@ -869,7 +836,12 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\x0fwrong_selectors\x18\t \x01(\x04R\x0ewrongSelectors\x12!\n" +
 	"\fsend_refused\x18\n" +
 	" \x01(\x04R\vsendRefused\x12'\n" +
-	"\x0fdeliver_refused\x18\v \x01(\x04R\x0edeliverRefusedB+Z)tunnelmark/cmd/internal/control/controlv1b\x06proto3"
+	"\x0fdeliver_refused\x18\v \x01(\x04R\x0edeliverRefused\x12\x1f\n" +
+	"\vout_overrun\x18\f \x01(\x04R\n" +
+	"outOverrun\x12\x1d\n" +
+	"\n" +
+	"in_overrun\x18\r \x01(\x04R\tinOverrun\x12!\n" +
+	"\fouter_errors\x18\x0e \x01(\x04R\vouterErrorsB+Z)tunnelmark/cmd/internal/control/controlv1b\x06proto3"
 
 var (
 	file_tunnelmark_control_v1_trial_proto_rawDescOnce sync.Once
@@ -883,7 +855,7 @@ func file_tunnelmark_control_v1_trial_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_trial_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tunnelmark_control_v1_trial_proto_goTypes = []any{
 	(*Load)(nil),           // 0: tunnelmark.control.v1.Load
 	(*Sent)(nil),           // 1: tunnelmark.control.v1.Sent
@@ -891,16 +863,15 @@ var file_tunnelmark_control_v1_trial_proto_goTypes = []any{
 	(*WindowCount)(nil),    // 3: tunnelmark.control.v1.WindowCount
 	(*FirstLoss)(nil),      // 4: tunnelmark.control.v1.FirstLoss
 	(*Variation)(nil),      // 5: tunnelmark.control.v1.Variation
-	(*Progress)(nil),       // 6: tunnelmark.control.v1.Progress
-	(*Host)(nil),           // 7: tunnelmark.control.v1.Host
-	(*Core)(nil),           // 8: tunnelmark.control.v1.Core
-	(*TunnelCounters)(nil), // 9: tunnelmark.control.v1.TunnelCounters
+	(*Host)(nil),           // 6: tunnelmark.control.v1.Host
+	(*Core)(nil),           // 7: tunnelmark.control.v1.Core
+	(*TunnelCounters)(nil), // 8: tunnelmark.control.v1.TunnelCounters
 }
 var file_tunnelmark_control_v1_trial_proto_depIdxs = []int32{
 	3, // 0: tunnelmark.control.v1.Received.windows:type_name -> tunnelmark.control.v1.WindowCount
 	4, // 1: tunnelmark.control.v1.Received.first_loss:type_name -> tunnelmark.control.v1.FirstLoss
 	5, // 2: tunnelmark.control.v1.Received.variation:type_name -> tunnelmark.control.v1.Variation
-	8, // 3: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
+	7, // 3: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -919,7 +890,7 @@ func file_tunnelmark_control_v1_trial_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_trial_proto_rawDesc), len(file_tunnelmark_control_v1_trial_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
