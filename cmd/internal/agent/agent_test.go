@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,7 @@ var sessionID = bytes.Repeat([]byte{7}, 16)
 
 // fakeDriver builds nothing and keeps what it was given.
 type fakeDriver struct {
-	mu    sync.Mutex // Guards halves.
+	mu     sync.Mutex // Guards halves.
 	halves []*fakeHalf
 }
 
@@ -37,7 +38,7 @@ type fakeHalf struct {
 	spec          tunnel.Spec
 	send, receive []byte
 	path          tunnel.Path
-	closed        bool
+	closed        atomic.Bool
 }
 
 func (d *fakeDriver) Check(tunnel.Spec) error { return nil }
@@ -59,7 +60,8 @@ func (d *fakeDriver) Open(_ context.Context, spec tunnel.Spec, keys tunnel.Keys,
 
 func (h *fakeHalf) Path() tunnel.Path                  { return h.path }
 func (h *fakeHalf) Counters() (tunnel.Counters, error) { return tunnel.Counters{OutPackets: 1}, nil }
-func (h *fakeHalf) Close() error                       { h.closed = true; return nil }
+func (h *fakeHalf) Close() error                       { h.closed.Store(true); return nil }
+func (h *fakeHalf) isClosed() bool                     { return h.closed.Load() }
 
 type silentMeter struct{}
 
@@ -177,8 +179,8 @@ func TestBothEndsAgree(t *testing.T) {
 		t.Errorf("inner MTU %d is not the tunnel's %d", path.GetInnerMtu(), one.spec.MTU)
 	}
 	closed, err := a.Close(as("controller"), &controlv1.CloseRequest{SessionId: sessionID})
-	if err != nil || closed.GetTunnel().GetOutPackets() != 1 || !one.closed {
-		t.Errorf("Close = %v, %v, closed %v", closed, err, one.closed)
+	if err != nil || closed.GetTunnel().GetOutPackets() != 1 || !one.isClosed() {
+		t.Errorf("Close = %v, %v, closed %v", closed, err, one.isClosed())
 	}
 	if _, err := a.Close(as("controller"), &controlv1.CloseRequest{SessionId: sessionID}); err != nil {
 		t.Errorf("second Close: %v", err)
@@ -320,7 +322,7 @@ func TestSessionsExpire(t *testing.T) {
 				if got := time.Since(begun); got < c.want || got > c.want+2*time.Second {
 					t.Errorf("the session lived for %v, want %v", got, c.want)
 				}
-				if !a.driver.halves[0].closed {
+				if !a.driver.halves[0].isClosed() {
 					t.Error("its tunnel is still up")
 				}
 			})

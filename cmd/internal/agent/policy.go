@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -74,25 +75,16 @@ func (p *Policy) keys() strictyaml.Keys {
 			"trial":   strictyaml.Duration(&p.MaxTrial),
 			"session": strictyaml.Duration(&p.MaxSession),
 		}.Read,
-		"drivers": strictyaml.List(16, appendText(&p.Drivers)),
+		"drivers": strictyaml.List(16, strictyaml.Append(&p.Drivers)),
 		"peers":   strictyaml.List(1000, p.appendPeer),
 	}
 }
 
-func appendText(into *[]string) strictyaml.Reader {
-	return func(node *yaml.Node) error {
-		*into = append(*into, node.Value)
-		return nil
-	}
-}
-
 func (p *Policy) appendPeer(node *yaml.Node) error {
-	fingerprint, err := control.ParseFingerprint(node.Value)
-	if err != nil {
-		return strictyaml.At(node, "%v", err)
-	}
+	var fingerprint control.Fingerprint
+	err := strictyaml.Scalar(&fingerprint, control.ParseFingerprint)(node)
 	p.Peers = append(p.Peers, fingerprint)
-	return nil
+	return err
 }
 
 // ParseOuter reads the address on which tunnels arrive: a unicast one.
@@ -135,13 +127,19 @@ func (p Policy) limits() control.Limits {
 	}
 }
 
-// Check says what a policy lacks.
-func (p Policy) Check() error {
+// Check says what a policy lacks, and which of its drivers is none of those that
+// there are.
+func (p Policy) Check(drivers []string) error {
 	if !p.Outer.IsValid() {
-		return fmt.Errorf("the address on which tunnels arrive is not known: give --outer ADDRESS, or outer: in the policy file")
+		return errors.New("the address on which tunnels arrive is not known: give --outer ADDRESS, or outer: in the policy file")
 	}
 	if p.MaxTrial <= 0 || p.MaxSession <= 0 {
-		return fmt.Errorf("limits of the policy: trial and session must be above zero")
+		return errors.New("limits of the policy: trial and session must be above zero")
+	}
+	for _, driver := range p.Drivers {
+		if !slices.Contains(drivers, driver) {
+			return fmt.Errorf("drivers of the policy: %q is none of %s", driver, strings.Join(drivers, ", "))
+		}
 	}
 	return nil
 }

@@ -4,8 +4,10 @@
 package strictyaml
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -30,19 +32,33 @@ func Parse(name string, text []byte, read Reader) error {
 	if len(text) > MaxBytes {
 		return fmt.Errorf("%s: %d bytes are more than the %d that such a file may have", name, len(text), MaxBytes)
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	document, err := only(text)
+	if err != nil {
 		return fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if len(document.Content) == 0 {
-		return fmt.Errorf("%s: the file is empty", name)
-	}
-	err := read(document.Content[0])
+	err = read(document)
 	var at *Error
 	if errors.As(err, &at) {
 		return fmt.Errorf("%s:%d: %w", name, at.Line, at)
 	}
 	return err
+}
+
+// only returns the root of the one document that there must be.
+func only(text []byte) (*yaml.Node, error) {
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	var document, second yaml.Node
+	err := documents.Decode(&document)
+	if errors.Is(err, io.EOF) || err == nil && len(document.Content) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := documents.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("want one YAML document, not several")
+	}
+	return document.Content[0], nil
 }
 
 // Error says what is wrong at which line.
@@ -112,14 +128,15 @@ func Scalar[T any](into *T, parse func(string) (T, error)) Reader {
 	}
 }
 
-// List reads a sequence of at most most items, each with item.
+// List reads a sequence of 1 to most items, each with item. An empty one is
+// refused: whether it means none or all, its author would have to guess.
 func List(most int, item func(*yaml.Node) error) Reader {
 	return func(node *yaml.Node) error {
 		if node.Kind != yaml.SequenceNode {
 			return At(node, "want a list")
 		}
-		if len(node.Content) > most {
-			return At(node, "want at most %d items, not %d", most, len(node.Content))
+		if len(node.Content) == 0 || len(node.Content) > most {
+			return At(node, "want 1 to %d items, not %d", most, len(node.Content))
 		}
 		for _, child := range node.Content {
 			if child.Kind == yaml.AliasNode {
@@ -136,6 +153,16 @@ func List(most int, item func(*yaml.Node) error) Reader {
 // Text reads a string.
 func Text(into *string) Reader {
 	return Scalar(into, func(text string) (string, error) { return text, nil })
+}
+
+// Append reads a string onto the end of a list.
+func Append(into *[]string) Reader {
+	return func(node *yaml.Node) error {
+		var text string
+		err := Text(&text)(node)
+		*into = append(*into, text)
+		return err
+	}
 }
 
 // Name reads a short name of lower-case letters, digits and dashes.

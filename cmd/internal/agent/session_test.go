@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/tunnel"
+)
+
+// slowDriver builds until its context ends.
+type slowDriver struct{ building chan struct{} }
+
+func (slowDriver) Check(tunnel.Spec) error { return nil }
+
+func (d slowDriver) Open(ctx context.Context, _ tunnel.Spec, _ tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
+	close(d.building)
+	<-ctx.Done()
+	return nil, errors.Join(context.Cause(ctx), place.Socket.Close())
+}
+
+// While a tunnel is built, its agent answers other calls, and the end of the
+// session ends the building.
+func TestSessionEndsWhileItIsBuilt(t *testing.T) {
+	a, b := newPair(t)
+	driver := slowDriver{make(chan struct{})}
+	a.drivers["esp"] = driver
+	_, ofB := offers(t, a, b)
+	opened := make(chan error)
+	go func() { _, err := a.accept(ofB); opened <- err }()
+	<-driver.building
+	all, err := a.Sessions(as("other"), &controlv1.SessionsRequest{})
+	if err != nil || len(all.GetSessions()) != 1 || all.GetSessions()[0].GetOpen() {
+		t.Errorf("Sessions = %v, %v", all, err)
+	}
+	if _, err := a.accept(ofB); connect.CodeOf(err) != connect.CodeFailedPrecondition {
+		t.Errorf("second Open: %v, want it refused", err)
+	}
+	if _, err := a.Close(as("controller"), &controlv1.CloseRequest{SessionId: sessionID}); err != nil {
+		t.Error(err)
+	}
+	if err := <-opened; connect.CodeOf(err) != connect.CodeFailedPrecondition {
+		t.Errorf("Open of a session that was closed: %v", err)
+	}
+	if a.count() != 0 {
+		t.Error("the session is still there")
+	}
+}
+
+// All who close a session return once nothing of it is left.
+func TestClosingWaitsForTheRemoval(t *testing.T) {
+	a, b := newPair(t)
+	_, ofB := offers(t, a, b)
+	if _, err := a.accept(ofB); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.session(as("controller"), sessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closers sync.WaitGroup
+	for range 8 {
+		closers.Go(func() {
+			counters, err := a.end(s, "the test ends it")
+			if err != nil || counters.OutPackets != 1 || !a.driver.halves[0].isClosed() {
+				t.Errorf("end = %+v, %v", counters, err)
+			}
+		})
+	}
+	closers.Wait()
+	if _, err := s.begin(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("a trial begins in a closed session: %v", err)
+	}
+}
+
+// A trial keeps others out, keeps the lease, and ends with its session.
+func TestTrialAndItsSession(t *testing.T) {
+	a, b := newPair(t)
+	_, ofB := offers(t, a, b)
+	if _, err := a.accept(ofB); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.session(as("controller"), sessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial, err := s.begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.begin(t.Context()); !errors.Is(err, errTrialRuns) {
+		t.Errorf("second trial: %v, want %v", err, errTrialRuns)
+	}
+	if left, _ := s.left(time.Now().Add(2 * Lease)); left <= 0 {
+		t.Error("the lease ends while a trial runs")
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); _, _ = a.end(s, "the test ends it") }()
+	<-trial.ctx.Done()
+	select {
+	case <-closed:
+		t.Error("the tunnel was removed under a trial")
+	default:
+	}
+	trial.end()
+	<-closed
+}
+
+// A session that was offered and never opened gives its port back.
+func TestPortIsGivenBack(t *testing.T) {
+	a, b := newPair(t)
+	if _, err := a.ask(b, controlv1.Role_ROLE_INITIATOR); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.session(as("controller"), sessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := s.consent.Offer().Outer
+	if _, err := a.end(s, "the test ends it"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(port))
+	if err != nil {
+		t.Fatalf("the port is still taken: %v", err)
+	}
+	conn.Close()
+}
