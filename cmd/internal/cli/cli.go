@@ -33,8 +33,8 @@ func (u usageError) Unwrap() error { return u.error }
 var (
 	// errMissed says that a result is outside of what was expected.
 	errMissed = errors.New("the result is outside of what the scenario expects")
-	// errInvalid says that a result does not tell the path's ceiling.
-	errInvalid = errors.New("the result is not the path's ceiling: the generator could not offer more")
+	// errInvalid says that a result does not tell what it was asked for.
+	errInvalid = errors.New("the result is not valid")
 )
 
 // Run runs one command and returns the exit code.
@@ -46,7 +46,7 @@ func Run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "tunnelmark: %s\n", explain(ctx, err))
+		fmt.Fprintf(stderr, "tunnelmark: %s\n", printable(explain(ctx, err)))
 	}
 	return exitCode(err)
 }
@@ -66,12 +66,33 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// explain says that it was the user who stopped, where it was.
+// explain says that it was the user who stopped, where it was, and what else
+// went wrong then.
 func explain(ctx context.Context, err error) string {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err.Error()
+	}
+	rest := besidesCanceled(err)
+	if len(rest) == 0 {
 		return "interrupted; everything that was built has been removed"
 	}
-	return err.Error()
+	return "interrupted; but " + errors.Join(rest...).Error()
+}
+
+// besidesCanceled takes joined errors apart and leaves those out that only say
+// that the user stopped.
+func besidesCanceled(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // It is the tree itself that is walked.
+		var rest []error
+		for _, one := range joined.Unwrap() {
+			rest = append(rest, besidesCanceled(one)...)
+		}
+		return rest
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return []error{err}
 }
 
 func rootCommand() *cobra.Command {

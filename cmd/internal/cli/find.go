@@ -33,8 +33,8 @@ func (q *quantity[T]) String() string { return q.text }
 func (q *quantity[T]) Type() string   { return q.kind }
 
 // bitRate adds a flag of bit/s.
-func bitRate(flags *pflag.FlagSet, into *float64, name, shorthand, usage string) {
-	flags.VarP(&quantity[float64]{into, unit.BitRate, "rate", ""}, name, shorthand, usage)
+func bitRate(flags *pflag.FlagSet, into *float64, name, usage string) {
+	flags.Var(&quantity[float64]{into, unit.BitRate, "rate", ""}, name, usage)
 }
 
 func ratio(flags *pflag.FlagSet, into *float64, name, usage string) {
@@ -52,27 +52,37 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	t.spec = controller.DefaultSpec()
 	flags := command.Flags()
 	flags.StringVar(&t.spec.Driver, "driver", t.spec.Driver, "kind of tunnel: esp, or clear for the path without one")
-	flags.StringVar(&t.spec.Suite, "suite", t.spec.Suite, "cipher suite: aes-128-gcm, aes-256-gcm, chacha20-poly1305")
+	flags.StringVar(&t.spec.Suite, "suite", t.spec.Suite, "cipher suite: "+strings.Join(controller.Suites(), ", "))
 	flags.StringVar(&t.spec.Encapsulation, "encapsulation", t.spec.Encapsulation, "what carries ESP: udp (RFC 3948)")
-	flags.IntVarP(&t.spec.InnerMTU, "mtu", "M", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
+	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
 }
 
-// read drops what a driver without encryption does not have.
-func (t *tunnelFlags) read() controller.Spec {
-	if t.spec.Driver == "clear" {
-		return controller.Spec{Driver: "clear", InnerMTU: t.spec.InnerMTU}
+// read drops what a path without a tunnel does not have.
+func (t *tunnelFlags) read() (controller.Spec, error) {
+	if err := t.spec.Check(); err != nil {
+		return t.spec, usageError{err}
 	}
-	return t.spec
+	if !t.spec.IsClear() {
+		return t.spec, nil
+	}
+	clear := controller.ClearSpec()
+	clear.InnerMTU = t.spec.InnerMTU
+	return clear, nil
+}
+
+// findFlags are those of find.
+type findFlags struct {
+	state      stateFlag
+	output     outputFlags
+	tunnel     tunnelFlags
+	options    search.Options
+	sizes      []int
+	manner     string
+	noBaseline bool
 }
 
 func findCommand() *cobra.Command {
-	var state stateFlag
-	var output outputFlags
-	var tunnel tunnelFlags
-	var options search.Options
-	var sizes []int
-	var manner string
-	var noBaseline bool
+	var f findFlags
 	command := &cobra.Command{
 		Use:   "find FROM TO",
 		Short: "Find the ceiling of a tunnel between two agents, and its cause",
@@ -87,54 +97,62 @@ Exits 4 where the generator, not the path, was the limit.`,
   tunnelmark find dc-a dc-b --suite chacha20-poly1305 --size 512,1400 --html report.html
   tunnelmark find dc-a dc-b --manner climb --max 500M --json`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
+		RunE: f.run,
 	}
-	state.add(command)
-	output.add(command)
-	tunnel.add(command)
+	f.state.add(command)
+	f.output.add(command)
+	f.tunnel.add(command)
 	flags := command.Flags()
-	flags.IntSliceVar(&sizes, "size", []int{1400}, "inner IP packet lengths in bytes, one search each")
-	flags.StringVar(&manner, "manner", string(analysis.Overload), "overload, or climb where production shares the path")
-	ratio(flags, &options.LossGoal, "loss-goal", "loss that a load may have (default 0.1%)")
-	ratio(flags, &options.Width, "width", "how narrow the result shall be (default 0.5%)")
-	bitRate(flags, &options.MinInnerBitsPerSecond, "min", "", "least inner rate to offer (default 1M)")
-	bitRate(flags, &options.MaxInnerBitsPerSecond, "max", "", "highest inner rate to offer (default: what the agents allow)")
-	duration(flags, &options.Traffic, "budget", "", "for how long to send in all (default 25s)")
-	flags.BoolVar(&noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
-	command.RunE = func(command *cobra.Command, given []string) error {
-		options.Manner = analysis.Manner(manner)
-		if err := options.Check(); err != nil {
-			return usageError{err}
+	flags.IntSliceVar(&f.sizes, "size", []int{1400}, "inner IP packet lengths in bytes, one search each")
+	flags.StringVar(&f.manner, "manner", string(analysis.Overload), "overload, or climb where production shares the path")
+	ratio(flags, &f.options.LossGoal, "loss-goal", "loss that a load may have (default 0.1%)")
+	ratio(flags, &f.options.Width, "width", "how narrow the result shall be (default 0.5%)")
+	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min", "least inner rate to offer (default 1M)")
+	bitRate(flags, &f.options.MaxInnerBitsPerSecond, "max", "highest inner rate to offer (default: what the agents allow)")
+	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s)")
+	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
+	return command
+}
+
+func (f *findFlags) run(command *cobra.Command, given []string) error {
+	spec, err := f.tunnel.read()
+	if err != nil {
+		return err
+	}
+	f.options.Manner = analysis.Manner(f.manner)
+	for _, checked := range []error{f.options.Check(), checkSizes(f.sizes), f.output.check()} {
+		if checked != nil {
+			return usageError{checked}
 		}
-		if err := checkSizes(sizes); err != nil {
-			return usageError{err}
-		}
-		ends, close, err := dialEnds(&state, given[0], given[1])
-		defer close()
+	}
+	ends, disconnect, err := dialEnds(&f.state, given[0], given[1])
+	defer disconnect()
+	if err != nil {
+		return err
+	}
+	shown := newProgress(command, f.output.quiet)
+	f.options.Progress = shown.trial
+	plan := controller.FindPlan{
+		Plan: controller.Plan{
+			From: ends[0], To: ends[1], Spec: spec,
+			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
+		},
+		Search: f.options, Baseline: !f.noBaseline && !spec.IsClear(),
+	}
+	var results []report.Result
+	for i, size := range f.sizes {
+		plan.Size = size
+		result, err := controller.Find(command.Context(), plan)
+		shown.done()
 		if err != nil {
 			return err
 		}
-		shown := newProgress(command, output.quiet)
-		options.Progress = shown.trial
-		var results []report.Result
-		for i, size := range sizes {
-			result, err := controller.Find(command.Context(), controller.Plan{
-				From: ends[0], To: ends[1], Spec: tunnel.read(), Size: size, Search: options,
-				Baseline:  !noBaseline && tunnel.spec.Driver != "clear",
-				Reproduce: report.Reproduce{CommandLine: commandLine(command, given)},
-				Tell:      shown.tell,
-			})
-			shown.done()
-			if err != nil {
-				return err
-			}
-			if err := output.write(command, i, result); err != nil {
-				return err
-			}
-			results = append(results, result)
+		if err := f.output.write(command, i, result); err != nil {
+			return err
 		}
-		return judge(results)
+		results = append(results, result)
 	}
-	return command
+	return judge(results)
 }
 
 // judge turns results into an exit code: where a truth is stated it decides,
@@ -145,7 +163,7 @@ func judge(results []report.Result) error {
 		case r.Truth != nil && !r.Truth.Met:
 			return errMissed
 		case r.Truth == nil && r.Verdict != nil && r.Verdict.Cause == analysis.Generator:
-			return errInvalid
+			return fmt.Errorf("%w: it is not the path's ceiling, the generator could not offer more", errInvalid)
 		}
 	}
 	return nil
@@ -163,10 +181,10 @@ func checkSizes(sizes []int) error {
 	return nil
 }
 
-// commandLine is what was typed, as far as it matters for the result: flags
-// that were set and arguments.
+// commandLine is what was typed, in a form that a shell takes: arguments, and
+// the flags that were set.
 func commandLine(command *cobra.Command, given []string) string {
-	words := append([]string{command.CommandPath()}, given...)
+	words := append(strings.Fields(command.CommandPath()), given...)
 	command.Flags().Visit(func(f *pflag.Flag) {
 		value := f.Value.String()
 		if list, ok := f.Value.(pflag.SliceValue); ok {
@@ -174,5 +192,17 @@ func commandLine(command *cobra.Command, given []string) string {
 		}
 		words = append(words, fmt.Sprintf("--%s=%s", f.Name, value))
 	})
+	for i, word := range words {
+		words[i] = quoted(word)
+	}
 	return strings.Join(words, " ")
+}
+
+// quoted protects what a shell would take apart.
+func quoted(word string) string {
+	const harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+:,./@%"
+	if word != "" && strings.Trim(word, harmless) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

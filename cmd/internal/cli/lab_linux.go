@@ -86,6 +86,9 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 	command.Flags().BoolVar(&noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
 	command.Flags().StringVar(&agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
 	command.RunE = func(command *cobra.Command, given []string) error {
+		if err := output.check(); err != nil {
+			return usageError{err}
+		}
 		s, err := loadScenario(given[0])
 		if err != nil {
 			return err
@@ -96,8 +99,8 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 		}
 		shown := newProgress(command, output.quiet)
 		results, err := scenario.Run(command.Context(), s, scenario.Options{
-			AgentProgram: program, CommandLine: "tunnelmark lab run " + given[0],
-			Tell: shown.tell, Progress: shown.trial, AgentLog: io.Discard,
+			AgentProgram: program, CommandLine: commandLine(command, given),
+			Tell: shown.tell, Progress: shown.trial,
 			NoBaseline: noBaseline,
 		})
 		shown.done()

@@ -2,13 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -33,28 +35,46 @@ func (o *outputFlags) add(command *cobra.Command) {
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no progress on standard error")
 }
 
+// check says, before a long measurement, whether its report can be written.
+func (o *outputFlags) check() error {
+	if o.html == "" {
+		return nil
+	}
+	if info, err := os.Stat(o.html); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("--html: %s is not a file that can be replaced", o.html)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(o.html), temporary)
+	if err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
 // write puts a result out. number counts the results of one command, so that
 // each has an HTML file of its own.
 func (o *outputFlags) write(command *cobra.Command, number int, result report.Result) error {
-	if o.html != "" {
-		if err := writeFile(numbered(o.html, number), func(w io.Writer) error { return report.WriteHTML(w, result) }); err != nil {
-			return err
-		}
-	}
 	stdout := command.OutOrStdout()
+	if err := o.print(stdout, number, result); err != nil || o.html == "" {
+		return err
+	}
+	path := numbered(o.html, number)
+	if err := writeFile(path, func(w io.Writer) error { return report.WriteHTML(w, result) }); err != nil {
+		return err
+	}
+	if !o.json {
+		fmt.Fprintf(stdout, "report     %s\n", path)
+	}
+	return nil
+}
+
+func (o *outputFlags) print(stdout io.Writer, number int, result report.Result) error {
 	if o.json {
 		return report.WriteJSON(stdout, result)
 	}
 	if number > 0 {
 		fmt.Fprintln(stdout)
 	}
-	if err := report.WriteText(stdout, result, report.TextOptions{Color: colored(stdout)}); err != nil {
-		return err
-	}
-	if o.html != "" {
-		fmt.Fprintf(stdout, "report     %s\n", numbered(o.html, number))
-	}
-	return nil
+	return report.WriteText(stdout, result, report.TextOptions{Color: colored(stdout)})
 }
 
 // numbered turns report.html into report-2.html for the second result.
@@ -66,13 +86,16 @@ func numbered(path string, number int) string {
 	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, extension), number+1, extension)
 }
 
+// temporary names what becomes a report when it is whole.
+const temporary = ".tunnelmark-*"
+
 // writeFile puts a whole file in place, or leaves what was there.
 func writeFile(path string, write func(io.Writer) error) error {
 	var content bytes.Buffer
 	if err := write(&content); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".tunnelmark-*")
+	file, err := os.CreateTemp(filepath.Dir(path), temporary)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -103,20 +126,42 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// printable takes out what would steer a terminal: much of what is shown was
+// said by a remote agent.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsGraphic(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
 // progress tells on standard error what is going on: one line that changes on
 // a terminal, plain lines elsewhere.
 type progress struct {
 	to    io.Writer
 	quiet bool
-	live  bool
-
-	mu   sync.Mutex // Guards writes: agents log to the same place.
-	line bool       // A live line stands there.
+	width int  // Of the terminal, in columns; zero where there is none.
+	line  bool // A live line stands there.
 }
 
 func newProgress(command *cobra.Command, quiet bool) *progress {
 	to := command.ErrOrStderr()
-	return &progress{to: to, quiet: quiet, live: isTerminal(to)}
+	return &progress{to: to, quiet: quiet, width: widthOf(to)}
+}
+
+// widthOf is zero for what cannot show a live line.
+func widthOf(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0 // No terminal.
+	}
+	return cmp.Or(width, 80) // Some do not say.
 }
 
 // tell writes a line that stays.
@@ -124,63 +169,47 @@ func (p *progress) tell(line string) {
 	if p.quiet {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.eraseLocked()
-	fmt.Fprintln(p.to, line)
+	p.done()
+	fmt.Fprintln(p.to, printable(line))
 }
 
 // trial shows the trial that is running; only a terminal sees it.
 func (p *progress) trial(s search.Progress) {
-	if p.quiet || !p.live || s.Trial != nil {
+	if p.quiet || p.width == 0 || s.Trial != nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.eraseLocked()
-	fmt.Fprint(p.to, describeTrial(s))
+	p.done()
+	line := describeTrial(s)
+	fmt.Fprint(p.to, line[:min(len(line), p.width-1)]) // One that wraps could not be erased.
 	p.line = true
 }
 
 // done removes the live line.
 func (p *progress) done() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.eraseLocked()
-}
-
-func (p *progress) eraseLocked() {
 	if p.line {
 		fmt.Fprint(p.to, "\r\x1b[K")
 		p.line = false
 	}
 }
 
-// Write lets agents log between the lines.
-func (p *progress) Write(text []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.eraseLocked()
-	return p.to.Write(text)
-}
-
+// describeTrial fits the 80 columns of a terminal; it is of ASCII.
 func describeTrial(s search.Progress) string {
-	load := fmt.Sprintf("a burst of %d packets", s.Load.Packets)
+	load := fmt.Sprintf("%d packets in a burst", s.Load.Packets)
 	if s.Load.Packets == 0 {
-		load = fmt.Sprintf("%s inner for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
+		load = fmt.Sprintf("%s for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
 	}
-	return fmt.Sprintf("%-8s %s; ceiling %s; %.1f s sent", s.Purpose, load, bounds(s), s.Sent.Seconds())
+	return fmt.Sprintf("%4.1fs %-8s %s; ceiling %s inner", s.Sent.Seconds(), s.Purpose, load, bounds(s))
 }
 
 func bounds(s search.Progress) string {
 	lower, upper := unit.FormatBitRate(s.InnerLowerBitsPerSecond), unit.FormatBitRate(s.InnerUpperBitsPerSecond)
 	switch {
 	case s.InnerLowerBitsPerSecond == 0 && s.InnerUpperBitsPerSecond == 0:
-		return "not yet bounded"
+		return "unknown"
 	case s.InnerUpperBitsPerSecond == 0:
-		return "above " + lower
+		return "> " + lower
 	case s.InnerLowerBitsPerSecond == 0:
-		return "below " + upper
+		return "< " + upper
 	}
 	return lower + " to " + upper
 }

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -137,14 +140,20 @@ func agentsCommand() *cobra.Command {
 		} else {
 			err = printAgents(command.OutOrStdout(), all)
 		}
-		for _, a := range all {
-			if a.Error != "" {
-				return errors.Join(err, errors.New("not every agent is well"))
-			}
-		}
-		return err
+		return errors.Join(err, unwell(all))
 	}
 	return command
+}
+
+// unwell joins what is wrong with those that are not well.
+func unwell(all []agentState) error {
+	var failed error
+	for _, a := range all {
+		if a.Error != "" {
+			failed = errors.Join(failed, errors.New(a.Error))
+		}
+	}
+	return failed
 }
 
 // agentState is one paired agent's answer.
@@ -159,17 +168,19 @@ type agentState struct {
 	Sessions uint32   `json:"sessions"`
 }
 
+// askAll asks all at once, so that those that are silent cost one time-out.
 func askAll(ctx context.Context, identity *control.Identity, trust *control.Trust) ([]agentState, error) {
 	pins, err := trust.List()
 	if err != nil {
 		return nil, err
 	}
-	all := []agentState{}
-	for _, pin := range pins {
-		if pin.Standing == control.Agent {
-			all = append(all, ask(ctx, identity, pin))
-		}
+	pins = slices.DeleteFunc(pins, func(pin control.Pin) bool { return pin.Standing != control.Agent })
+	all := make([]agentState, len(pins))
+	var asking sync.WaitGroup
+	for i, pin := range pins {
+		asking.Go(func() { all[i] = ask(ctx, identity, pin) })
 	}
+	asking.Wait()
 	return all, nil
 }
 
@@ -207,12 +218,17 @@ func printAgents(w io.Writer, all []agentState) error {
 	for _, a := range all {
 		health := "well"
 		if a.Error != "" {
-			health = a.Error
+			health = "not well"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
-			a.Name, a.Address, health, a.Sessions, a.Cores, strings.Join(a.Drivers, ","), a.Kernel, a.Version)
+			a.Name, a.Address, health, a.Sessions, a.Cores, cell(strings.Join(a.Drivers, ",")), cell(a.Kernel), cell(a.Version))
 	}
 	return table.Flush()
+}
+
+// cell makes one cell of a table out of what a remote agent said.
+func cell(text string) string {
+	return cmp.Or(strings.Join(strings.Fields(printable(text)), " "), "-")
 }
 
 func trustCommand() *cobra.Command {
@@ -256,36 +272,40 @@ func trustRemoveCommand() *cobra.Command {
 	return command
 }
 
-// dialEnds reaches two paired agents by name. close must be called.
-func dialEnds(state *stateFlag, from, to string) (ends [2]controller.End, close func(), err error) {
-	close = func() {}
+// dialEnds reaches two paired agents by name. disconnect must be called.
+func dialEnds(state *stateFlag, from, to string) (ends [2]controller.End, disconnect func(), err error) {
+	disconnect = func() {}
 	if from == to {
-		return ends, close, usageError{fmt.Errorf("both ends are %q; want two different agents", from)}
+		return ends, disconnect, usageError{fmt.Errorf("both ends are %q; want two different agents", from)}
 	}
 	identity, trust, err := state.open()
 	if err != nil {
-		return ends, close, err
+		return ends, disconnect, err
 	}
-	var disconnects []func()
-	close = func() {
-		for _, disconnect := range disconnects {
-			disconnect()
+	var each []func()
+	disconnect = func() {
+		for _, one := range each {
+			one()
 		}
 	}
 	for i, name := range []string{from, to} {
-		pin, err := trust.Named(control.Agent, name)
-		if errors.Is(err, control.ErrNotTrusted) {
-			return ends, close, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
-		}
+		end, one, err := dialEnd(identity, trust, name)
 		if err != nil {
-			return ends, close, err
+			return ends, disconnect, err
 		}
-		agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
-		if err != nil {
-			return ends, close, err
-		}
-		disconnects = append(disconnects, disconnect)
-		ends[i] = controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}
+		ends[i], each = end, append(each, one)
 	}
-	return ends, close, nil
+	return ends, disconnect, nil
+}
+
+func dialEnd(identity *control.Identity, trust *control.Trust, name string) (controller.End, func(), error) {
+	pin, err := trust.Named(control.Agent, name)
+	if errors.Is(err, control.ErrNotTrusted) {
+		return controller.End{}, nil, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
+	}
+	if err != nil {
+		return controller.End{}, nil, err
+	}
+	agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
+	return controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}, disconnect, err
 }

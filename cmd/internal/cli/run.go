@@ -1,91 +1,116 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/unit"
 )
 
-// The default load of run: iperf3's time, and a packet that fits any tunnel.
 const (
+	// defaultPayload makes a packet that fits any tunnel: 1400 bytes in IPv4.
 	defaultPayload  = 1372
-	defaultDuration = 10 * time.Second
-	// headers in front of a UDP payload in an inner IPv4 packet, in bytes:
-	// RFC 791, Section 3.1, and RFC 768.
-	innerHeaders = 20 + 8
+	defaultDuration = 10 * time.Second // As iperf3's.
+	// leastPayload holds a probe's header, mostPayload fits into an IP packet;
+	// in bytes.
+	leastPayload = 36
+	mostPayload  = 65535 - 28
 )
 
+// runFlags are those of run.
+type runFlags struct {
+	state   stateFlag
+	output  outputFlags
+	tunnel  tunnelFlags
+	rate    layeredRate
+	payload int
+	time    time.Duration
+	reverse bool
+	udp     bool
+}
+
 func runCommand() *cobra.Command {
-	var state stateFlag
-	var output outputFlags
-	var tunnel tunnelFlags
-	var rate layeredRate
-	var payload int
-	var reverse bool
-	var seconds = defaultDuration
+	f := runFlags{
+		rate: layeredRate{bitsPerSecond: 1e6, layer: unit.Goodput, text: "1M"}, // As iperf3's for UDP.
+		time: defaultDuration,
+	}
 	command := &cobra.Command{
 		Use:   "run FROM TO",
 		Short: "Offer a fixed load through a tunnel between two agents",
 		Long: `Has two paired agents build a tunnel, offers one load of UDP from FROM to TO, and
 says what arrived. The words are iperf3's: -b is the rate of payload unless it
 names another layer, as in 350M@outer or 350M@inner, and -l the length of a
-payload in bytes.`,
+payload in bytes.
+
+Exits 4 where less was sent than asked for.`,
 		Example: `  tunnelmark run dc-a dc-b -b 200M -t 30
   tunnelmark run dc-a dc-b -b 350M@outer -l 1372 --json
   tunnelmark run dc-a dc-b -b 100M -R --driver clear`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
+		RunE: f.run,
 	}
-	state.add(command)
-	output.add(command)
-	tunnel.add(command)
+	f.state.add(command)
+	f.output.add(command)
+	f.tunnel.add(command)
 	flags := command.Flags()
-	rate = layeredRate{bitsPerSecond: 1e6, layer: unit.Goodput, text: "1M"} // As iperf3's for UDP.
-	flags.VarP(&rate, "bitrate", "b", "rate of payload, or of the layer after @ (goodput, inner, outer)")
-	duration(flags, &seconds, "time", "t", "for how long to send (default 10)")
-	flags.IntVarP(&payload, "length", "l", defaultPayload, "length of each payload in bytes")
-	flags.BoolVarP(&reverse, "reverse", "R", false, "from TO to FROM")
-	flags.BoolP("udp", "u", true, "use UDP, which is what there is so far")
-	command.RunE = func(command *cobra.Command, given []string) error {
-		size := payload + innerHeaders
-		if err := checkSizes([]int{size}); err != nil {
-			return usageError{err}
-		}
-		inner, err := rate.inner(size, tunnel.read())
-		if err != nil {
-			return usageError{err}
-		}
-		ends, close, err := dialEnds(&state, given[0], given[1])
-		defer close()
-		if err != nil {
-			return err
-		}
-		if reverse {
-			ends[0], ends[1] = ends[1], ends[0]
-		}
-		shown := newProgress(command, output.quiet)
-		result, err := controller.Run(command.Context(), controller.Plan{
-			From: ends[0], To: ends[1], Spec: tunnel.read(), Size: size,
-			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)},
-			Tell:      shown.tell,
-		}, []analysis.Load{{InnerBitsPerSecond: inner, Duration: seconds}})
-		shown.done()
-		if err != nil {
-			return err
-		}
-		if err := output.write(command, 0, result); err != nil {
-			return err
-		}
-		if !result.Trials[0].Valid() {
-			return errInvalid
-		}
-		return nil
-	}
+	flags.VarP(&f.rate, "bitrate", "b", "rate of payload, or of the layer after @ (goodput, inner, outer, wire)")
+	duration(flags, &f.time, "time", "t", "for how long to send (default 10)")
+	flags.IntVarP(&f.payload, "length", "l", defaultPayload, "length of each payload in bytes")
+	flags.BoolVarP(&f.reverse, "reverse", "R", false, "from TO to FROM")
+	flags.BoolVarP(&f.udp, "udp", "u", true, "use UDP; TCP is not yet supported")
 	return command
+}
+
+func (f *runFlags) check() error {
+	switch {
+	case !f.udp:
+		return errors.New("--udp=false: TCP is not yet supported")
+	case f.payload < leastPayload || f.payload > mostPayload:
+		return fmt.Errorf("--length: %d is not from %d to %d bytes", f.payload, leastPayload, mostPayload)
+	case f.time <= 0:
+		return errors.New("--time: want a time above zero such as 10 or 500ms")
+	}
+	return f.output.check()
+}
+
+func (f *runFlags) run(command *cobra.Command, given []string) error {
+	spec, err := f.tunnel.read()
+	if err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return usageError{err}
+	}
+	ends, disconnect, err := dialEnds(&f.state, given[0], given[1])
+	defer disconnect()
+	if err != nil {
+		return err
+	}
+	if f.reverse {
+		ends[0], ends[1] = ends[1], ends[0]
+	}
+	shown := newProgress(command, f.output.quiet)
+	result, err := controller.Run(command.Context(), controller.Plan{
+		From: ends[0], To: ends[1], Spec: spec,
+		Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
+	}, controller.FixedLoad{
+		BitsPerSecond: f.rate.bitsPerSecond, Layer: f.rate.layer, Payload: f.payload, Duration: f.time,
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.output.write(command, 0, result); err != nil {
+		return err
+	}
+	if !result.Trials[0].Valid() {
+		return fmt.Errorf("%w: less was sent than asked for", errInvalid)
+	}
+	return nil
 }
 
 // layeredRate is a flag such as 350M@outer.
@@ -102,12 +127,3 @@ func (r *layeredRate) Set(text string) (err error) {
 }
 func (r *layeredRate) String() string { return r.text }
 func (r *layeredRate) Type() string   { return "rate" }
-
-// inner converts the rate of packets of size bytes to the inner layer.
-func (r *layeredRate) inner(size int, spec controller.Spec) (float64, error) {
-	counted, err := controller.LayerLength(r.layer, size, innerHeaders, spec)
-	if err != nil {
-		return 0, err
-	}
-	return r.bitsPerSecond * float64(size) / float64(counted), nil
-}

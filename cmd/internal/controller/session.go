@@ -1,9 +1,9 @@
 // Package controller turns a question into sessions, trials and a result.
 //
-// The story: session.go has both agents build a tunnel and keeps its lease,
-// trial.go runs one load through it, find.go searches the ceiling and judges
-// its cause, run.go offers fixed loads, convert.go is the bridge between the
-// contract and the analysis.
+// The story: spec.go says what tunnel is wanted, session.go has both agents
+// build it and keeps its lease, trial.go runs one load through it, plan.go is
+// what find.go (a ceiling and its cause) and run.go (a fixed load) share,
+// convert.go is the bridge between the contract and the analysis.
 package controller
 
 import (
@@ -21,7 +21,6 @@ import (
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
 	"tunnelmark/cmd/internal/unit"
-	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 )
 
@@ -32,24 +31,13 @@ type End struct {
 	Agent       controlv1connect.AgentClient
 }
 
-// Spec is the tunnel that is asked of both agents.
-type Spec struct {
-	Driver        string
-	Suite         string // Empty: the default of a driver that encrypts.
-	Encapsulation string
-	InnerMTU      int // Zero: the largest that needs no fragments.
-}
-
-// DefaultSpec is the embedded ESP tunnel.
-func DefaultSpec() Spec {
-	return Spec{Driver: "esp", Suite: string(tunnel.AES128GCM), Encapsulation: string(tunnel.UDP)}
-}
-
 const (
 	// closeTimeout bounds the end of a session, also after Ctrl-C.
 	closeTimeout = 5 * time.Second
 	// busyRetry is how often a busy agent is asked again.
 	busyRetry = time.Second
+	// leastLease bounds what an agent may want to be renewed how often.
+	leastLease = 3 * time.Second
 )
 
 // Session is one tunnel between two agents. Close ends it.
@@ -61,6 +49,7 @@ type Session struct {
 	id       []byte
 	overhead overhead.Encapsulation
 	outer    overhead.IPVersion
+	headers  int    // IP and UDP, before the payload of a probe, in bytes.
 	trials   uint32 // Numbers the trials; a session runs one at a time.
 
 	stopRenewing context.CancelFunc
@@ -80,9 +69,13 @@ func Open(ctx context.Context, from, to End, spec Spec, waiting func(string)) (*
 	}
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopRenewing = stop
-	s.renewing.Go(func() { s.renew(renewing, lease) })
+	for _, end := range s.ends() {
+		s.renewing.Go(func() { s.renew(renewing, end, max(lease, leastLease)/3) })
+	}
 	return s, nil
 }
+
+func (s *Session) ends() [2]End { return [2]End{s.From, s.To} }
 
 // exchange carries each agent's signed offer to the other. What the controller
 // carries it cannot change: each agent checks the signature.
@@ -103,7 +96,7 @@ func (s *Session) exchange(ctx context.Context, waiting func(string)) (lease tim
 	if err != nil {
 		return 0, err
 	}
-	return time.Duration(mine.GetLeaseNs()), s.learn(path)
+	return time.Duration(min(mine.GetLeaseNs(), theirs.GetLeaseNs())), s.learn(path)
 }
 
 func (s *Session) offer(ctx context.Context, end, peer End, role controlv1.Role, waiting func(string)) (*controlv1.OfferResponse, error) {
@@ -136,44 +129,48 @@ func (s *Session) open(ctx context.Context, end End, peer *controlv1.SignedOffer
 }
 
 // learn takes what the agents agreed on.
-func (s *Session) learn(path *controlv1.OpenResponse) error {
+func (s *Session) learn(path *controlv1.OpenResponse) (err error) {
 	s.InnerMTU = int(path.GetInnerMtu())
-	outer, err := netip.ParseAddrPort(path.GetLocalOuter())
+	if s.outer, err = versionOf(path.GetLocalOuter()); err != nil {
+		return fmt.Errorf("read the outer address from %s: %w", s.From.Name, err)
+	}
+	inner, err := versionOf(path.GetLocalProbe())
 	if err != nil {
-		return fmt.Errorf("read outer address from %s: %w", s.From.Name, err)
+		return fmt.Errorf("read the probe's address from %s: %w", s.From.Name, err)
 	}
-	s.outer = overhead.IPv6
-	if outer.Addr().Is4() {
-		s.outer = overhead.IPv4
-	}
-	s.overhead, err = added(s.Spec, s.outer)
+	s.headers = headersOf(inner)
+	s.overhead, err = s.Spec.overhead(s.outer)
 	return err
 }
 
-// added is what a tunnel adds to each packet.
-func added(spec Spec, outer overhead.IPVersion) (overhead.Encapsulation, error) {
-	if spec.Driver == "clear" {
-		return overhead.Clear(), nil
+func versionOf(address string) (overhead.IPVersion, error) {
+	parsed, err := netip.ParseAddrPort(address)
+	if err == nil && parsed.Addr().Unmap().Is4() {
+		return overhead.IPv4, nil
 	}
-	return overhead.ESP(tunnel.Suite(spec.Suite), tunnel.Encapsulation(spec.Encapsulation), outer)
+	return overhead.IPv6, err
 }
 
-// LayerLength is how many bytes of a packet of innerSize bytes a layer counts.
-// Outer packets are taken to be IPv4.
-func LayerLength(layer unit.Layer, innerSize, innerHeaders int, spec Spec) (int, error) {
-	encapsulation, err := added(spec, overhead.IPv4)
-	if err != nil {
-		return 0, err
+// headersOf is the length of IP and UDP headers: RFC 791, Section 3.1; RFC 8200,
+// Section 3; RFC 768.
+func headersOf(version overhead.IPVersion) int {
+	if version == overhead.IPv4 {
+		return 20 + 8
 	}
+	return 40 + 8
+}
+
+// lengthIn is how many bytes of an inner packet of that size a layer counts.
+func (s *Session) lengthIn(layer unit.Layer, innerSize int) int {
 	switch layer {
-	case unit.Inner:
-		return innerSize, nil
+	case unit.Goodput:
+		return innerSize - s.headers
 	case unit.Outer:
-		return encapsulation.OuterLength(innerSize), nil
+		return s.overhead.OuterLength(innerSize)
 	case unit.Wire:
-		return encapsulation.WireLength(innerSize), nil
+		return s.overhead.WireLength(innerSize)
 	default:
-		return innerSize - innerHeaders, nil
+		return innerSize
 	}
 }
 
@@ -184,19 +181,19 @@ func (s *Session) family() string {
 	return "ipv6"
 }
 
-// renew keeps the lease until the session is closed. A missed renewal is tried
-// again: only the agent decides that a lease has ended.
-func (s *Session) renew(ctx context.Context, lease time.Duration) {
-	ticker := time.NewTicker(lease / 3)
+// renew keeps one end's lease until the session is closed. A missed renewal is
+// tried again: only the agent decides that a lease has ended.
+func (s *Session) renew(ctx context.Context, end End, every time.Duration) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, end := range []End{s.From, s.To} {
-				_, _ = end.Agent.Renew(ctx, &controlv1.RenewRequest{SessionId: s.id})
-			}
+			once, cancel := context.WithTimeout(ctx, every)
+			_, _ = end.Agent.Renew(once, &controlv1.RenewRequest{SessionId: s.id})
+			cancel()
 		}
 	}
 }
@@ -208,17 +205,21 @@ func (s *Session) Close(ctx context.Context) error {
 	return s.closeBoth(ctx)
 }
 
+// closeBoth asks both at once: one that is silent must not cost the other's time.
 func (s *Session) closeBoth(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	var failed error
-	for _, end := range []End{s.From, s.To} {
-		_, err := end.Agent.Close(ctx, &controlv1.CloseRequest{SessionId: s.id})
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("close the session at %s (its lease ends it): %w", end.Name, err))
-		}
+	var failed [2]error
+	var closing sync.WaitGroup
+	for i, end := range s.ends() {
+		closing.Go(func() {
+			if _, err := end.Agent.Close(ctx, &controlv1.CloseRequest{SessionId: s.id}); err != nil {
+				failed[i] = fmt.Errorf("close the session (its lease ends it): %w", control.Explain(end.Name, err))
+			}
+		})
 	}
-	return failed
+	closing.Wait()
+	return errors.Join(failed[:]...)
 }
 
 // message is an RPC error's text without its code.

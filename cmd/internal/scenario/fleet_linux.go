@@ -100,7 +100,7 @@ func (f *fleet) start(site, outer string, built *lab.Lab, o Options) error {
 	}
 	defer handed.Close()
 	a := &agentProcess{
-		site: site, token: make(chan string, 1), log: &tail{to: o.AgentLog},
+		site: site, token: make(chan string, 1), log: &tail{},
 		exited: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	a.command = exec.Command(o.AgentProgram, "--name", site, "--outer", outer, "--state", "memory",
@@ -141,7 +141,10 @@ func (f *fleet) launch(a *agentProcess, built *lab.Lab) (err error) {
 func (a *agentProcess) readToken(stdout io.Reader) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if token, found := strings.CutPrefix(lines.Text(), tokenPrefix); found {
-			a.token <- token
+			select {
+			case a.token <- token:
+			default: // One is enough.
+			}
 		}
 	}
 }
@@ -154,18 +157,18 @@ func exitError(err error) error {
 }
 
 // pair redeems each agent's token and introduces every agent to the others.
-func (f *fleet) pair(ctx context.Context) (map[string]controller.End, error) {
+func (f *fleet) pair() (map[string]controller.End, error) {
 	trust, err := control.OpenTrust(f.state.Dir())
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := f.tokens(ctx)
+	tokens, err := f.tokens()
 	if err != nil {
 		return nil, err
 	}
 	ends := map[string]controller.End{}
 	for i, token := range tokens {
-		pin, err := control.PairWith(ctx, token, f.identity, trust, "lab", f.peersOf(i, tokens))
+		pin, err := control.PairWith(f.ctx, token, f.identity, trust, "lab", f.peersOf(i, tokens))
 		if err != nil {
 			return nil, control.Explain(f.agents[i].site, err)
 		}
@@ -179,8 +182,8 @@ func (f *fleet) pair(ctx context.Context) (map[string]controller.End, error) {
 	return ends, nil
 }
 
-func (f *fleet) tokens(ctx context.Context) ([]control.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+func (f *fleet) tokens() ([]control.Token, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, startTimeout)
 	defer cancel()
 	var tokens []control.Token
 	for _, a := range f.agents {
@@ -191,10 +194,8 @@ func (f *fleet) tokens(ctx context.Context) ([]control.Token, error) {
 				return nil, fmt.Errorf("read the token of %s: %w", a.site, err)
 			}
 			tokens = append(tokens, token)
-		case <-f.ctx.Done():
-			return nil, context.Cause(f.ctx)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the agent of %s: %w", a.site, context.Cause(ctx))
+			return nil, fmt.Errorf("wait for the token of the agent of %s: %w", a.site, context.Cause(ctx))
 		}
 	}
 	return tokens, nil
@@ -247,20 +248,19 @@ func (f *fleet) stop() error {
 	return f.state.Close()
 }
 
-// tail passes an agent's log on and keeps its end, for the error that says why
-// the agent died.
+// tail keeps the end of an agent's log, for the error that says why the agent
+// died.
 type tail struct {
-	to   io.Writer
 	mu   sync.Mutex // Guards kept.
 	kept []byte
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.kept = append(t.kept, p...)
 	t.kept = t.kept[max(0, len(t.kept)-keptLog):]
-	t.mu.Unlock()
-	return t.to.Write(p)
+	return len(p), nil
 }
 
 func (t *tail) quote() string {

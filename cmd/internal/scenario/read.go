@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/cmd/internal/unit"
 	"tunnelmark/lab"
@@ -102,10 +103,7 @@ func (r *reader) readLink(node *yaml.Node) error {
 func readPair(into *[2]string) strictyaml.Reader {
 	return func(node *yaml.Node) error {
 		var names []string
-		err := strictyaml.List(2, func(item *yaml.Node) error {
-			names = append(names, item.Value)
-			return nil
-		})(node)
+		err := strictyaml.List(2, strictyaml.Append(&names))(node)
 		if err != nil {
 			return err
 		}
@@ -162,9 +160,9 @@ func readDeviceRate(device *lab.Device, kind string, rate, node *yaml.Node) erro
 
 func readTunnel(tunnel *Tunnel) strictyaml.Reader {
 	return strictyaml.Keys{
-		"driver":        strictyaml.Text(&tunnel.Driver), // The agents know which they have.
-		"suite":         strictyaml.Text(&tunnel.Suite),
-		"encapsulation": strictyaml.OneOf(&tunnel.Encapsulation, "udp", "raw"),
+		"driver":        strictyaml.OneOf(&tunnel.Driver, controller.Drivers()...),
+		"suite":         strictyaml.OneOf(&tunnel.Suite, controller.Suites()...),
+		"encapsulation": strictyaml.OneOf(&tunnel.Encapsulation, controller.Encapsulations()...),
 		"count":         readCount(&tunnel.Count),
 	}.Read
 }

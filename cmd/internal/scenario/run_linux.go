@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
@@ -23,8 +22,6 @@ type Options struct {
 	// Tell is told what is going on, Progress of each trial.
 	Tell     func(string)
 	Progress func(search.Progress)
-	// AgentLog takes what the agents log.
-	AgentLog io.Writer
 	// NoBaseline leaves the path without the tunnel unmeasured.
 	NoBaseline bool
 	// Built is called once the lab stands and before any load. Optional.
@@ -56,7 +53,7 @@ func Run(ctx context.Context, s Scenario, o Options) (results []report.Result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, fleet.stop()) }()
-	ends, err := fleet.pair(ctx)
+	ends, err := fleet.pair()
 	if err != nil {
 		return nil, fleet.whyGone(err)
 	}
@@ -76,14 +73,14 @@ func find(ctx context.Context, s Scenario, built *lab.Lab, ends map[string]contr
 	if err != nil {
 		return report.Result{}, err
 	}
-	result, err := controller.Find(ctx, controller.Plan{
-		From: ends[s.Find.From], To: ends[s.Find.To],
-		Spec:      controller.Spec{Driver: s.Tunnel.Driver, Suite: s.Tunnel.Suite, Encapsulation: s.Tunnel.Encapsulation},
-		Size:      size,
-		Search:    search.Options{Progress: o.Progress},
-		Baseline:  !o.NoBaseline,
-		Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
-		Tell:      o.Tell,
+	result, err := controller.Find(ctx, controller.FindPlan{
+		Plan: controller.Plan{
+			From: ends[s.Find.From], To: ends[s.Find.To], Spec: s.Tunnel.spec(),
+			Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
+			Tell:      o.Tell,
+		},
+		Size: size, Search: search.Options{Progress: o.Progress},
+		Baseline: !o.NoBaseline && !s.Tunnel.spec().IsClear(),
 	})
 	result.Scenario = s.Name
 	if err != nil || s.Truth == nil {

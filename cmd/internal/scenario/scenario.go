@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 
+	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/lab"
 )
@@ -36,6 +37,14 @@ type Tunnel struct {
 	Suite         string
 	Encapsulation string
 	Count         int
+}
+
+// spec is what is asked of the agents.
+func (t Tunnel) spec() controller.Spec {
+	if clear := controller.ClearSpec(); t.Driver == clear.Driver {
+		return clear // Suite and encapsulation mean nothing there.
+	}
+	return controller.Spec{Driver: t.Driver, Suite: t.Suite, Encapsulation: t.Encapsulation}
 }
 
 // Find is the work: one search per size, each an inner IP length in bytes.

@@ -1,0 +1,105 @@
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/control/controlv1"
+)
+
+// Plan is what Find and Run share: from where to where, through what.
+type Plan struct {
+	From, To End
+	Spec     Spec
+	// Reproduce says how to ask the same again.
+	Reproduce report.Reproduce
+	// Tell is told what is going on, one short line at a time.
+	Tell func(string)
+}
+
+// pending is a result under way.
+type pending struct {
+	report.Result
+	began time.Time // With its monotonic reading, which JSON does not keep.
+	// mostInner is the highest inner rate that both agents allow, bit/s.
+	mostInner float64
+}
+
+// begin asks both ends what they are. question is all that the result depends
+// on, beside the plan.
+func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pending, error) {
+	now := time.Now()
+	r := &pending{began: now, Result: report.Result{
+		ToolVersion: control.Version(), Kind: kind, Started: now,
+		Path:      report.Path{From: p.From.Name, To: p.To.Name},
+		Reproduce: p.Reproduce,
+	}}
+	r.Reproduce.InputsSHA256 = p.hash(kind, question)
+	for i, end := range []End{p.From, p.To} {
+		description, err := end.Agent.Describe(ctx, &controlv1.DescribeRequest{})
+		if err != nil {
+			return nil, control.Explain(end.Name, err)
+		}
+		r.Environment = append(r.Environment, environmentFrom(end.Name, p.Spec.Driver, description))
+		allowed := float64(description.GetLimits().GetMaxInnerBitsPerSecond())
+		if i == 0 || allowed < r.mostInner {
+			r.mostInner = allowed
+		}
+	}
+	return r, nil
+}
+
+// hash is over what was asked: equal hash, equal question.
+func (p Plan) hash(kind report.Kind, question any) string {
+	text, err := json.Marshal(struct {
+		Kind     report.Kind
+		From, To string
+		Spec     Spec
+		Scenario string
+		Question any
+	}{kind, p.From.Name, p.To.Name, p.Spec, p.Reproduce.Scenario, question})
+	if err != nil {
+		return "" // No field of it can fail.
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// within opens a session, does the work, and closes it whatever happens.
+func (p Plan) within(ctx context.Context, spec Spec, work func(*Session) error) error {
+	session, err := Open(ctx, p.From, p.To, spec, p.Tell)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(session), session.Close(ctx))
+}
+
+// fits refuses packets that the tunnel would have to fragment.
+func (s *Session) fits(size int) error {
+	if size > s.InnerMTU {
+		return fmt.Errorf("packets of %d B do not fit the tunnel: its MTU is %d B", size, s.InnerMTU)
+	}
+	return nil
+}
+
+// describe notes the tunnel that was built, and the size of its packets.
+func (s *Session) describe(r *pending, size int) {
+	r.Tunnel = report.Tunnel{
+		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
+		Count: 1, InnerMTU: s.InnerMTU, OuterFamily: s.family(),
+	}
+	r.Size = report.Size{Inner: size, Outer: s.overhead.OuterLength(size)}
+}
+
+func (r *pending) finish() report.Result {
+	r.Finished = time.Now()
+	r.Duration = r.Finished.Sub(r.began)
+	return r.Result
+}
