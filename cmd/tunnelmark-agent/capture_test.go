@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,7 +92,7 @@ func TestOnlyESPBetweenTheSites(t *testing.T) {
 	defer cancel()
 	trials := 0
 	_, err = scenario.Run(ctx, s, scenario.Options{
-		AgentProgram: self, Tell: func(string) {}, AgentLog: io.Discard, NoBaseline: true,
+		AgentProgram: self, Tell: func(string) {}, NoBaseline: true,
 		Built: func(l *lab.Lab) error { return capture.start(l) },
 		Progress: func(p search.Progress) {
 			if p.Trial != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -96,10 +97,7 @@ func tokenCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if address == "" {
-			address = defaultAdvertise(defaultListen)
-		}
-		token, err := tokens.Issue(address, life)
+		token, err := tokens.Issue(cmp.Or(address, hostName()+defaultListen), life)
 		if err != nil {
 			return err
 		}
@@ -128,7 +126,10 @@ func identityCommand() *cobra.Command {
 }
 
 func trustCommand() *cobra.Command {
-	trust := &cobra.Command{Use: "trust", Short: "Say whom this agent trusts"}
+	trust := &cobra.Command{
+		Use: "trust", Short: "Say whom this agent trusts", Args: noArguments,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
 	trust.AddCommand(trustListCommand(), trustAddCommand(), trustRemoveCommand())
 	return trust
 }

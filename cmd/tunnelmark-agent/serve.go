@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +22,7 @@ import (
 	"tunnelmark/cmd/internal/agent"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/metrics"
+	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/tunnel"
 )
 
@@ -45,7 +51,7 @@ func (f *serveFlags) addFlags(command *cobra.Command) {
 	flags.StringVar(&f.outer, "outer", "", "address on which tunnels arrive; needed here or in the policy")
 	flags.StringVar(&f.ports, "ports", "", "UDP ports on which tunnels may arrive (default 4500-4510)")
 	flags.StringVar(&f.listen, "listen", defaultListen, "where controllers are served: host:port, unix:/path, or fd:N")
-	flags.StringVar(&f.advertise, "advertise", "", "address in tokens (default: this host's name and the port of --listen)")
+	flags.StringVar(&f.advertise, "advertise", "", "address of --listen in tokens (default: as it is, or this host's name where it is every address)")
 	flags.StringVar(&f.state, "state", defaultState, `directory of identity, pins and tokens; "memory" forgets them at exit`)
 	flags.StringVar(&f.metrics, "metrics", "", "host:port of /metrics and /healthz (default: off)")
 	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "exit when standard input closes, as it does when the parent dies")
@@ -70,26 +76,53 @@ func (f *serveFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	listener, err := control.Listen(ctx, f.listen)
+	listeners, err := f.listenAll(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.introduce(stdout, server, listener); err != nil {
-		return errors.Join(err, listener.Close())
+	if err := f.introduce(stdout, server, listeners.control); err != nil {
+		return errors.Join(err, listeners.Close())
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	if f.endWithStdin {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
 		// It ends with the process: a blocked read of standard input cannot be
 		// interrupted.
 		go func() { _, _ = io.Copy(io.Discard, stdin); cancel() }()
 	}
-	group.Go(func() error { return errors.Join(server.Serve(ctx, listener), service.Shutdown()) })
-	if f.metrics != "" {
-		group.Go(func() error { return serveMetrics(ctx, f.metrics, meter, server.Logger) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return errors.Join(server.Serve(ctx, listeners.control), service.Shutdown()) })
+	if listeners.metrics != nil {
+		healthy := func() error { _, err := server.Trust.List(); return err }
+		group.Go(func() error { return meter.Serve(ctx, listeners.metrics, healthy, server.Logger) })
 	}
 	return group.Wait()
+}
+
+// listeners are what the agent answers on.
+type listeners struct {
+	control net.Listener
+	metrics net.Listener // Nil where metrics are off.
+}
+
+func (f *serveFlags) listenAll(ctx context.Context) (l listeners, err error) {
+	if l.control, err = control.Listen(ctx, f.listen); err != nil || f.metrics == "" {
+		return l, err
+	}
+	if l.metrics, err = new(net.ListenConfig).Listen(ctx, "tcp", f.metrics); err != nil {
+		return l, errors.Join(fmt.Errorf("listen for metrics: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// Close is for listeners that nobody serves.
+func (l listeners) Close() error {
+	err := l.control.Close()
+	if l.metrics != nil {
+		err = errors.Join(err, l.metrics.Close())
+	}
+	return err
 }
 
 // readPolicy lays the flags over the file over the defaults.
@@ -101,7 +134,9 @@ func (f *serveFlags) readPolicy() (policy agent.Policy, err error) {
 		}
 	}
 	if f.name != "" {
-		policy.Name = f.name
+		if policy.Name, err = strictyaml.ParseName(f.name); err != nil {
+			return policy, fmt.Errorf("--name: %w", err)
+		}
 	}
 	if policy.Name == "" {
 		if policy.Name, err = os.Hostname(); err != nil {
@@ -118,7 +153,7 @@ func (f *serveFlags) readPolicy() (policy agent.Policy, err error) {
 			return policy, fmt.Errorf("--ports: %w", err)
 		}
 	}
-	return policy, policy.Check()
+	return policy, policy.Check(slices.Sorted(maps.Keys(f.drivers)))
 }
 
 func (f *serveFlags) stateDir() (dir string, release func(), err error) {
@@ -165,38 +200,51 @@ func (f *serveFlags) introduce(stdout io.Writer, server *control.Server, listene
 			return nil
 		}
 	}
-	address := f.advertise
-	if address == "" {
-		address = defaultAdvertise(listener.Addr().String())
-	}
-	token, err := server.Tokens.Issue(address, firstToken)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "no controller is paired yet; within %v run:\ntunnelmark pair %s\n", firstToken, token.Text())
+	f.invite(stdout, server, listener)
 	return nil
 }
 
-// defaultAdvertise is this host's name with the port that is listened on.
-func defaultAdvertise(listen string) string {
-	host, err := os.Hostname()
+// invite prints a token. An agent that cannot make one serves all the same.
+func (f *serveFlags) invite(stdout io.Writer, server *control.Server, listener net.Listener) {
+	address := cmp.Or(f.advertise, reachable(listener.Addr()))
+	token, err := server.Tokens.Issue(address, firstToken)
 	if err != nil {
-		host = "localhost"
+		fmt.Fprintf(stdout, "no controller is paired yet (%v); for a token run: tunnelmark-agent token\n", err)
+		return
 	}
-	_, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return listen // A Unix socket.
-	}
-	return net.JoinHostPort(strings.ToLower(host), port)
+	fmt.Fprintf(stdout, "no controller is paired yet; within %v run:\ntunnelmark pair %s\n", firstToken, token.Text())
 }
 
-// serveMetrics answers on a port of its own.
-func serveMetrics(ctx context.Context, address string, meter *metrics.Metrics, log *slog.Logger) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen for metrics: %w", err)
+// reachable is how controllers may reach a listener: as it is, or by this host's
+// name where it listens on all addresses.
+func reachable(listener net.Addr) string {
+	if listener.Network() == "unix" {
+		return "unix:" + absolute(listener.String())
 	}
-	return meter.Serve(ctx, listener, func() error { return nil }, log)
+	host, port, err := net.SplitHostPort(listener.String())
+	if err != nil {
+		return listener.String()
+	}
+	if address, err := netip.ParseAddr(host); err == nil && !address.IsUnspecified() {
+		return listener.String()
+	}
+	return net.JoinHostPort(hostName(), port)
+}
+
+// absolute leaves "@name", which is no path, as it is.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil && !strings.HasPrefix(path, "@") {
+		return whole
+	}
+	return path
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return strings.ToLower(name)
 }
 
 func newLogger(w io.Writer, verbose bool) *slog.Logger {
