@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +151,7 @@ func (f *serveFlags) readPolicy() (policy agent.Policy, err error) {
 			return policy, fmt.Errorf("--ports: %w", err)
 		}
 	}
-	return policy, policy.Check(slices.Sorted(maps.Keys(f.drivers)))
+	return policy, policy.Check()
 }
 
 func (f *serveFlags) stateDir() (dir string, release func(), err error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -127,18 +128,18 @@ func (p Policy) limits() control.Limits {
 	}
 }
 
-// Check says what a policy lacks, and which of its drivers is none of those that
-// there are.
-func (p Policy) Check(drivers []string) error {
+// Check says what a policy lacks, and which of its drivers there is not.
+func (p Policy) Check() error {
 	if !p.Outer.IsValid() {
 		return errors.New("the address on which tunnels arrive is not known: give --outer ADDRESS, or outer: in the policy file")
 	}
 	if p.MaxTrial <= 0 || p.MaxSession <= 0 {
 		return errors.New("limits of the policy: trial and session must be above zero")
 	}
+	known := slices.Sorted(maps.Keys(Drivers()))
 	for _, driver := range p.Drivers {
-		if !slices.Contains(drivers, driver) {
-			return fmt.Errorf("drivers of the policy: %q is none of %s", driver, strings.Join(drivers, ", "))
+		if !slices.Contains(known, driver) {
+			return fmt.Errorf("drivers of the policy: %q is none of %s", driver, strings.Join(known, ", "))
 		}
 	}
 	return nil

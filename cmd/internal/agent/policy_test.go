@@ -40,7 +40,7 @@ drivers: [esp, clear]
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("ReadPolicy (-want +got):\n%s", diff)
 	}
-	if err := got.Check([]string{"clear", "esp"}); err != nil {
+	if err := got.Check(); err != nil {
 		t.Error(err)
 	}
 }
@@ -65,14 +65,14 @@ func TestReadPolicyRefuses(t *testing.T) {
 			t.Errorf("ReadPolicy(%q): %v, want %q", text, err, want)
 		}
 	}
-	if err := DefaultPolicy().Check(nil); err == nil || !strings.Contains(err.Error(), "--outer") {
+	if err := DefaultPolicy().Check(); err == nil || !strings.Contains(err.Error(), "--outer") {
 		t.Errorf("Check without an address: %v, want what to give", err)
 	}
 	got, err := readPolicy(t, "version: 1\nouter: 203.0.113.10\ndrivers: [epsp]")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := got.Check([]string{"clear", "esp"}); err == nil || !strings.Contains(err.Error(), `"epsp" is none of clear, esp`) {
+	if err := got.Check(); err == nil || !strings.Contains(err.Error(), `"epsp" is none of clear, esp`) {
 		t.Errorf("Check with an unknown driver: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,12 @@ func (o *outputFlags) check() error {
 	if info, err := os.Stat(o.html); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("--html: %s is not a file that can be replaced", o.html)
 	}
-	probe, err := os.CreateTemp(filepath.Dir(o.html), temporary)
+	folder := filepath.Dir(o.html)
+	probe, err := os.CreateTemp(folder, temporary)
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return fmt.Errorf("--html: no report can be written to %s: %w", folder, at.Err)
+	}
 	if err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
