@@ -47,7 +47,7 @@ func ceilingHeadline(c analysis.Ceiling) headline {
 		inner = 0
 	case c.InnerUpperBitsPerSecond == 0:
 		inner, bound = c.InnerLowerBitsPerSecond, "at least"
-	case c.InnerLowerBitsPerSecond == 0:
+	case c.InnerLowerBitsPerSecond == 0 && !c.Flat:
 		inner, bound = c.InnerUpperBitsPerSecond, "below"
 	}
 	h := rateHeadline("Ceiling", bound, inner, c.InnerSize, c.OuterSize)

@@ -86,7 +86,7 @@ func formatGoal(ratio float64) string { return trimmed(ratio*100, 4) + nbsp + "%
 
 // formatDifference writes a ratio's difference with its sign: "+0.04 %".
 func formatDifference(ratio float64) string {
-	if ratio == 0 {
+	if math.Abs(ratio) < 0.5e-4 { // No sign for what is rounded away.
 		return "±0" + nbsp + "%"
 	}
 	text := strconv.FormatFloat(ratio*100, 'f', 2, 64) + nbsp + "%"

@@ -36,6 +36,7 @@ func TestFormat(t *testing.T) {
 		{"more", formatDifference(0.0003), "+0.03 %"},
 		{"less", formatDifference(-0.012), "−1.20 %"},
 		{"equal", formatDifference(0), "±0 %"},
+		{"almost equal", formatDifference(-0.00001), "±0 %"},
 		{"count", formatCount(uint64(29893)), "29,893"},
 		{"large count", formatCount(1234567), "1,234,567"},
 		{"negative count", formatCount(-1234), "-1,234"},

@@ -203,7 +203,7 @@ func (f *finder) sustain(ctx context.Context, load float64) (bool, error) {
 		sent := t.InnerSentBitsPerSecond()
 		switch f.judge(t) {
 		case met:
-			f.bounds.add(sent, true)
+			f.bounds.lowerTo(sent) // What was held for less long stands back.
 			f.found.Qualified, f.heldLoss = true, t.LossRatio()
 			return true, nil
 		case missed:

@@ -51,6 +51,9 @@ type Progress struct {
 	Sent                    time.Duration // Traffic so far.
 }
 
+// leastTraffic is what a search needs to come to any result.
+const leastTraffic = 5 * time.Second
+
 // Check says which option is out of its range, and what is allowed.
 func (o Options) Check() error {
 	_, err := o.withDefaults()
@@ -91,7 +94,7 @@ func (o Options) check() error {
 		{"width (ratio)", o.Width, 1e-4, 0.5},
 		{"lowest load (inner bit/s)", o.MinInnerBitsPerSecond, 1e3, 1e13},
 		{"highest load (inner bit/s)", o.MaxInnerBitsPerSecond, o.MinInnerBitsPerSecond, 1e13},
-		{"traffic (s)", o.Traffic.Seconds(), 1, 3600},
+		{"traffic (s)", o.Traffic.Seconds(), leastTraffic.Seconds(), 3600},
 		{"first load (inner bit/s)", o.StartInnerBitsPerSecond, 1e3, 1e13},
 		{"bound of overload (ratio)", o.Overload, 1.001, 2},
 		{"lossy time (s)", o.Lossy.Seconds(), 0.01, 3600},

@@ -39,14 +39,16 @@ func Find(ctx context.Context, run Run, o Options) (analysis.Ceiling, error) {
 	if err != nil {
 		return analysis.Ceiling{}, fmt.Errorf("read the search's options: %w", err)
 	}
-	f := &finder{run: run, opts: o, reserve: qualifyFor, lossy: o.Traffic}
+	f := &finder{run: run, opts: o, reserve: min(qualifyFor, o.Traffic/4), lossy: o.Traffic}
 	f.found.Manner, f.found.LossGoal = o.Manner, o.LossGoal
 	steps := f.overloading()
 	if o.Manner == analysis.Climb {
 		steps = f.climbing()
 	}
 	for _, step := range steps {
-		if err = step(ctx); err != nil && !errors.Is(err, errSpent) {
+		err = step(ctx)
+		f.cutShort = f.cutShort || errors.Is(err, errSpent)
+		if err != nil && !errors.Is(err, errSpent) {
 			return f.result(), fmt.Errorf("search the ceiling: %w", err)
 		}
 	}
@@ -69,6 +71,8 @@ type finder struct {
 	bounds  bounds
 	sent    time.Duration // Traffic so far.
 	reserve time.Duration // Traffic kept back for the qualification.
+	// cutShort says that a step ended because its traffic was spent.
+	cutShort bool
 
 	lossy time.Duration // For how long loads may still miss the goal.
 
@@ -98,6 +102,9 @@ func (f *finder) result() analysis.Ceiling {
 		c.InnerBitsPerSecond = c.Plateau.InnerBitsPerSecond
 	}
 	c.Note = note(c)
+	if c.Note == "" && f.cutShort && (!c.Qualified || c.InnerUpperBitsPerSecond == 0) {
+		c.Note = fmt.Sprintf("the search ended early: its traffic of %v was spent", f.opts.Traffic)
+	}
 	return c
 }
 

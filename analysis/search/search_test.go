@@ -170,7 +170,7 @@ func TestDeadPath(t *testing.T) {
 }
 
 func TestTrafficBudgetIsHard(t *testing.T) {
-	for _, traffic := range []time.Duration{time.Second, 3 * time.Second, 8 * time.Second} {
+	for _, traffic := range []time.Duration{5 * time.Second, 8 * time.Second, 12 * time.Second} {
 		p := path{device: newPolicer(350e6, 64<<10), jitter: 50e-6, stalls: 10}
 		if _, err := Find(t.Context(), p.run, Options{Traffic: traffic}); err != nil {
 			t.Fatal(err)
