@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"time"
 
 	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
@@ -12,12 +13,18 @@ import (
 	"tunnelmark/cmd/internal/control/controlv1"
 )
 
+// trialMargin is how much longer than its load a trial may take before an agent
+// that does not answer is given up: a frozen one keeps its connection open.
+const trialMargin = 30 * time.Second
+
 // Trial offers one load of packets of innerSize bytes and returns what both
 // ends counted. Trials of a session run one after another.
 func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) (analysis.Trial, error) {
 	if err := sleep(ctx, load.Idle); err != nil {
 		return analysis.Trial{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, load.Duration+trialMargin)
+	defer cancel()
 	s.trials++
 	asked := loadTo(load, innerSize)
 	ready := make(chan struct{})
