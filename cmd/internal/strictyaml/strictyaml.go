@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -188,14 +189,13 @@ func OneOf(into *string, allowed ...string) Reader {
 
 // Int reads a whole number from least to most.
 func Int(into *int, least, most int) Reader {
-	return func(node *yaml.Node) error {
-		var value int
-		if err := node.Decode(&value); err != nil || value < least || value > most {
-			return At(node, "%q is not a whole number from %d to %d", node.Value, least, most)
+	return Scalar(into, func(text string) (int, error) {
+		value, err := strconv.Atoi(text)
+		if err != nil || value < least || value > most {
+			return 0, fmt.Errorf("%q is not a whole number from %d to %d", text, least, most)
 		}
-		*into = value
-		return nil
-	}
+		return value, nil
+	})
 }
 
 // BitRate, Bytes, Ratio and Duration read quantities with units.
