@@ -1,0 +1,193 @@
+package controller
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
+)
+
+// fakeAgent plays an agent behind the real contract. What both ends of a path
+// share is in fakePath.
+type fakeAgent struct {
+	controlv1connect.UnimplementedAgentHandler
+	name string
+	path *fakePath
+
+	mu      sync.Mutex // Guards what follows.
+	calls   []string
+	open    bool
+	offers  int
+	busy    int                                                          // So many offers are refused at first.
+	renewed chan struct{}                                                // Gets a value for each renewal. Optional.
+	silent  map[string]bool                                              // Calls that are never answered.
+	refuse  map[string]error                                             // Calls that are refused.
+	receive func(*connect.ServerStream[controlv1.ReceiveResponse]) error // Replaces Receive. Optional.
+}
+
+// fakePath is a policer: what it is offered above its rate it drops.
+type fakePath struct {
+	innerBitsPerSecond float64
+	limits             *controlv1.Limits
+	leaseNs            int64
+
+	mu    sync.Mutex // Guards loads.
+	loads []*controlv1.Load
+}
+
+func newFakePath() *fakePath {
+	return &fakePath{
+		innerBitsPerSecond: 100e6, leaseNs: int64(30 * time.Second),
+		limits: &controlv1.Limits{MaxInnerBitsPerSecond: 1e9, MaxDurationNs: int64(time.Minute), MaxInnerSize: 65535},
+	}
+}
+
+// newFakeEnds serves two agents of one path.
+func newFakeEnds(t *testing.T) (from, to End, a, b *fakeAgent) {
+	t.Helper()
+	path := newFakePath()
+	a, b = &fakeAgent{name: "a", path: path}, &fakeAgent{name: "b", path: path}
+	return a.serve(t), b.serve(t), a, b
+}
+
+func (f *fakeAgent) serve(t *testing.T) End {
+	t.Helper()
+	f.silent, f.refuse = map[string]bool{}, map[string]error{}
+	_, handler := controlv1connect.NewAgentHandler(f)
+	server := httptest.NewUnstartedServer(handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	client := controlv1connect.NewAgentClient(server.Client(), server.URL)
+	return End{Name: f.name, Fingerprint: [32]byte(bytes.Repeat([]byte(f.name), 32)), Agent: client}
+}
+
+// enter notes a call, and keeps or refuses it where it shall.
+func (f *fakeAgent) enter(ctx context.Context, call string) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, call)
+	silent, refused := f.silent[call], f.refuse[call]
+	f.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return refused
+}
+
+func (f *fakeAgent) isOpen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
+}
+
+func (f *fakeAgent) Describe(ctx context.Context, _ *controlv1.DescribeRequest) (*controlv1.DescribeResponse, error) {
+	return &controlv1.DescribeResponse{Name: f.name, Limits: f.path.limits}, f.enter(ctx, "describe")
+}
+
+func (f *fakeAgent) Offer(ctx context.Context, _ *controlv1.OfferRequest) (*controlv1.OfferResponse, error) {
+	if err := f.enter(ctx, "offer"); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.offers++; f.offers <= f.busy {
+		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("somebody else has a session"))
+	}
+	return &controlv1.OfferResponse{Offer: &controlv1.SignedOffer{Contents: []byte(f.name)}, LeaseNs: f.path.leaseNs}, nil
+}
+
+// Open wants the other agent's offer.
+func (f *fakeAgent) Open(ctx context.Context, m *controlv1.OpenRequest) (*controlv1.OpenResponse, error) {
+	if err := f.enter(ctx, "open"); err != nil {
+		return nil, err
+	}
+	if string(m.GetPeerOffer().GetContents()) == f.name {
+		return nil, connect.NewError(connect.CodePermissionDenied, errors.New("its own offer came back"))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = true
+	return &controlv1.OpenResponse{InnerMtu: 1438, LocalProbe: "198.18.0.1:51980", LocalOuter: "192.0.2.1:4500"}, nil
+}
+
+func (f *fakeAgent) Renew(ctx context.Context, _ *controlv1.RenewRequest) (*controlv1.RenewResponse, error) {
+	err := f.enter(ctx, "renew")
+	if f.renewed != nil && err == nil {
+		f.renewed <- struct{}{}
+	}
+	return &controlv1.RenewResponse{}, err
+}
+
+func (f *fakeAgent) Close(ctx context.Context, _ *controlv1.CloseRequest) (*controlv1.CloseResponse, error) {
+	if err := f.enter(ctx, "close"); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = false
+	return &controlv1.CloseResponse{}, nil
+}
+
+func (f *fakeAgent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.SendResponse, error) {
+	if err := f.enter(ctx, "send"); err != nil {
+		return nil, err
+	}
+	f.path.mu.Lock()
+	defer f.path.mu.Unlock()
+	f.path.loads = append(f.path.loads, m.GetLoad())
+	return &controlv1.SendResponse{Sent: &controlv1.Sent{
+		Packets: packets(m.GetLoad(), m.GetLoad().GetInnerBitsPerSecond()), ElapsedNs: m.GetLoad().GetDurationNs(), Train: 1,
+	}}, nil
+}
+
+func (f *fakeAgent) Receive(ctx context.Context, m *controlv1.ReceiveRequest, stream *connect.ServerStream[controlv1.ReceiveResponse]) error {
+	if err := f.enter(ctx, "receive"); err != nil {
+		return err
+	}
+	if f.receive != nil {
+		return f.receive(stream)
+	}
+	if err := stream.Send(readyMessage()); err != nil {
+		return err
+	}
+	return stream.Send(resultMessage(f.path.passed(m.GetLoad())))
+}
+
+// passed is what a policer without a bucket lets through, in windows of 20 ms.
+func (p *fakePath) passed(l *controlv1.Load) *controlv1.Received {
+	const window = int64(20 * time.Millisecond)
+	rate := min(l.GetInnerBitsPerSecond(), p.innerBitsPerSecond)
+	r := &controlv1.Received{Packets: packets(l, rate)}
+	if l.GetPackets() > 0 {
+		r.Packets = uint64(l.GetPackets())
+	}
+	each := packets(&controlv1.Load{DurationNs: window, InnerSize: l.GetInnerSize()}, rate)
+	for start := int64(0); start < l.GetDurationNs(); start += window {
+		r.Windows = append(r.Windows, &controlv1.WindowCount{Packets: each, StartNs: start, EndNs: start + window})
+	}
+	return r
+}
+
+func packets(l *controlv1.Load, rate float64) uint64 {
+	if l.GetPackets() > 0 {
+		return uint64(l.GetPackets())
+	}
+	return uint64(rate * time.Duration(l.GetDurationNs()).Seconds() / 8 / float64(l.GetInnerSize()))
+}
+
+func readyMessage() *controlv1.ReceiveResponse {
+	return &controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Ready{Ready: &controlv1.Ready{}}}
+}
+
+func resultMessage(r *controlv1.Received) *controlv1.ReceiveResponse {
+	return &controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Result{Result: &controlv1.ReceiveResult{Received: r}}}
+}

@@ -1,0 +1,140 @@
+package controller
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"tunnelmark/analysis/report"
+	"tunnelmark/analysis/search"
+	"tunnelmark/cmd/internal/unit"
+)
+
+func planBetween(from, to End) Plan {
+	return Plan{From: from, To: to, Spec: DefaultSpec(), Tell: func(string) {}}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel() // It waits for real time.
+	from, to, a, b := newFakeEnds(t)
+	result, err := Find(t.Context(), FindPlan{Plan: planBetween(from, to), Size: 1400, Baseline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := result.Ceiling.InnerBitsPerSecond; math.Abs(got/100e6-1) > 0.01 {
+		t.Errorf("ceiling %v bit/s inner, want 100 Mbit/s", got)
+	}
+	if result.Verdict == nil || result.Baseline == nil || len(result.Environment) != 2 || result.Kind != report.Find {
+		t.Errorf("the result lacks something: %+v", result)
+	}
+	if a.isOpen() || b.isOpen() {
+		t.Error("a session is left open")
+	}
+}
+
+// The search asks for no more than both agents allow, and says so.
+func TestFindKeepsWithinLimits(t *testing.T) {
+	t.Parallel() // It waits for real time.
+	from, to, a, _ := newFakeEnds(t)
+	a.path.limits.MaxInnerBitsPerSecond = 50e6
+	result, err := Find(t.Context(), FindPlan{Plan: planBetween(from, to), Size: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, load := range a.path.loads {
+		if load.GetInnerBitsPerSecond() > 50e6 {
+			t.Errorf("asked for %v bit/s", load.GetInnerBitsPerSecond())
+		}
+	}
+	if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "allow no more than 50.00 Mbit/s inner") {
+		t.Errorf("notes %q", result.Notes)
+	}
+}
+
+// What cannot be had is found out before any load.
+func TestFindFailsBeforeLoad(t *testing.T) {
+	from, to, a, b := newFakeEnds(t)
+	_, err := Find(t.Context(), FindPlan{Plan: planBetween(from, to), Size: 1500, Baseline: true})
+	if err == nil || !strings.Contains(err.Error(), "its MTU is 1438 B") || len(a.path.loads) > 0 {
+		t.Errorf("Find: %v after %d loads", err, len(a.path.loads))
+	}
+	if a.isOpen() || b.isOpen() {
+		t.Error("a session is left open")
+	}
+}
+
+func TestRun(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	load := FixedLoad{BitsPerSecond: 50e6, Layer: unit.Goodput, Payload: 1372, Duration: time.Second}
+	result, err := Run(t.Context(), planBetween(from, to), load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Trials) != 1 || result.Trials[0].Lost() != 0 || result.Kind != report.Run || result.Size != (report.Size{Inner: 1400, Outer: 1464}) {
+		t.Errorf("result %+v", result)
+	}
+	if got, want := a.path.loads[0].GetInnerBitsPerSecond(), 50e6*1400/1372; math.Abs(got-want) > 1 {
+		t.Errorf("asked for %v bit/s inner, want %v", got, want)
+	}
+	if _, err := Run(t.Context(), planBetween(from, to), FixedLoad{BitsPerSecond: 1, Payload: 1411, Duration: time.Second}); err == nil {
+		t.Error("a payload is offered that does not fit")
+	}
+}
+
+// Equal hash, equal question.
+func TestHash(t *testing.T) {
+	plan := Plan{From: End{Name: "a"}, To: End{Name: "b"}, Spec: DefaultSpec()}
+	find := func(edit func(*FindPlan)) string {
+		p := FindPlan{Plan: plan, Size: 1400}
+		edit(&p)
+		return p.hash(report.Find, p.question())
+	}
+	first := find(func(*FindPlan) {})
+	same := map[string]string{
+		"again":    find(func(*FindPlan) {}),
+		"progress": find(func(p *FindPlan) { p.Search.Progress = func(search.Progress) {} }),
+	}
+	for name, hash := range same {
+		if hash != first {
+			t.Errorf("%s: the same question has another hash", name)
+		}
+	}
+	load := FixedLoad{BitsPerSecond: 1e6, Layer: unit.Inner}
+	seen := map[string]string{first: "the first question"}
+	for name, hash := range map[string]string{
+		"size":                 find(func(p *FindPlan) { p.Size = 512 }),
+		"budget":               find(func(p *FindPlan) { p.Search.Traffic = time.Minute }),
+		"baseline":             find(func(p *FindPlan) { p.Baseline = true }),
+		"suite":                find(func(p *FindPlan) { p.Spec.Suite = "x" }),
+		"from":                 find(func(p *FindPlan) { p.From.Name = "c" }),
+		"run":                  plan.hash(report.Run, load),
+		"run, at another rate": plan.hash(report.Run, FixedLoad{BitsPerSecond: 2e6, Layer: unit.Inner}),
+	} {
+		if other, taken := seen[hash]; taken || hash == "" {
+			t.Errorf("%s has the hash of %s", name, other)
+		}
+		seen[hash] = name
+	}
+}
+
+func TestSpecCheck(t *testing.T) {
+	change := func(edit func(*Spec)) Spec { s := DefaultSpec(); edit(&s); return s }
+	for name, c := range map[string]struct {
+		spec Spec
+		want string // "" for none.
+	}{
+		"default":       {DefaultSpec(), ""},
+		"clear":         {ClearSpec(), ""},
+		"driver":        {change(func(s *Spec) { s.Driver = "gre" }), `driver "gre": allowed are esp, clear`},
+		"suite":         {change(func(s *Spec) { s.Suite = "des" }), `suite "des": allowed are aes-128-gcm, `},
+		"encapsulation": {change(func(s *Spec) { s.Encapsulation = "tcp" }), `encapsulation "tcp": allowed are udp, raw`},
+		"small MTU":     {change(func(s *Spec) { s.InnerMTU = 67 }), "allowed are 68 to 65535"},
+		"negative MTU":  {change(func(s *Spec) { s.InnerMTU = -1 }), "allowed are 68 to 65535"},
+	} {
+		err := c.spec.Check()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tunnelmark/analysis"
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/unit"
+)
+
+func openSession(t *testing.T, from, to End) *Session {
+	t.Helper()
+	s, err := Open(t.Context(), from, to, DefaultSpec(), func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestOpenAndClose(t *testing.T) {
+	from, to, a, b := newFakeEnds(t)
+	s := openSession(t, from, to)
+	if !a.isOpen() || !b.isOpen() {
+		t.Error("not both halves were opened")
+	}
+	if s.InnerMTU != 1438 || s.family() != "ipv4" || s.headers != 28 {
+		t.Errorf("learnt MTU %d, family %s, headers of %d bytes", s.InnerMTU, s.family(), s.headers)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // As after Ctrl-C.
+	if err := s.Close(gone); err != nil || a.isOpen() || b.isOpen() {
+		t.Errorf("Close: %v, open: %v, %v", err, a.isOpen(), b.isOpen())
+	}
+}
+
+// Whatever stops the opening, both ends are closed.
+func TestOpenClosesWhatItCannotFinish(t *testing.T) {
+	refusal := connect.NewError(connect.CodePermissionDenied, errors.New("not with you"))
+	for name, stop := range map[string]func(a, b *fakeAgent){
+		"first offer":  func(a, _ *fakeAgent) { a.refuse["offer"] = refusal },
+		"second offer": func(_, b *fakeAgent) { b.refuse["offer"] = refusal },
+		"first half":   func(_, b *fakeAgent) { b.refuse["open"] = refusal },
+		"second half":  func(a, _ *fakeAgent) { a.refuse["open"] = refusal },
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to, a, b := newFakeEnds(t)
+			stop(a, b)
+			_, err := Open(t.Context(), from, to, DefaultSpec(), func(string) {})
+			if err == nil || !strings.Contains(err.Error(), "not with you") {
+				t.Errorf("Open: %v, want the refusal", err)
+			}
+			for _, agent := range []*fakeAgent{a, b} {
+				if agent.isOpen() || agent.calls[len(agent.calls)-1] != "close" {
+					t.Errorf("agent %s was left with %v", agent.name, agent.calls)
+				}
+			}
+		})
+	}
+}
+
+func TestOpenWaitsForABusyAgent(t *testing.T) {
+	t.Parallel() // It waits for real time.
+	from, to, _, b := newFakeEnds(t)
+	b.busy = 1
+	var told []string
+	s, err := Open(t.Context(), from, to, DefaultSpec(), func(line string) { told = append(told, line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	if len(told) != 1 || told[0] != "b is busy, waiting: somebody else has a session" {
+		t.Errorf("told %q", told)
+	}
+	b.busy = 1 << 30
+	ended, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := Open(ended, from, to, DefaultSpec(), func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Open does not stop waiting: %v", err)
+	}
+}
+
+// An end that is silent costs the other neither its renewals nor its close.
+func TestSilentEnd(t *testing.T) {
+	t.Parallel() // It waits for real time.
+	from, to, a, b := newFakeEnds(t)
+	a.path.leaseNs = 0 // An agent may say anything.
+	b.renewed = make(chan struct{}, 100)
+	s := openSession(t, from, to)
+	a.mu.Lock()
+	a.silent["renew"], a.silent["close"] = true, true
+	a.mu.Unlock()
+	<-b.renewed
+	<-b.renewed
+	if err := s.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "its lease ends it") {
+		t.Errorf("Close: %v, want it to say what becomes of the silent end", err)
+	}
+	if b.isOpen() {
+		t.Error("the other end is still open")
+	}
+}
+
+func TestTrial(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	s := openSession(t, from, to)
+	defer s.Close(t.Context())
+	trial, err := s.Trial(t.Context(), analysis.Load{InnerBitsPerSecond: 200e6, Duration: time.Second}, 1400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := trial.LossRatio(); got < 0.499 || got > 0.501 {
+		t.Errorf("loss ratio %v, want half", got)
+	}
+	if trial.InnerSize != 1400 || trial.OuterSize != 1464 || trial.Load.Train != 1 {
+		t.Errorf("trial of %d B inner, %d B outer, train %d", trial.InnerSize, trial.OuterSize, trial.Load.Train)
+	}
+	if got := a.path.loads[0].GetInnerSize(); got != 1400 {
+		t.Errorf("asked for packets of %d B", got)
+	}
+}
+
+// Whatever an agent does, a trial ends with an error that names it.
+func TestTrialFails(t *testing.T) {
+	refusal := connect.NewError(connect.CodeInvalidArgument, errors.New("too much"))
+	for name, c := range map[string]struct {
+		stop func(a, b *fakeAgent)
+		want string
+	}{
+		"sender refuses":     {func(a, _ *fakeAgent) { a.refuse["send"] = refusal }, "agent a: too much"},
+		"receiver refuses":   {func(_, b *fakeAgent) { b.refuse["receive"] = refusal }, "agent b: too much"},
+		"sender is silent":   {func(a, b *fakeAgent) { a.silent["send"] = true; b.receive = endAfter(readyMessage()) }, "agent b: it ended the trial without a result"},
+		"receiver ends":      {func(_, b *fakeAgent) { b.receive = endAfter() }, "agent b: it ended the trial without a result"},
+		"result comes first": {func(_, b *fakeAgent) { b.receive = endAfter(resultMessage(nil)) }, "agent b: it counted before it was ready"},
+		"ready comes twice":  {func(_, b *fakeAgent) { b.receive = endAfter(readyMessage(), readyMessage()) }, "agent b: it ended the trial without a result"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to, a, b := newFakeEnds(t)
+			s := openSession(t, from, to)
+			defer s.Close(t.Context())
+			c.stop(a, b)
+			_, err := s.Trial(t.Context(), analysis.Load{InnerBitsPerSecond: 1e6, Duration: time.Second}, 1400)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Trial: %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func endAfter(messages ...*controlv1.ReceiveResponse) func(*connect.ServerStream[controlv1.ReceiveResponse]) error {
+	return func(stream *connect.ServerStream[controlv1.ReceiveResponse]) error {
+		for _, m := range messages {
+			if err := stream.Send(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func TestTrialIsInterrupted(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	s := openSession(t, from, to)
+	defer s.Close(t.Context())
+	a.silent["send"] = true
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Trial(ctx, analysis.Load{InnerBitsPerSecond: 1e6, Duration: time.Second}, 1400); err == nil {
+		t.Error("the trial goes on after its context")
+	}
+	if _, err := s.Trial(ctx, analysis.Load{Packets: 1, Idle: time.Hour}, 1400); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the idle time before a load is not interrupted: %v", err)
+	}
+}
+
+// A layer's rate counts that layer's bytes, whatever the versions of IP.
+func TestInnerRate(t *testing.T) {
+	for name, c := range map[string]struct {
+		probe, outer string
+		layer        unit.Layer
+		want         int // Bytes of a packet of 1400 B in the layer.
+	}{
+		"goodput":               {"198.18.0.1:1", "192.0.2.1:1", unit.Goodput, 1400 - 28},
+		"goodput in IPv6":       {"[2001:2::1]:1", "192.0.2.1:1", unit.Goodput, 1400 - 48},
+		"inner":                 {"198.18.0.1:1", "192.0.2.1:1", unit.Inner, 1400},
+		"outer":                 {"198.18.0.1:1", "192.0.2.1:1", unit.Outer, 1464},
+		"outer over IPv6":       {"198.18.0.1:1", "[2001:db8::1]:1", unit.Outer, 1484},
+		"wire, over Ethernet":   {"198.18.0.1:1", "192.0.2.1:1", unit.Wire, 1464 + 38},
+		"outer, mapped address": {"198.18.0.1:1", "[::ffff:192.0.2.1]:1", unit.Outer, 1464},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Session{Spec: DefaultSpec()}
+			if err := s.learn(&controlv1.OpenResponse{LocalProbe: c.probe, LocalOuter: c.outer}); err != nil {
+				t.Fatal(err)
+			}
+			got := s.innerRate(FixedLoad{BitsPerSecond: float64(c.want) * 1000, Layer: c.layer}, 1400)
+			if got != 1400*1000 {
+				t.Errorf("%d kbit/s of %s are %v bit/s inner, want 1400 kbit/s", c.want, c.layer, got)
+			}
+		})
+	}
+	if err := (&Session{Spec: DefaultSpec()}).learn(&controlv1.OpenResponse{LocalProbe: "x", LocalOuter: "192.0.2.1:1"}); err == nil {
+		t.Error("an address that is none is taken")
+	}
+}
