@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"syscall"
 
 	"connectrpc.com/connect"
 )
@@ -36,6 +38,8 @@ func explanation(err error) string {
 	case errors.Is(err, ErrWrongIdentity):
 		return "whoever answers there does not hold the key that was paired. " +
 			"If the agent was installed anew, remove it with `tunnelmark trust remove` and pair again; if not, somebody may be in between"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return "it broke the connection off in the middle of a request. Is tunnelmark-agent still running there?"
 	case errors.As(err, &notTLS):
 		return "something that is not a tunnelmark agent answers there; check the address and the port"
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func TestExplain(t *testing.T) {
 		{"its state", remote(connect.CodeFailedPrecondition), "agent b: WHY"},
 		{"imposter", fmt.Errorf("dial: %w", ErrWrongIdentity), "`tunnelmark trust remove`"},
 		{"no TLS", connect.NewError(connect.CodeUnavailable, tls.RecordHeaderError{Msg: "x"}), "not a tunnelmark agent"},
+		{"killed", connect.NewError(connect.CodeInternal, fmt.Errorf("incomplete envelope: %w", io.ErrUnexpectedEOF)), "still running there"},
 		{"anything else", errors.New("WHY"), "WHY"},
 	}
 	for _, c := range cases {
