@@ -204,18 +204,18 @@ func describeTrial(s search.Progress) string {
 	if s.Load.Packets == 0 {
 		load = fmt.Sprintf("%s for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
 	}
-	return fmt.Sprintf("%4.1fs %-8s %s; ceiling %s inner", s.Sent.Seconds(), s.Purpose, load, bounds(s))
+	return fmt.Sprintf("%4.1fs %-8s %s; ceiling %s", s.Sent.Seconds(), s.Purpose, load, bounds(s))
 }
 
 func bounds(s search.Progress) string {
 	lower, upper := unit.FormatBitRate(s.InnerLowerBitsPerSecond), unit.FormatBitRate(s.InnerUpperBitsPerSecond)
 	switch {
 	case s.InnerLowerBitsPerSecond == 0 && s.InnerUpperBitsPerSecond == 0:
-		return "unknown"
+		return "not known yet"
 	case s.InnerUpperBitsPerSecond == 0:
-		return "> " + lower
+		return "> " + lower + " inner"
 	case s.InnerLowerBitsPerSecond == 0:
-		return "< " + upper
+		return "< " + upper + " inner"
 	}
-	return lower + " to " + upper
+	return lower + " to " + upper + " inner"
 }

@@ -228,7 +228,7 @@ func printAgents(w io.Writer, all []agentState) error {
 
 // cell makes one cell of a table out of what a remote agent said.
 func cell(text string) string {
-	return cmp.Or(strings.Join(strings.Fields(printable(text)), " "), "-")
+	return cmp.Or(printable(strings.Join(strings.Fields(text), " ")), "-")
 }
 
 func trustCommand() *cobra.Command {

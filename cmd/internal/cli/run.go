@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/unit"
@@ -107,10 +108,20 @@ func (f *runFlags) run(command *cobra.Command, given []string) error {
 	if err := f.output.write(command, 0, result); err != nil {
 		return err
 	}
-	if !result.Trials[0].Valid() {
-		return fmt.Errorf("%w: less was sent than asked for", errInvalid)
+	return judgeLoad(result.Trials[0])
+}
+
+// judgeLoad refuses a trial that offered less than was asked for.
+func judgeLoad(trial analysis.Trial) error {
+	if trial.Valid() {
+		return nil
 	}
-	return nil
+	why := "the sender could not offer more"
+	if trial.Interrupted() {
+		why = fmt.Sprintf("the host kept the sender off the CPU for %v", trial.Skipped.Round(time.Millisecond))
+	}
+	return fmt.Errorf("%w: of %s inner only %s was sent; %s", errInvalid,
+		unit.FormatBitRate(trial.Load.InnerBitsPerSecond), unit.FormatBitRate(trial.InnerSentBitsPerSecond()), why)
 }
 
 // layeredRate is a flag such as 350M@outer.
