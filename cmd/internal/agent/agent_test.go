@@ -3,7 +3,6 @@ package agent
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -90,7 +89,7 @@ func newEnd(t *testing.T, policy Policy) end {
 		t.Fatal(err)
 	}
 	driver := &fakeDriver{}
-	agent := New(policy, identity, trust, map[string]tunnel.Driver{"esp": driver}, silentMeter{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	agent := New(policy, identity, trust, map[string]tunnel.Driver{"esp": driver}, silentMeter{}, slog.New(slog.DiscardHandler))
 	return end{agent, driver, identity}
 }
 

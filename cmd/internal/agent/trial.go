@@ -105,7 +105,10 @@ func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32
 		return nil, err
 	}
 	release := t.end
-	t.end = func() { t.conn.Close(); release() }
+	t.end = func() {
+		_ = t.conn.Close() // All of it was read.
+		release()
+	}
 	return t, nil
 }
 

@@ -82,7 +82,7 @@ func explain(ctx context.Context, err error) string {
 // besidesCanceled takes joined errors apart and leaves those out that only say
 // that the user stopped.
 func besidesCanceled(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // It is the tree itself that is walked.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var rest []error
 		for _, one := range joined.Unwrap() {
 			rest = append(rest, besidesCanceled(one)...)

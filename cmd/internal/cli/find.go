@@ -164,6 +164,8 @@ func judge(results []report.Result) error {
 			return errMissed
 		case r.Truth == nil && r.Verdict != nil && r.Verdict.Cause == analysis.Generator:
 			return fmt.Errorf("%w: it is not the path's ceiling, the generator could not offer more", errInvalid)
+		case r.Truth == nil && r.Ceiling != nil && !r.Ceiling.Qualified && !r.Ceiling.Flat:
+			return fmt.Errorf("%w: no load was held for long enough; the host may be too busy, or the budget too small", errInvalid)
 		}
 	}
 	return nil

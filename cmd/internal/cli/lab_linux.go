@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,41 +25,44 @@ func labCommands() []*cobra.Command {
 }
 
 func labListCommand() *cobra.Command {
-	var asJSON bool
+	var list listFlag
 	command := &cobra.Command{
 		Use:     "list",
 		Short:   "List the scenarios that are built in",
 		Example: "  tunnelmark lab list",
 		Args:    arguments(0, 0, "no argument"),
 	}
-	command.Flags().BoolVarP(&asJSON, "json", "J", false, "as JSON")
+	list.add(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		all, err := scenario.Shipped()
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			return listJSON(command.OutOrStdout(), all)
-		}
-		table := tabwriter.NewWriter(command.OutOrStdout(), 0, 0, 2, ' ', 0)
-		for _, s := range all {
-			fmt.Fprintf(table, "%s\t%s\n", s.Name, s.About)
-		}
-		return table.Flush()
+		return list.write(command.OutOrStdout(), entries(all), func(w io.Writer) error { return printScenarios(w, all) })
 	}
 	return command
 }
 
-func listJSON(w io.Writer, all []scenario.Scenario) error {
-	type entry struct {
-		Name  string `json:"name"`
-		About string `json:"about"`
-	}
-	entries := []entry{}
+// entry is a scenario in JSON.
+type entry struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+}
+
+func entries(all []scenario.Scenario) []entry {
+	listed := []entry{}
 	for _, s := range all {
-		entries = append(entries, entry{s.Name, s.About})
+		listed = append(listed, entry{s.Name, s.About})
 	}
-	return json.NewEncoder(w).Encode(entries)
+	return listed
+}
+
+func printScenarios(w io.Writer, all []scenario.Scenario) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range all {
+		fmt.Fprintf(table, "%s\t%s\n", s.Name, s.About)
+	}
+	return table.Flush()
 }
 
 func labRunCommand() *cobra.Command {
@@ -118,7 +120,8 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 }
 
 func labUpCommand() *cobra.Command {
-	return &cobra.Command{
+	var list listFlag
+	command := &cobra.Command{
 		Use:   "up SCENARIO",
 		Short: "Build a scenario's sites, links and devices under names, and leave them",
 		Long: `Builds the sites, links and devices of a scenario and gives their network
@@ -138,12 +141,11 @@ namespaces names, so that other programs can use them. No agent is started.
 			if err != nil {
 				return err
 			}
-			for _, name := range names {
-				fmt.Fprintln(command.OutOrStdout(), name)
-			}
-			return nil
+			return list.write(command.OutOrStdout(), names, lines(names, ""))
 		},
 	}
+	list.add(command)
+	return command
 }
 
 func labDownCommand() *cobra.Command {
@@ -159,7 +161,8 @@ func labDownCommand() *cobra.Command {
 }
 
 func cleanupCommand() *cobra.Command {
-	return &cobra.Command{
+	var list listFlag
+	command := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove whatever a killed lab left behind",
 		Long: `Removes every named namespace that "tunnelmark lab up" has made on this machine,
@@ -169,12 +172,12 @@ cleaning: the kernel removes it when the program ends, however it ends.`,
 		Args:    arguments(0, 0, "no argument"),
 		RunE: func(command *cobra.Command, _ []string) error {
 			removed, err := lab.Cleanup(command.Context())
-			for _, name := range removed {
-				fmt.Fprintln(command.OutOrStdout(), "removed", name)
-			}
-			return err
+			all := append([]string{}, removed...) // An empty list, not null, in JSON.
+			return errors.Join(err, list.write(command.OutOrStdout(), all, lines(all, "removed")))
 		},
 	}
+	list.add(command)
+	return command
 }
 
 // loadScenario turns what is wrong with a file into wrong usage.

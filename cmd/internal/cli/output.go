@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,33 @@ import (
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/unit"
 )
+
+// listFlag is --json of a command that lists things.
+type listFlag struct{ json bool }
+
+func (l *listFlag) add(command *cobra.Command) {
+	command.Flags().BoolVarP(&l.json, "json", "J", false, "as JSON")
+}
+
+// write puts all out, as one JSON array or as text.
+func (l *listFlag) write(w io.Writer, all any, text func(io.Writer) error) error {
+	if l.json {
+		return json.NewEncoder(w).Encode(all)
+	}
+	return text(w)
+}
+
+// lines writes one thing a line, after a word.
+func lines(all []string, word string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		for _, one := range all {
+			if _, err := fmt.Fprintln(w, strings.TrimSpace(word+" "+one)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
 
 // outputFlags say where a result goes: text or JSON on standard output, and an
 // HTML file beside it.
@@ -68,7 +96,7 @@ func (o *outputFlags) write(command *cobra.Command, number int, result report.Re
 		return err
 	}
 	if !o.json {
-		fmt.Fprintf(stdout, "report     %s\n", path)
+		fmt.Fprintf(stdout, "Report    %s\n", path)
 	}
 	return nil
 }
@@ -105,7 +133,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(file.Name()) // Gone already where all went well.
+	defer func() { _ = os.Remove(file.Name()) }() // Gone already where all went well.
 	_, err = file.Write(content.Bytes())
 	if closed := file.Close(); err == nil {
 		err = closed

@@ -30,6 +30,7 @@ const maxTokens = 64
 
 func pairCommand() *cobra.Command {
 	var state stateFlag
+	var list listFlag
 	var name string
 	command := &cobra.Command{
 		Use:   "pair [TOKEN...]",
@@ -45,6 +46,7 @@ they stand in no list of processes.`,
 		Args: arguments(0, maxTokens, "the tokens of one agent or more"),
 	}
 	state.add(command)
+	list.add(command)
 	command.Flags().StringVar(&name, "name", "", "what the agents call this controller (default: the host's name)")
 	command.RunE = func(command *cobra.Command, given []string) error {
 		tokens, err := readTokens(given, command.InOrStdin())
@@ -60,7 +62,8 @@ they stand in no list of processes.`,
 		if err != nil {
 			return err
 		}
-		return pair(command, tokens, identity, trust, name)
+		pins, err := pair(command.Context(), tokens, identity, trust, name)
+		return errors.Join(err, list.write(command.OutOrStdout(), pins, func(w io.Writer) error { return printPaired(w, pins) }))
 	}
 	return command
 }
@@ -88,15 +91,26 @@ func readTokens(given []string, stdin io.Reader) ([]control.Token, error) {
 	return tokens, nil
 }
 
-func pair(command *cobra.Command, tokens []control.Token, identity *control.Identity, trust *control.Trust, name string) error {
+// pair redeems one token after another; where one fails, those before are paired.
+func pair(ctx context.Context, tokens []control.Token, identity *control.Identity, trust *control.Trust, name string) ([]control.Pin, error) {
+	pins := []control.Pin{}
 	for i, token := range tokens {
-		ctx, cancel := context.WithTimeout(command.Context(), askTimeout)
-		pin, err := control.PairWith(ctx, token, identity, trust, name, others(i, tokens))
+		bounded, cancel := context.WithTimeout(ctx, askTimeout)
+		pin, err := control.PairWith(bounded, token, identity, trust, name, others(i, tokens))
 		cancel()
 		if err != nil {
-			return control.Explain(token.Address, err)
+			return pins, control.Explain(token.Address, err)
 		}
-		fmt.Fprintf(command.OutOrStdout(), "paired with %s at %s, identity %s\n", pin.Name, pin.Address, pin.Fingerprint)
+		pins = append(pins, pin)
+	}
+	return pins, nil
+}
+
+func printPaired(w io.Writer, pins []control.Pin) error {
+	for _, pin := range pins {
+		if _, err := fmt.Fprintf(w, "paired with %s at %s, identity %s\n", pin.Name, pin.Address, pin.Fingerprint); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -237,8 +251,10 @@ func trustCommand() *cobra.Command {
 
 func trustListCommand() *cobra.Command {
 	var state stateFlag
+	var list listFlag
 	command := &cobra.Command{Use: "list", Short: "List the agents that are paired", Args: arguments(0, 0, "no argument")}
 	state.add(command)
+	list.add(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		identity, trust, err := state.open()
 		if err != nil {
@@ -248,14 +264,19 @@ func trustListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(command.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintf(table, "NAME\tADDRESS\tFINGERPRINT\n(this controller)\t\t%s\n", identity.Fingerprint())
-		for _, pin := range pins {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", pin.Name, pin.Address, pin.Fingerprint)
-		}
-		return table.Flush()
+		all := append([]control.Pin{}, pins...) // An empty list, not null, in JSON.
+		return list.write(command.OutOrStdout(), all, func(w io.Writer) error { return printPins(w, identity, all) })
 	}
 	return command
+}
+
+func printPins(w io.Writer, identity *control.Identity, pins []control.Pin) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "NAME\tADDRESS\tFINGERPRINT\n(this controller)\t\t%s\n", identity.Fingerprint())
+	for _, pin := range pins {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", pin.Name, pin.Address, pin.Fingerprint)
+	}
+	return table.Flush()
 }
 
 func trustRemoveCommand() *cobra.Command {

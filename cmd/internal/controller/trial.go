@@ -66,7 +66,7 @@ func (s *Session) receive(ctx context.Context, load *controlv1.Load, ready chan<
 	if err != nil {
 		return nil, control.Explain(s.To.Name, err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // The result, or its absence, has been told.
 	armed, err := next(stream)
 	if err == nil && armed.GetReady() == nil {
 		err = errors.New("it counted before it was ready")

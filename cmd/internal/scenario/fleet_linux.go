@@ -93,7 +93,7 @@ func (f *fleet) start(site, outer string, built *lab.Lab, o Options) error {
 	if err != nil {
 		return fmt.Errorf("listen for the agent: %w", err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // The agent has a copy of its own.
 	handed, err := listener.File()
 	if err != nil {
 		return fmt.Errorf("hand the listener down: %w", err)

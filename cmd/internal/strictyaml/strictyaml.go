@@ -198,16 +198,16 @@ func Int(into *int, least, most int) Reader {
 	})
 }
 
-// BitRate, Bytes, Ratio and Duration read quantities with units.
+// BitRate reads bit/s, as unit.BitRate does.
 func BitRate(into *float64) Reader { return Scalar(into, unit.BitRate) }
 
-// Bytes is documented with BitRate.
+// Bytes reads a number of bytes, as unit.Bytes does.
 func Bytes(into *int) Reader { return Scalar(into, unit.Bytes) }
 
-// Ratio is documented with BitRate.
+// Ratio reads a share from 0 to 1, as unit.Ratio does.
 func Ratio(into *float64) Reader { return Scalar(into, unit.Ratio) }
 
-// Duration is documented with BitRate.
+// Duration reads a time, as unit.Duration does.
 func Duration(into *time.Duration) Reader { return Scalar(into, unit.Duration) }
 
 // NotYet refuses a key that the format has and this version cannot do.
