@@ -63,7 +63,7 @@ func TestParseRefuses(t *testing.T) {
 		"# nothing":                     "test.yaml: the file is empty",
 		"a: [":                          "test.yaml: line 1",
 		"- a":                           "test.yaml:1: want a mapping with the keys about, count, ",
-		"\nnam: x":                     `test.yaml:2: unknown key "nam"; allowed: about, `,
+		"\nnam: x":                      `test.yaml:2: unknown key "nam"; allowed: about, `,
 		"name: a\nname: b":              `test.yaml:2: key "name" is given twice`,
 		"name: a\n---\nname: b":         "want one YAML document, not several",
 		"name: a\n---\n]":               "want one YAML document, not several",
