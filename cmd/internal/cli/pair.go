@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -131,7 +130,7 @@ func others(i int, tokens []control.Token) []control.Pin {
 
 func agentsCommand() *cobra.Command {
 	var state stateFlag
-	var asJSON bool
+	var list listFlag
 	command := &cobra.Command{
 		Use:     "agents",
 		Short:   "List the paired agents and how they are",
@@ -139,7 +138,7 @@ func agentsCommand() *cobra.Command {
 		Args:    arguments(0, 0, "no argument"),
 	}
 	state.add(command)
-	command.Flags().BoolVarP(&asJSON, "json", "J", false, "as JSON")
+	list.add(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		identity, trust, err := state.open()
 		if err != nil {
@@ -149,11 +148,7 @@ func agentsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			err = json.NewEncoder(command.OutOrStdout()).Encode(all)
-		} else {
-			err = printAgents(command.OutOrStdout(), all)
-		}
+		err = list.write(command.OutOrStdout(), all, func(w io.Writer) error { return printAgents(w, all) })
 		return errors.Join(err, unwell(all))
 	}
 	return command
