@@ -80,8 +80,7 @@ type Variation struct {
 // Host is one end's CPU during a trial.
 type Host struct {
 	Cores []Core `json:"cores,omitempty"`
-	// UDPReceiveErrors grew by so much in the agent's namespaces, SoftnetDrops
-	// on all its cores.
+	// SoftnetDrops are packets that the network stack dropped, on all cores.
 	SoftnetDrops uint64 `json:"softnet_drops"`
 }
 

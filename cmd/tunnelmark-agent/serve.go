@@ -65,6 +65,9 @@ func (f *serveFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	if os.Geteuid() != 0 {
 		return errors.New("it needs root: it makes network namespaces and TUN devices")
 	}
+	if err := policy.CheckOuter(); err != nil {
+		return err
+	}
 	dir, release, err := f.stateDir()
 	if err != nil {
 		return err

@@ -253,6 +253,17 @@ func listenOuter(address netip.Addr, ports PortRange) (*net.UDPConn, error) {
 	return nil, fmt.Errorf("bind one of the ports %s on %s: %w", ports, address, last)
 }
 
+// CheckOuter says whether tunnels could arrive where the policy lets them: whether
+// the address is this machine's and one of the ports is free. Learning that at the
+// start is better than with the first session.
+func (p Policy) CheckOuter() error {
+	socket, err := listenOuter(p.Outer, p.Ports)
+	if err != nil {
+		return fmt.Errorf("%w; give an address of this machine by --outer, and free ports by --ports", err)
+	}
+	return socket.Close()
+}
+
 // newSPI draws an SPI that is not reserved.
 func newSPI() uint32 {
 	var random [4]byte

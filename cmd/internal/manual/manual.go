@@ -18,7 +18,7 @@ func Command(section string) *cobra.Command {
 		Use:    "man DIRECTORY",
 		Short:  "Write the man pages",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   cobra.ExactArgs(1), // Hidden: only make install runs it.
 		RunE: func(command *cobra.Command, given []string) error {
 			return write(command.Root(), section, given[0])
 		},
