@@ -94,7 +94,7 @@ func rates(c analysis.Ceiling, inner float64) string {
 	if c.InnerSize > 0 {
 		outer *= float64(c.OuterSize) / float64(c.InnerSize)
 	}
-	return fmt.Sprintf("%.1f Mbps inner (%.1f Mbps outer)", inner/1e6, outer/1e6)
+	return fmt.Sprintf("%.1f Mbit/s inner (%.1f Mbit/s outer)", inner/1e6, outer/1e6)
 }
 
 func share(ratio float64) string { return fmt.Sprintf("%.2g %%", 100*ratio) }

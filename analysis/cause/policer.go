@@ -134,7 +134,7 @@ func bucketShare(c analysis.Ceiling, t analysis.Trial) float64 {
 func delay(c analysis.Ceiling) analysis.Evidence {
 	e := analysis.Evidence{
 		Signal: "growth of the typical window's least delay from below the ceiling to overload", Unit: "s",
-		Threshold: fmt.Sprintf("at most %v", delayGrowth), For: analysis.Policer,
+		Threshold: fmt.Sprintf("at most %g ms", delayGrowth.Seconds()*1000), For: analysis.Policer,
 	}
 	var over []time.Duration
 	for _, t := range overloads(c) {

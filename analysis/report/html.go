@@ -103,7 +103,7 @@ func newVerdictView(v *analysis.Verdict) *verdictView {
 	if v.Cause == analysis.Generator || v.Cause == analysis.Unknown {
 		view.Class = "open"
 	}
-	for _, e := range v.Evidence {
+	for _, e := range tellingFirst(*v) {
 		view.Evidence = append(view.Evidence, evidenceRow{
 			Signal: clean(e.Signal), Value: formatEvidence(e), Threshold: clean(e.Threshold), For: clean(string(e.For)), Holds: e.Holds,
 		})

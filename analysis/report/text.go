@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -121,6 +122,20 @@ func (t *text) verdict(v *analysis.Verdict) {
 		t.line("", "and %d more, about other causes, in the report", more)
 	}
 	t.gap()
+}
+
+// tellingFirst is all evidence, that for the verdict's cause first: signals of
+// other causes, which do not hold, must not read as if something was wrong.
+func tellingFirst(v analysis.Verdict) []analysis.Evidence {
+	sorted := slices.Clone(v.Evidence)
+	rank := func(e analysis.Evidence) int {
+		if e.For == v.Cause {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(sorted, func(a, b analysis.Evidence) int { return rank(a) - rank(b) })
+	return sorted
 }
 
 // telling is the evidence for the verdict's cause; where none is known, all of it.

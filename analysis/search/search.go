@@ -114,11 +114,11 @@ func note(c analysis.Ceiling) string {
 	figure, lower, upper := c.InnerBitsPerSecond*mbps, c.InnerLowerBitsPerSecond*mbps, c.InnerUpperBitsPerSecond*mbps
 	switch {
 	case lower == 0 && upper > 0 && figure > 0:
-		return fmt.Sprintf("no load met the loss goal for long enough; %.2f Mbps inner is the rate that passes under overload", figure)
+		return fmt.Sprintf("no load met the loss goal for long enough; %.2f Mbit/s inner is the rate that passes under overload", figure)
 	case upper > 0 && figure > upper:
-		return fmt.Sprintf("the limit is flat at %.2f Mbps inner, but loads from %.2f Mbps inner on already lose more than the goal: packets arrive there in bursts that its bucket does not hold", figure, upper)
+		return fmt.Sprintf("the limit is flat at %.2f Mbit/s inner, but loads from %.2f Mbit/s inner on already lose more than the goal: packets arrive there in bursts that its bucket does not hold", figure, upper)
 	case figure < lower && c.Flat:
-		return fmt.Sprintf("the limit is flat at %.2f Mbps inner under overload, and up to %.2f Mbps inner still met the loss goal", figure, lower)
+		return fmt.Sprintf("the limit is flat at %.2f Mbit/s inner under overload, and up to %.2f Mbit/s inner still met the loss goal", figure, lower)
 	}
 	return ""
 }
