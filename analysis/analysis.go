@@ -142,12 +142,16 @@ func (t Trial) Valid() bool {
 	return t.InnerSentBitsPerSecond() >= ValidShare*t.Load.InnerBitsPerSecond
 }
 
+// InnerOnCPUBitsPerSecond is the load while the host let the sender run.
+func (t Trial) InnerOnCPUBitsPerSecond() float64 {
+	return bitsPerSecond(t.Sent, t.InnerSize, t.Elapsed-t.Skipped)
+}
+
 // Interrupted says that a trial is not valid only because the host kept the
 // sender off the CPU: while it ran, it sent what was asked. That says nothing
 // about what the generator can do.
 func (t Trial) Interrupted() bool {
-	onCPU := bitsPerSecond(t.Sent, t.InnerSize, t.Elapsed-t.Skipped)
-	return !t.Valid() && t.Load.Packets == 0 && onCPU >= ValidShare*t.Load.InnerBitsPerSecond
+	return !t.Valid() && t.Load.Packets == 0 && t.InnerOnCPUBitsPerSecond() >= ValidShare*t.Load.InnerBitsPerSecond
 }
 
 func bitsPerSecond(packets uint64, size int, elapsed time.Duration) float64 {

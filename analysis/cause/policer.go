@@ -69,10 +69,10 @@ func flatness(c analysis.Ceiling) analysis.Evidence {
 func lossLaw(c analysis.Ceiling) analysis.Evidence {
 	kept, less := 0, 0
 	for _, t := range overloads(c) {
-		switch beyond, doubt := beyondLaw(c, t); {
-		case beyond < -lessWithin-doubt:
+		switch l := lawOf(c, t); {
+		case l.loss < l.least:
 			less++
-		case beyond <= moreWithin+doubt:
+		case l.loss <= l.most:
 			kept++
 		}
 	}
@@ -87,23 +87,37 @@ func lossLaw(c analysis.Ceiling) analysis.Evidence {
 func lossEvidence(c analysis.Ceiling) []analysis.Evidence {
 	var all []analysis.Evidence
 	for _, t := range overloads(c) {
-		height := t.InnerSentBitsPerSecond() / c.Plateau.InnerBitsPerSecond
-		beyond, doubt := beyondLaw(c, t)
+		l := lawOf(c, t)
 		all = append(all, analysis.Evidence{
-			Signal: fmt.Sprintf("loss, and what the bucket took in, at %.2f times the plateau", height),
-			Unit:   "ratio", Value: t.LossRatio() + bucketShare(c, t),
-			Threshold: fmt.Sprintf("%.4f (one less plateau over load), at most %.4f less or %.4f more", 1-1/height, lessWithin+doubt, moreWithin+doubt),
-			Holds:     -lessWithin-doubt <= beyond && beyond <= moreWithin+doubt, For: analysis.Policer,
+			Signal: fmt.Sprintf("loss, and what the bucket took in, at %.2f times the plateau", l.height),
+			Unit:   "ratio", Value: l.loss,
+			Threshold: fmt.Sprintf("%.4f to %.4f (one less plateau over load)", l.least, l.most),
+			Holds:     l.least <= l.loss && l.loss <= l.most, For: analysis.Policer,
 		})
 	}
 	return all
 }
 
-// beyondLaw is by how much the loss ratio of an overload is above what the plateau
-// leaves over, and the doubt that the bucket leaves.
-func beyondLaw(c analysis.Ceiling, t analysis.Trial) (beyond, doubt float64) {
+// law is what a policer loses of an overload: what the plateau leaves over.
+type law struct {
+	height      float64 // Load over plateau, while the sender ran.
+	loss        float64 // What was lost, and what the bucket took in.
+	least, most float64
+}
+
+// lawOf holds a trial against that law. While the host keeps the sender off the
+// CPU the bucket fills: then less is lost than the load at other times leaves over,
+// but never less than the mean load does.
+func lawOf(c analysis.Ceiling, t analysis.Trial) law {
+	plateau := c.Plateau.InnerBitsPerSecond
 	took := bucketShare(c, t)
-	return t.LossRatio() + took - (1 - c.Plateau.InnerBitsPerSecond/t.InnerSentBitsPerSecond()), bucketDoubt * took
+	doubt := bucketDoubt * took
+	return law{
+		height: t.InnerOnCPUBitsPerSecond() / plateau,
+		loss:   t.LossRatio() + took,
+		least:  1 - plateau/t.InnerSentBitsPerSecond() - lessWithin - doubt,
+		most:   1 - plateau/t.InnerOnCPUBitsPerSecond() + moreWithin + doubt,
+	}
 }
 
 // overloads are the trials behind the plateau, of a height that counts.
@@ -113,7 +127,7 @@ func overloads(c analysis.Ceiling) []analysis.Trial {
 	}
 	var trials []analysis.Trial
 	for _, s := range c.Steps {
-		ratio := s.Trial.InnerSentBitsPerSecond() / c.Plateau.InnerBitsPerSecond
+		ratio := s.Trial.InnerOnCPUBitsPerSecond() / c.Plateau.InnerBitsPerSecond
 		if s.Purpose == analysis.Plateaus && ratio >= leastHeight && ratio <= mostHeight && s.Trial.LossRatio() > 0.05 {
 			trials = append(trials, s.Trial)
 		}

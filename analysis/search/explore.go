@@ -14,6 +14,8 @@ const (
 	exploreFrom = 10e6
 	exploreBy   = 4
 	exploreFor  = 200 * time.Millisecond
+	// clearlyLess than the load is what only a generator at its limit sends.
+	clearlyLess = 0.9
 	// exploreLoss is a loss ratio that only an overload has.
 	exploreLoss = 0.1
 
@@ -40,7 +42,7 @@ func (f *finder) explore(ctx context.Context) error {
 		case t.LossRatio() > exploreLoss:
 			f.estimate = max(read(t).inner, t.InnerReceivedBitsPerSecond(), f.opts.MinInnerBitsPerSecond)
 			return nil
-		case !t.Valid() && !t.Interrupted():
+		case fellShort(t):
 			f.top, f.limited = sent, true
 			return nil
 		case load >= f.opts.MaxInnerBitsPerSecond:
@@ -49,6 +51,13 @@ func (f *finder) explore(ctx context.Context) error {
 		}
 		f.reached = sent * (1 - t.LossRatio())
 	}
+}
+
+// fellShort says that the generator is the limit: it sent clearly less than asked
+// although the host let it run. A host that is busy with other things costs it some
+// per cent, too.
+func fellShort(t analysis.Trial) bool {
+	return !t.Valid() && t.InnerOnCPUBitsPerSecond() < clearlyLess*t.Load.InnerBitsPerSecond
 }
 
 // sentInFull tries a load again where the generator fell short, since the host

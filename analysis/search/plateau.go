@@ -76,7 +76,7 @@ func (f *finder) overload(ctx context.Context, load float64) error {
 // more than its typical ones did: in the others the host kept an end from working,
 // and a bucket forfeits what it cannot hold meanwhile.
 func stalled(t analysis.Trial, r reading) bool {
-	return r.used > 0 && (r.spread > steadySpread || t.LossRatio() > 1-r.inner/t.InnerSentBitsPerSecond()+stallLoss)
+	return r.used > 0 && (r.spread > steadySpread || t.LossRatio() > 1-r.inner/t.InnerOnCPUBitsPerSecond()+stallLoss)
 }
 
 // firstPlateau tries 1.3 times the estimate until the reading bears the
@@ -84,14 +84,17 @@ func stalled(t analysis.Trial, r reading) bool {
 // it can do; then the next load passes, and the estimate goes up again.
 func (f *finder) firstPlateau(ctx context.Context) error {
 	estimate, length := max(f.estimate, f.reached), f.plateauTime()
+	var t analysis.Trial
+	var r reading
 	for n := range 6 {
-		t, err := f.paced(ctx, analysis.Plateaus, heights[0]*estimate, length)
-		if err != nil {
+		var err error
+		if t, err = f.paced(ctx, analysis.Plateaus, heights[0]*estimate, length); err != nil {
 			return err
 		}
-		r, sent := read(t), t.InnerSentBitsPerSecond()
-		switch ratio := sent / r.inner; {
-		case t.LossRatio() < 0.05 && !t.Valid() && !t.Interrupted():
+		r = read(t)
+		sent := t.InnerSentBitsPerSecond()
+		switch ratio := t.InnerOnCPUBitsPerSecond() / r.inner; {
+		case t.LossRatio() < 0.05 && fellShort(t):
 			f.top, f.limited = sent, true
 			return nil
 		case t.LossRatio() < 0.05:
@@ -109,6 +112,9 @@ func (f *finder) firstPlateau(ctx context.Context) error {
 		}
 	}
 	f.estimate = estimate
+	if t.LossRatio() > exploreLoss {
+		f.keepPlateau(t, r) // The best that can be had.
+	}
 	return nil
 }
 
@@ -150,7 +156,7 @@ func (f *finder) keepKnee(t analysis.Trial) {
 func (f *finder) addOverload(t analysis.Trial, r reading) {
 	f.found.Overloads = append(f.found.Overloads, analysis.Plateau{
 		InnerBitsPerSecond: r.inner, Spread: r.spread, Windows: r.used,
-		OfferedRatio: t.InnerSentBitsPerSecond() / r.inner, LossRatio: t.LossRatio(),
+		OfferedRatio: t.InnerOnCPUBitsPerSecond() / r.inner, LossRatio: t.LossRatio(),
 	})
 }
 
