@@ -72,7 +72,7 @@ func policerSummary(c analysis.Ceiling, support []analysis.Evidence) string {
 		s += fmt.Sprintf("; its bucket holds about %.0f KiB of outer packets", c.Bucket.OuterBytes/1024)
 	}
 	if not := missing(support); len(not) > 0 {
-		s += "; not seen, as may be with a small bucket: " + strings.Join(not, "; ")
+		s += "; not seen, as may be with a small bucket or a busy host: " + strings.Join(not, "; ")
 	}
 	return s + "."
 }

@@ -33,7 +33,7 @@ const (
 	// leastBucket is more than the packet or two that any queue holds.
 	leastBucket = 2
 	// kneeWithin is how near 99 % and 101 % a load must be to stand for them.
-	kneeBelow, kneeAbove = 0.985, 1.001
+	kneeBelow, kneeAbove = 0.985, 1.005
 	// steadySpread of the windows is rather a constant rate.
 	steadySpread = 0.03
 )
