@@ -162,7 +162,7 @@ func (f *finder) addOverload(t analysis.Trial, r reading) {
 
 // sumUp decides whether the limit is flat, and where.
 func (f *finder) sumUp() {
-	all := f.found.Overloads
+	all := ofSteadyHost(f.found.Overloads)
 	if len(all) == 0 {
 		return
 	}
@@ -179,6 +179,15 @@ func (f *finder) sumUp() {
 	whole.Windows, whole.Spread = a.Windows+b.Windows, max(a.Spread, b.Spread)
 	f.found.Plateau, f.estimate = &whole, whole.InnerBitsPerSecond
 	f.found.Flat = spread <= roughlyFlat
+}
+
+// ofSteadyHost leaves out the readings of a stalled host, where enough others remain.
+func ofSteadyHost(all []analysis.Plateau) []analysis.Plateau {
+	kept := slices.DeleteFunc(slices.Clone(all), func(p analysis.Plateau) bool { return p.Spread > steadySpread })
+	if len(kept) < 2 {
+		return all
+	}
+	return kept
 }
 
 // closest are the two plateaus that agree best, and how far all of them are

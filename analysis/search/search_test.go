@@ -293,3 +293,18 @@ func FuzzInterval(f *testing.F) {
 		near(t, "outer rate", c.OuterBitsPerSecond(), rate, 0.01)
 	})
 }
+
+// A reading whose windows differ much is of a stalled host: it must not hide that
+// the others agree.
+func TestUnsteadyReadingsStandBack(t *testing.T) {
+	f := finder{found: analysis.Ceiling{Overloads: []analysis.Plateau{
+		{InnerBitsPerSecond: 334.75e6, Spread: 0.0095, Windows: 35},
+		{InnerBitsPerSecond: 334.29e6, Spread: 0.012, Windows: 35},
+		{InnerBitsPerSecond: 283.16e6, Spread: 0.333, Windows: 44},
+	}}}
+	f.sumUp()
+	if !f.flat() {
+		t.Error("the limit is not flat, want it flat: the two steady readings agree")
+	}
+	near(t, "plateau", f.estimate, 334.52e6, 0.001)
+}
