@@ -113,6 +113,14 @@ type Plateau struct {
 	LossRatio float64 `json:"loss_ratio"`
 }
 
+// SteadySpread of the windows, as a ratio, is that of a host that lets both ends
+// work.
+const SteadySpread = 0.03
+
+// Unsteady says that the windows of a reading differ so much that the host stalled
+// an end: it says little about the path.
+func (p Plateau) Unsteady() bool { return p.Spread > SteadySpread }
+
 // Bucket is a token bucket's depth, read from short bursts.
 type Bucket struct {
 	OuterBytes float64 `json:"outer_bytes"` // Median over the bursts.

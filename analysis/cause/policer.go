@@ -34,8 +34,6 @@ const (
 	leastBucket = 2
 	// kneeWithin is how near 99 % and 101 % a load must be to stand for them.
 	kneeBelow, kneeAbove = 0.985, 1.005
-	// steadySpread of the windows is rather a constant rate.
-	steadySpread = 0.03
 )
 
 // policerEvidence is what decides for a policer.
@@ -46,7 +44,7 @@ func policerEvidence(c analysis.Ceiling) []analysis.Evidence {
 // flatness is how far apart the plateaus are. Where the windows of a reading
 // differ much, the host stalled an end: that reading says nothing.
 func flatness(c analysis.Ceiling) analysis.Evidence {
-	steady := slices.DeleteFunc(slices.Clone(c.Overloads), func(p analysis.Plateau) bool { return p.Spread > steadySpread })
+	steady := slices.DeleteFunc(slices.Clone(c.Overloads), analysis.Plateau.Unsteady)
 	e := analysis.Evidence{
 		Signal: fmt.Sprintf("largest difference from the plateau of the rates that pass at %d heights of overload", len(steady)), Unit: "ratio", Value: 1,
 		Threshold: fmt.Sprintf("at most %g, at %d heights or more", flatWithin, leastHeights), For: analysis.Policer,
@@ -217,7 +215,7 @@ func kneeEvidence(c analysis.Ceiling) []analysis.Evidence {
 	}
 	all = append(all, analysis.Evidence{
 		Signal: "spread of the rates of the receive windows under overload", Unit: "ratio", Value: c.Plateau.Spread,
-		Threshold: fmt.Sprintf("at most %g", steadySpread), Holds: c.Plateau.Spread <= steadySpread, For: analysis.Policer,
+		Threshold: fmt.Sprintf("at most %g", analysis.SteadySpread), Holds: !c.Plateau.Unsteady(), For: analysis.Policer,
 	})
 	return append(all, bucketEvidence(c))
 }

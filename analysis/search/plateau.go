@@ -25,8 +25,6 @@ const (
 	// kneeHeight is by how much a load just above the plateau must exceed what
 	// passes of it.
 	kneeHeight = 1.005
-	// steadySpread of the windows is that of a host that lets both ends work.
-	steadySpread = 0.03
 	// stallLoss is a loss ratio beyond that of the typical windows.
 	stallLoss = 0.02
 )
@@ -76,7 +74,7 @@ func (f *finder) overload(ctx context.Context, load float64) error {
 // more than its typical ones did: in the others the host kept an end from working,
 // and a bucket forfeits what it cannot hold meanwhile.
 func stalled(t analysis.Trial, r reading) bool {
-	return r.used > 0 && (r.spread > steadySpread || t.LossRatio() > 1-r.inner/t.InnerOnCPUBitsPerSecond()+stallLoss)
+	return r.used > 0 && (r.spread > analysis.SteadySpread || t.LossRatio() > 1-r.inner/t.InnerOnCPUBitsPerSecond()+stallLoss)
 }
 
 // firstPlateau tries 1.3 times the estimate until the reading bears the
@@ -183,7 +181,7 @@ func (f *finder) sumUp() {
 
 // ofSteadyHost leaves out the readings of a stalled host, where enough others remain.
 func ofSteadyHost(all []analysis.Plateau) []analysis.Plateau {
-	kept := slices.DeleteFunc(slices.Clone(all), func(p analysis.Plateau) bool { return p.Spread > steadySpread })
+	kept := slices.DeleteFunc(slices.Clone(all), analysis.Plateau.Unsteady)
 	if len(kept) < 2 {
 		return all
 	}
