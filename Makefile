@@ -1,5 +1,6 @@
 # make demo   build, find the ceiling of a lab appliance, write report.html
 # make test   install what the tests need and pass them all
+# make test-kernel   pass the tests that need kernel ESP, WireGuard, GRE, in a VM
 GO      ?= go
 PREFIX  ?= /usr/local
 # A clone knows its version; a tarball or a dirty tool chain does not need to.
@@ -7,7 +8,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto
 LINT     = $(GO) tool -modfile=.ci/lint.mod golangci-lint
 PROTO    = $(GO) tool -modfile=.ci/proto.mod buf
 
-.PHONY: build demo test lint generate bench install clean
+.PHONY: build demo test test-kernel lint generate bench install clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/tunnelmark ./cmd/tunnelmark-agent
@@ -21,8 +22,14 @@ test: build
 	scripts/install-test-tools
 	GO=$(GO) scripts/test
 
+# Boots Debian's kernel under QEMU; see the top of the script for one test alone.
+test-kernel:
+	GO=$(GO) scripts/test-kernel
+
 lint:
 	$(LINT) run ./...
+	$(LINT) run --build-tags kernel ./tunnel/...
+	$(GO) vet -tags kernel ./tunnel/...
 	GOOS=darwin $(GO) vet ./cmd/tunnelmark ./cmd/internal/cli ./cmd/internal/controller ./analysis/...
 
 generate:
