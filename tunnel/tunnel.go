@@ -11,25 +11,16 @@ package tunnel
 
 import (
 	"context"
+	"crypto/ecdh"
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // ErrNotSupported says that a driver, or this machine, cannot do what a Spec
 // asks. The error that wraps it names what is missing.
 var ErrNotSupported = errors.New("not supported")
-
-// Suite names an ESP cipher suite as strongSwan and the IANA registry do, in
-// lower case.
-type Suite string
-
-// The suites that are AEADs (RFC 4106, RFC 7634).
-const (
-	AES128GCM        Suite = "aes-128-gcm"
-	AES256GCM        Suite = "aes-256-gcm"
-	ChaCha20Poly1305 Suite = "chacha20-poly1305"
-)
 
 // Encapsulation says what carries ESP across the outer network.
 type Encapsulation string
@@ -46,8 +37,14 @@ type Spec struct {
 	Suite         Suite         // Ignored by drivers that do not encrypt.
 	Encapsulation Encapsulation // Ignored by drivers that do not encapsulate.
 	MTU           int           // Largest inner IP packet, in bytes, that the tunnel takes.
-	Local         End
-	Remote        End
+	NoESN         bool          // 32-bit sequence numbers instead of extended ones (RFC 4303, Section 2.2.1).
+	ReplayWindow  int           // In packets (RFC 4303, Section 3.4.3). 0: the driver's own.
+	Number        int           // Of this tunnel among those of its session, from 0.
+	// Lifetime is after what time the kernel itself must remove what a driver
+	// cannot tie to a descriptor (SAs, policies, addresses). 0: nobody does.
+	Lifetime time.Duration
+	Local    End
+	Remote   End
 }
 
 // End is one end of a tunnel.
@@ -67,13 +64,21 @@ const (
 	Receive
 )
 
-// Keys gives the session's secrets to a driver. What one end is given for Send
-// the other is given for Receive. The caller erases nothing: drivers keep keys
-// only inside cipher objects and clear their copies.
+// Keys gives the secrets of one of a session's tunnels to a driver. The caller
+// erases nothing: drivers keep keys only inside cipher objects and clear their
+// copies.
 type Keys interface {
-	// Key returns size bytes of key material for one direction. Another
-	// generation is another key (rekeying).
+	// Key returns size bytes of key material for one direction: what one end is
+	// given for Send the other is given for Receive. Another generation is
+	// another key (rekeying).
 	Key(direction Direction, generation, size int) ([]byte, error)
+	// Shared returns size bytes that are the same at both ends, such as a
+	// preshared key.
+	Shared(size int) ([]byte, error)
+	// KeyPair returns the X25519 private key (RFC 7748) that this end drew for
+	// this tunnel, and the public one that the peer drew. Private keys do not
+	// travel.
+	KeyPair() (private *ecdh.PrivateKey, peer *ecdh.PublicKey, err error)
 }
 
 // Place is where a half is built.
@@ -85,6 +90,9 @@ type Place struct {
 	// made the offer, so that the port is known to be free. Open takes
 	// ownership of it, also where Open fails.
 	Socket *net.UDPConn
+	// Interface of Outer is the one through which the peer must be reached; empty
+	// is any. Drivers that build a tunnel do not look at it.
+	Interface string
 }
 
 // Driver builds halves of one kind of tunnel. Its methods may be called from
@@ -110,6 +118,45 @@ type Tunnel interface {
 	Close() error
 }
 
+// Detailed is a Tunnel that can say how it was built.
+type Detailed interface {
+	// Details are for people and reports: versions, what was negotiated, how
+	// long that took. They hold no secret.
+	Details() []Detail
+}
+
+// Detail is one fact, such as {"charon", "5.9.8"}.
+type Detail struct {
+	Name, Value string
+}
+
+// Awaiter is a Tunnel whose ends have to meet before packets pass: Open cannot
+// wait for that, since the peer's half may be opened later.
+type Awaiter interface {
+	// Await returns once packets pass to the peer and back.
+	Await(ctx context.Context) error
+}
+
+// Rekeyer is a Tunnel that can replace its keys on demand.
+type Rekeyer interface {
+	// Rekey returns once traffic passes under new keys, and says how long that
+	// took.
+	Rekey(ctx context.Context) (time.Duration, error)
+}
+
+// Witness is a Tunnel that was not built by us, and looks whether load that
+// enters at its Path passes through it.
+type Witness interface {
+	Evidence() Evidence
+}
+
+// Evidence says whether a path is known to lead through the tunnel, and how that
+// is known, or what is missing.
+type Evidence struct {
+	Proven bool
+	How    string
+}
+
 // ProbePort is the UDP port at both ends of a Path whose namespace belongs to
 // the session: nothing else lives there, so both ends know it without a word.
 // It is of the dynamic range (RFC 6335, Section 6).
@@ -119,6 +166,9 @@ const ProbePort = 51980
 // connected to Remote.
 type Path struct {
 	Namespace *Namespace
+	// Interface is the tunnel's clear side in Namespace; empty where it has none
+	// of its own.
+	Interface string
 	Local     netip.AddrPort
 	Remote    netip.AddrPort
 	// MTU is the largest IP packet, in bytes, that fits without fragments.

@@ -23,7 +23,10 @@ func unhex(t testing.TB, text string) []byte {
 }
 
 // fixedKeys gives each direction a key that is told by its bytes.
-type fixedKeys struct{ key []byte }
+type fixedKeys struct {
+	tunnel.Keys // Not asked for anything but Key.
+	key         []byte
+}
 
 func (k fixedKeys) Key(direction tunnel.Direction, generation, size int) ([]byte, error) {
 	if k.key != nil {
@@ -151,7 +154,7 @@ var vectors = []struct {
 func TestVectorsTransform(t *testing.T) {
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
-			tr := mustTransform(t, v.suite, fixedKeys{unhex(t, v.key)})
+			tr := mustTransform(t, v.suite, fixedKeys{key: unhex(t, v.key)})
 			nonce := append(tr.salt[:], unhex(t, v.iv)...)
 			got := tr.aead.Seal(nil, nonce, unhex(t, v.plain), unhex(t, v.aad))
 			if diff := cmp.Diff(unhex(t, v.sealed), got); diff != "" {
@@ -170,7 +173,7 @@ func TestVectorsPacket(t *testing.T) {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
-			tr := mustTransform(t, v.suite, fixedKeys{unhex(t, v.key)})
+			tr := mustTransform(t, v.suite, fixedKeys{key: unhex(t, v.key)})
 			aad, plain := unhex(t, v.aad), unhex(t, v.plain)
 			spi, sequence := binary.BigEndian.Uint32(aad), binary.BigEndian.Uint64(aad[4:])
 			want := unhex(t, "00004321 00000000"+v.iv+v.sealed)

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/inner"
 )
 
 // Driver builds tunnels of ESP in user space. The zero value is ready.
@@ -63,7 +63,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	h.path = path(spec, place)
+	h.path = inner.Path(place.Inner, h.clear.name, spec)
 	h.sender = newSender(h.clear.device, outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
 	h.receiver = newReceiver(h.clear.device, inbox, receiveSA, &h.in)
 	return nil
@@ -105,18 +105,4 @@ func openOuter(spec tunnel.Spec, place tunnel.Place) (*outbox, *inbox, error) {
 		return nil, nil, fmt.Errorf("prepare receiving: %w", err)
 	}
 	return outbox, inbox, nil
-}
-
-// path prefers IPv4, whose header is shorter, where the tunnel has both.
-func path(spec tunnel.Spec, place tunnel.Place) tunnel.Path {
-	local, remote := spec.Local.Inner4, spec.Remote.Inner4
-	if !local.IsValid() {
-		local, remote = spec.Local.Inner6, spec.Remote.Inner6
-	}
-	return tunnel.Path{
-		Namespace: place.Inner,
-		Local:     netip.AddrPortFrom(local, tunnel.ProbePort),
-		Remote:    netip.AddrPortFrom(remote, tunnel.ProbePort),
-		MTU:       spec.MTU,
-	}
 }

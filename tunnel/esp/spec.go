@@ -25,6 +25,12 @@ func checkSpec(spec tunnel.Spec) error {
 	if spec.Encapsulation != tunnel.UDP {
 		return fmt.Errorf("encapsulation %q is not %q: %w", spec.Encapsulation, tunnel.UDP, tunnel.ErrNotSupported)
 	}
+	if spec.NoESN {
+		return fmt.Errorf("32-bit sequence numbers: %w; the kernel's ESP has them (driver xfrm)", tunnel.ErrNotSupported)
+	}
+	if spec.ReplayWindow != 0 && spec.ReplayWindow != replayWindow {
+		return fmt.Errorf("replay window of %d packets: here it is always %d: %w", spec.ReplayWindow, replayWindow, tunnel.ErrNotSupported)
+	}
 	if err := checkEnds(spec.Local, spec.Remote); err != nil {
 		return err
 	}

@@ -103,7 +103,11 @@ func TestTransformClearsKey(t *testing.T) {
 		if _, err := s.transform(keys, tunnel.Send); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
-		if want := s.keyLength + saltLength; len(keys.lent) != want {
+		lengths, err := s.name.Transform()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := lengths.Key + saltLength; len(keys.lent) != want {
 			t.Errorf("%s: took %d bytes, want %d", s.name, len(keys.lent), want)
 		}
 		for i, b := range keys.lent {
@@ -114,7 +118,10 @@ func TestTransformClearsKey(t *testing.T) {
 	}
 }
 
-type lentKeys struct{ lent []byte }
+type lentKeys struct {
+	tunnel.Keys // Not asked for anything but Key.
+	lent        []byte
+}
 
 func (k *lentKeys) Key(_ tunnel.Direction, _, size int) ([]byte, error) {
 	k.lent = make([]byte, size)
@@ -129,6 +136,6 @@ func TestTransformRefusesShortKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.transform(fixedKeys{make([]byte, 20)}, tunnel.Send)
+	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send)
 	expectError(t, err, "got 20 bytes, want 36")
 }

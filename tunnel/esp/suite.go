@@ -20,17 +20,15 @@ const firstGeneration = 0
 
 // suite is one row of the table of cipher suites.
 type suite struct {
-	name      tunnel.Suite
-	keyLength int // In bytes, without the salt.
-	newAEAD   func(key []byte) (cipher.AEAD, error)
+	name    tunnel.Suite
+	newAEAD func(key []byte) (cipher.AEAD, error)
 }
 
-// suites are AEADs with an 8-byte IV, a 16-byte ICV and a salt: they differ in
-// nothing but this table.
+// suites are the AEADs of package tunnel's table.
 var suites = []suite{
-	{tunnel.AES128GCM, 16, newGCM},                      // RFC 4106, Section 8.1.
-	{tunnel.AES256GCM, 32, newGCM},                      // RFC 4106, Section 8.1.
-	{tunnel.ChaCha20Poly1305, 32, chacha20poly1305.New}, // RFC 7634, Section 2.
+	{tunnel.AES128GCM, newGCM},                      // RFC 4106, Section 8.1.
+	{tunnel.AES256GCM, newGCM},                      // RFC 4106, Section 8.1.
+	{tunnel.ChaCha20Poly1305, chacha20poly1305.New}, // RFC 7634, Section 2.
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {
@@ -61,7 +59,11 @@ type transform struct {
 // transform makes the cipher of one direction. The key material lives no
 // longer than this call; what stays is inside the cipher object.
 func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction) (transform, error) {
-	size := s.keyLength + saltLength
+	lengths, err := s.name.Transform()
+	if err != nil {
+		return transform{}, err
+	}
+	size := lengths.KeyMaterial()
 	material, err := keys.Key(direction, firstGeneration, size)
 	if err != nil {
 		return transform{}, fmt.Errorf("take key of suite %q: %w", s.name, err)
@@ -70,9 +72,9 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction) (transfor
 	if len(material) != size {
 		return transform{}, fmt.Errorf("take key of suite %q: got %d bytes, want %d", s.name, len(material), size)
 	}
-	aead, err := s.newAEAD(material[:s.keyLength])
+	aead, err := s.newAEAD(material[:lengths.Key])
 	if err != nil {
 		return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
 	}
-	return transform{aead: aead, salt: [saltLength]byte(material[s.keyLength:])}, nil
+	return transform{aead: aead, salt: [saltLength]byte(material[lengths.Key:])}, nil
 }

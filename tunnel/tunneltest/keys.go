@@ -5,6 +5,7 @@
 package tunneltest
 
 import (
+	"crypto/ecdh"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
@@ -29,6 +30,31 @@ func (k keys) Key(direction tunnel.Direction, generation, size int) ([]byte, err
 	if direction == tunnel.Receive {
 		name = k.receive
 	}
-	info := fmt.Sprintf("tunneltest %s, generation %d", name, generation)
-	return hkdf.Key(sha256.New, []byte(k.secret), nil, info, size)
+	return k.expand(fmt.Sprintf("%s, generation %d", name, generation), size)
+}
+
+func (k keys) Shared(size int) ([]byte, error) { return k.expand("shared", size) }
+
+// KeyPair derives what agents draw: a test's keys depend on its secret only.
+func (k keys) KeyPair() (private *ecdh.PrivateKey, peer *ecdh.PublicKey, err error) {
+	if private, err = k.private(k.send); err != nil {
+		return nil, nil, err
+	}
+	theirs, err := k.private(k.receive)
+	if err != nil {
+		return nil, nil, err
+	}
+	return private, theirs.PublicKey(), nil
+}
+
+func (k keys) private(end string) (*ecdh.PrivateKey, error) {
+	seed, err := k.expand("key pair of the end that sends "+end, 32) // RFC 7748, Section 5.
+	if err != nil {
+		return nil, err
+	}
+	return ecdh.X25519().NewPrivateKey(seed)
+}
+
+func (k keys) expand(info string, size int) ([]byte, error) {
+	return hkdf.Key(sha256.New, []byte(k.secret), nil, "tunneltest "+info, size)
 }

@@ -3,6 +3,7 @@ package tunneltest
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"errors"
 	"fmt"
 	"net"
@@ -381,6 +382,10 @@ func checkBadPlace(t *testing.T, subject Subject) {
 // noKeys is a session that has ended.
 type noKeys struct{}
 
-func (noKeys) Key(tunnel.Direction, int, int) ([]byte, error) {
-	return nil, fmt.Errorf("session has no keys: %w", os.ErrClosed)
-}
+var errNoKeys = fmt.Errorf("session has no keys: %w", os.ErrClosed)
+
+func (noKeys) Key(tunnel.Direction, int, int) ([]byte, error) { return nil, errNoKeys }
+
+func (noKeys) Shared(int) ([]byte, error) { return nil, errNoKeys }
+
+func (noKeys) KeyPair() (*ecdh.PrivateKey, *ecdh.PublicKey, error) { return nil, nil, errNoKeys }
