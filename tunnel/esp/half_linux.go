@@ -42,7 +42,7 @@ func (h *half) Counters() (tunnel.Counters, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	err := h.readDropsLocked()
-	return sum(sum(h.out.read(), h.in.read()), h.drops), err
+	return h.out.read().Add(h.in.read()).Add(h.drops), err
 }
 
 // readDropsLocked asks the kernel for what it dropped in queues of this end.
