@@ -1,6 +1,6 @@
 //go:build kernel
 
-package tunneltest_test
+package tunneltest
 
 import (
 	"net"
@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/lab/labtest"
-	"tunnelmark/tunnel"
 )
 
 func init() { runtime.LockOSThread() }
@@ -61,12 +60,7 @@ func TestKernelFeatures(t *testing.T) {
 // emptyNamespace speaks to a namespace that is gone when the test ends.
 func emptyNamespace(t *testing.T) *netlink.Handle {
 	t.Helper()
-	namespace, err := tunnel.NewNamespace()
-	if err != nil {
-		t.Fatalf("make namespace: %v", err)
-	}
-	t.Cleanup(func() { _ = namespace.Close() })
-	h, err := netlink.NewHandleAt(netns.NsHandle(namespace.FD()), unix.NETLINK_ROUTE, unix.NETLINK_XFRM)
+	h, err := netlink.NewHandleAt(netns.NsHandle(newNamespace(t).FD()), unix.NETLINK_ROUTE, unix.NETLINK_XFRM)
 	if err != nil {
 		t.Fatalf("reach namespace by netlink: %v", err)
 	}
