@@ -24,6 +24,7 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel"
 )
 
@@ -95,7 +96,7 @@ func (a *Agent) Offer(ctx context.Context, request *controlv1.OfferRequest) (*co
 		return nil, err
 	}
 	if err := a.admit(s); err != nil {
-		return nil, errors.Join(err, s.socket.Close())
+		return nil, errors.Join(err, closeAll(s.sockets))
 	}
 	a.log.Info("session offered", control.LogSession, s.id.String(), control.LogDriver, s.driverName, control.LogPeer, s.peer.Name)
 	return &controlv1.OfferResponse{Offer: s.consent.Signed(), LeaseNs: int64(Lease)}, nil
@@ -119,52 +120,85 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 	if err != nil {
 		return nil, err
 	}
-	if err := a.busy(); err != nil {
-		return nil, err // Before a port is taken that the other session may hold.
-	}
-	socket, err := listenOuter(a.policy.Outer, a.policy.Ports)
+	offer, err := a.offer(id, peer.Fingerprint, m)
 	if err != nil {
-		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
-	}
-	consent, err := control.NewConsent(a.identity, a.offer(id, peer.Fingerprint, m, socket), time.Now())
-	if err != nil {
-		return nil, errors.Join(connect.NewError(connect.CodeInvalidArgument, err), socket.Close())
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	s := &session{
-		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, consent: consent,
-		begun: time.Now(), maxAge: a.policy.MaxSession, socket: socket,
+		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, group: string(m.GetGroup()),
+		begun: time.Now(), maxAge: a.policy.MaxSession,
+	}
+	if err := a.busy(s); err != nil {
+		return nil, err // Before ports are taken that the other session may hold.
+	}
+	if err := a.reserve(s, &offer, m); err != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	}
+	if s.consent, err = control.NewConsent(a.identity, offer, s.begun); err != nil {
+		return nil, errors.Join(connect.NewError(connect.CodeInvalidArgument, err), closeAll(s.sockets))
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.renew(s.begun)
 	return s, nil
 }
 
-// offer is what this agent is ready to sign.
-func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *controlv1.OfferRequest, socket *net.UDPConn) control.Offer {
+// offer is what this agent is ready to sign, but for where its tunnels arrive.
+func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *controlv1.OfferRequest) (control.Offer, error) {
 	offer := control.Offer{
 		Session: id, Role: m.GetRole(), Peer: peer,
-		Outer:         socket.LocalAddr().(*net.UDPAddr).AddrPort(),
-		OuterMTU:      outerMTU(a.policy.Outer),
 		Driver:        m.GetDriver(),
 		Suite:         tunnel.Suite(m.GetSuite()),
 		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
+		NoESN:         m.GetNoEsn(),
+		ReplayWindow:  int(m.GetReplayWindow()),
 		InnerMTU:      int(m.GetInnerMtu()),
 		Limits:        a.policy.limits(),
 	}
-	if encrypts(m.GetDriver()) {
-		offer.SPIs = []uint32{newSPI()}
-		inner := innerAddresses[m.GetRole()]
-		offer.Inner4, offer.Inner6 = inner[0], inner[1]
+	k, err := kind.Find(m.GetDriver())
+	if err != nil {
+		return offer, err
 	}
-	return offer
+	if k.Inner {
+		offer.Inner4, offer.Inner6 = innerOf(m.GetRole())
+	}
+	count := max(1, int(m.GetTunnels()))
+	switch {
+	case count > control.MaxTunnels:
+		return offer, fmt.Errorf("%d tunnels: allowed are 1 to %d", count, control.MaxTunnels)
+	case count > 1 && !k.Many:
+		return offer, fmt.Errorf("%d tunnels: driver %s builds one", count, k.Name)
+	case m.GetLocal() != "" && !k.Foreign:
+		return offer, fmt.Errorf("local %q: driver %s builds its tunnel from the agent's outer address", m.GetLocal(), k.Name)
+	}
+	offer.Tunnels = make([]control.TunnelEnd, count)
+	return offer, nil
+}
+
+// reserve binds the ports of the offer's tunnels and draws their SPIs.
+func (a *Agent) reserve(s *session, offer *control.Offer, m *controlv1.OfferRequest) (err error) {
+	offer.Outer = a.policy.Outer
+	if m.GetLocal() != "" {
+		if offer.Outer, s.through, err = localAddress(m.GetLocal(), a.policy.Outer.Is4()); err != nil {
+			return err
+		}
+	}
+	offer.OuterMTU = outerMTU(offer.Outer)
+	if s.sockets, err = listenOuter(offer.Outer, a.policy.Ports, len(offer.Tunnels)); err != nil {
+		return fmt.Errorf("%w; widen the agent's --ports, or stop what holds them", err)
+	}
+	for i, socket := range s.sockets {
+		offer.Tunnels[i] = control.TunnelEnd{Port: uint16(socket.LocalAddr().(*net.UDPAddr).Port), SPI: newSPI()}
+	}
+	return nil
 }
 
 // admit makes a session known and starts the watch over its lease. One session
-// runs at a time: two loads on one path would each see the other as its limit.
+// runs at a time, or one group of them: two loads that do not know of each other
+// would each see the other as its limit.
 func (a *Agent) admit(s *session) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.busyLocked(); err != nil {
+	if err := a.busyLocked(s); err != nil {
 		return err
 	}
 	a.sessions[s.id] = s
@@ -184,21 +218,31 @@ func (a *Agent) count() int {
 	return len(a.sessions)
 }
 
-func (a *Agent) busy() error {
+func (a *Agent) busy(s *session) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.busyLocked()
+	return a.busyLocked(s)
 }
 
-func (a *Agent) busyLocked() error {
+func (a *Agent) busyLocked(s *session) error {
 	if a.stopped {
 		return connect.NewError(connect.CodeFailedPrecondition, errors.New("the agent is stopping"))
 	}
 	for _, other := range a.sessions {
+		if other.sideBySide(s) {
+			continue
+		}
 		return connect.NewError(connect.CodeResourceExhausted,
 			fmt.Errorf("controller %q has a session with %q since %v", other.owner.Name, other.peer.Name, time.Since(other.begun).Round(time.Second)))
 	}
 	return nil
+}
+
+// sideBySide says whether two sessions belong to one measurement. Even then
+// there is one at a time on the path to one peer.
+func (s *session) sideBySide(other *session) bool {
+	return s.group != "" && s.group == other.group &&
+		s.owner.Fingerprint == other.owner.Fingerprint && s.peer.Fingerprint != other.peer.Fingerprint
 }
 
 // Open accepts the peer's offer and brings this end's half up.
@@ -214,6 +258,32 @@ func (a *Agent) Open(ctx context.Context, request *controlv1.OpenRequest) (*cont
 	}
 	a.log.Info("session open", control.LogSession, s.id.String(), control.LogDriver, s.driverName)
 	return path, nil
+}
+
+// Await returns once the tunnel passes packets.
+func (a *Agent) Await(ctx context.Context, request *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
+	s, err := a.session(ctx, request.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.await(ctx)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	}
+	return response, nil
+}
+
+// Rekey replaces the keys of the session's tunnels.
+func (a *Agent) Rekey(ctx context.Context, request *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error) {
+	s, err := a.session(ctx, request.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	took, err := s.rekey(ctx)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	}
+	return &controlv1.RekeyResponse{TookNs: int64(took)}, nil
 }
 
 func openCode(err error) connect.Code {

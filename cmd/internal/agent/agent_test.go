@@ -205,9 +205,9 @@ func TestHostileControllerIsCaughtByBoth(t *testing.T) {
 	}
 	for name, tamper := range map[string]func(*testing.T, *controlv1.SignedOffer){
 		"key":     change(func(o *controlv1.Offer) { o.X25519 = bytes.Repeat([]byte{9}, 32) }),
-		"address": change(func(o *controlv1.Offer) { o.Outer.Address = []byte{203, 0, 113, 7} }),
-		"port":    change(func(o *controlv1.Offer) { o.Outer.Port++ }),
-		"SPI":     change(func(o *controlv1.Offer) { o.Spis[0]++ }),
+		"address": change(func(o *controlv1.Offer) { o.Outer = []byte{203, 0, 113, 7} }),
+		"port":    change(func(o *controlv1.Offer) { o.Tunnels[0].Port++ }),
+		"SPI":     change(func(o *controlv1.Offer) { o.Tunnels[0].Spi++ }),
 		"suite":   change(func(o *controlv1.Offer) { o.Suite = "chacha20-poly1305" }),
 		"limits":  change(func(o *controlv1.Offer) { o.Limits.MaxInnerBitsPerSecond *= 2 }),
 		"signature": func(_ *testing.T, o *controlv1.SignedOffer) {

@@ -33,6 +33,9 @@ func (a *Agent) Describe(context.Context, *controlv1.DescribeRequest) (*controlv
 		Sessions:        uint32(a.count()),
 		MaxSessionAgeNs: int64(a.policy.MaxSession),
 		Fingerprint:     fingerprint[:],
+		OuterAddress:    a.policy.Outer.String(),
+		FirstPort:       uint32(a.policy.Ports.First),
+		LastPort:        uint32(a.policy.Ports.Last),
 	}, nil
 }
 

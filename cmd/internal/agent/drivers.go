@@ -1,68 +1,80 @@
 package agent
 
 import (
-	"maps"
+	"crypto/rand"
+	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"time"
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/clear"
 	"tunnelmark/tunnel/esp"
 	"tunnelmark/tunnel/overhead"
 )
 
-// Drivers is the one table of drivers.
+// Drivers is the one table of drivers, by the names of package kind.
 func Drivers() map[string]tunnel.Driver {
 	return map[string]tunnel.Driver{
-		"esp":   esp.Driver{},
-		"clear": clear.Driver{},
+		kind.ESP:   esp.Driver{},
+		kind.Clear: clear.Driver{},
 	}
 }
 
-// The inner addresses of a session, by role: from the benchmarking ranges
-// (RFC 2544, Appendix C.2.2; RFC 5180, Section 8). Sessions have a namespace
-// each, so all can use the same.
-var innerAddresses = map[controlv1.Role][2]netip.Addr{
-	controlv1.Role_ROLE_INITIATOR: {netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("2001:2::1")},
-	controlv1.Role_ROLE_RESPONDER: {netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("2001:2::2")},
-}
-
-// encrypts says whether a driver has SAs and inner networks of its own.
-func encrypts(driver string) bool { return driver == "esp" }
-
-// specOf makes one half's spec out of both offers.
-func specOf(mine, theirs *control.Offer) (tunnel.Spec, error) {
+// specOf makes one half's spec out of both offers, for one of the tunnels.
+func specOf(mine, theirs *control.Offer, number int, lifetime time.Duration) (tunnel.Spec, error) {
 	spec := tunnel.Spec{
-		Suite: mine.Suite, Encapsulation: mine.Encapsulation,
-		Local: endOf(mine), Remote: endOf(theirs),
+		Suite: mine.Suite, Encapsulation: mine.Encapsulation, NoESN: mine.NoESN, ReplayWindow: mine.ReplayWindow,
+		Number: number, Lifetime: lifetime,
+		Local: endOf(mine, number), Remote: endOf(theirs, number),
+		MTU: mine.InnerMTU,
 	}
-	added := overhead.Clear()
-	if encrypts(mine.Driver) {
-		version := overhead.IPv6
-		if mine.Outer.Addr().Is4() {
-			version = overhead.IPv4
-		}
-		var err error
-		if added, err = overhead.ESP(mine.Suite, mine.Encapsulation, version); err != nil {
-			return spec, err
-		}
+	if spec.MTU != 0 {
+		return spec, nil
 	}
+	added, err := overheadOf(mine)
 	spec.MTU = int(added.TunnelMTU(overhead.PathMTU(min(mine.OuterMTU, theirs.OuterMTU))))
-	if mine.InnerMTU != 0 {
-		spec.MTU = mine.InnerMTU
-	}
-	return spec, nil
+	return spec, err
 }
 
-func endOf(offer *control.Offer) tunnel.End {
-	end := tunnel.End{Outer: offer.Outer, Inner4: offer.Inner4, Inner6: offer.Inner6}
-	if len(offer.SPIs) > 0 {
-		end.SPI = offer.SPIs[0]
+func overheadOf(offer *control.Offer) (overhead.Encapsulation, error) {
+	k, err := kind.Find(offer.Driver)
+	if err != nil {
+		return overhead.Encapsulation{}, err
 	}
-	return end
+	version := overhead.IPv6
+	if offer.Outer.Is4() {
+		version = overhead.IPv4
+	}
+	return k.Overhead(offer.Suite, offer.Encapsulation, version)
+}
+
+func endOf(offer *control.Offer, number int) tunnel.End {
+	end := offer.Tunnels[number]
+	return tunnel.End{
+		Outer: netip.AddrPortFrom(offer.Outer, end.Port), SPI: end.SPI,
+		Inner4: offer.Inner4, Inner6: offer.Inner6,
+	}
+}
+
+// innerOf draws an end's inner addresses from the benchmarking ranges (RFC 2544,
+// Appendix C.2.2; RFC 5180, Section 8). A policy-based tunnel has no namespace
+// of its own, so no two sessions of a host may have the same; the ends cannot
+// meet, since each role has half of the range.
+func innerOf(role controlv1.Role) (v4, v6 netip.Addr) {
+	half := byte(18)
+	if role == controlv1.Role_ROLE_RESPONDER {
+		half = 19
+	}
+	var random [12]byte
+	_, _ = rand.Read(random[:])                                           // crypto/rand never fails.
+	v4 = netip.AddrFrom4([4]byte{198, half, random[0], random[1]&^1 | 2}) // Neither .0 nor .255.
+	v6 = netip.AddrFrom16([16]byte{0x20, 0x01, 0x00, 0x02, 0, 0, 0, half,
+		random[2], random[3], random[4], random[5], random[6], random[7], random[8], random[9] | 1})
+	return v4, v6
 }
 
 func pathTo(mine, theirs *control.Offer, spec tunnel.Spec, path tunnel.Path) *controlv1.OpenResponse {
@@ -70,8 +82,8 @@ func pathTo(mine, theirs *control.Offer, spec tunnel.Spec, path tunnel.Path) *co
 		InnerMtu:      uint32(path.MTU),
 		LocalProbe:    path.Local.String(),
 		RemoteProbe:   path.Remote.String(),
-		LocalOuter:    mine.Outer.String(),
-		RemoteOuter:   theirs.Outer.String(),
+		LocalOuter:    spec.Local.Outer.String(),
+		RemoteOuter:   spec.Remote.Outer.String(),
 		OuterMtu:      uint32(min(mine.OuterMTU, theirs.OuterMTU)),
 		Driver:        mine.Driver,
 		Suite:         string(spec.Suite),
@@ -98,15 +110,41 @@ func outerMTU(address netip.Addr) int {
 	return ethernet
 }
 
+// localAddress resolves an address of this host, or the name of one of its
+// interfaces, through which the peer must then be reached.
+func localAddress(word string, want4 bool) (address netip.Addr, through string, err error) {
+	if address, err := netip.ParseAddr(word); err == nil {
+		return address.Unmap(), "", nil // Binding to it tells whether it is this host's.
+	}
+	i, err := net.InterfaceByName(word)
+	if err != nil {
+		return netip.Addr{}, "", fmt.Errorf("local %q is neither an address nor an interface of this host: %w", word, err)
+	}
+	addresses, err := i.Addrs()
+	if err != nil {
+		return netip.Addr{}, "", fmt.Errorf("list the addresses of interface %s: %w", word, err)
+	}
+	for _, a := range addresses {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err == nil && prefix.Addr().Is4() == want4 && !prefix.Addr().IsLinkLocalUnicast() {
+			return prefix.Addr(), word, nil
+		}
+	}
+	return netip.Addr{}, "", fmt.Errorf("interface %s has no address of the version of the agent's outer one", word)
+}
+
 // describeDrivers says of each driver whether it works here: it is asked to
 // check a spec that any machine of its kind could build.
 func (a *Agent) describeDrivers() []*controlv1.Driver {
 	var all []*controlv1.Driver
-	for _, name := range slices.Sorted(maps.Keys(a.drivers)) {
-		driver := &controlv1.Driver{Name: name, Supported: a.policy.allows(name), Reason: "the policy does not allow it"}
+	for _, k := range kind.All() {
+		if a.drivers[k.Name] == nil {
+			continue
+		}
+		driver := &controlv1.Driver{Name: k.Name, Supported: a.policy.allows(k.Name), Reason: "the policy does not allow it"}
 		if driver.Supported {
 			driver.Reason = ""
-			if err := a.drivers[name].Check(exampleSpec()); err != nil {
+			if err := a.checkExample(k); err != nil {
 				driver.Supported, driver.Reason = false, err.Error()
 			}
 		}
@@ -115,16 +153,20 @@ func (a *Agent) describeDrivers() []*controlv1.Driver {
 	return all
 }
 
-func exampleSpec() tunnel.Spec {
+func (a *Agent) checkExample(k kind.Kind) error {
+	suite, encapsulation, err := k.Choose("", "")
+	if err != nil {
+		return err
+	}
 	end := func(outer, inner4, inner6 string, spi uint32) tunnel.End {
 		return tunnel.End{
 			Outer: netip.MustParseAddrPort(outer), SPI: spi,
 			Inner4: netip.MustParseAddr(inner4), Inner6: netip.MustParseAddr(inner6),
 		}
 	}
-	return tunnel.Spec{
-		Suite: tunnel.AES128GCM, Encapsulation: tunnel.UDP, MTU: 1400,
+	return a.drivers[k.Name].Check(tunnel.Spec{
+		Suite: suite, Encapsulation: encapsulation, MTU: 1400, Lifetime: a.policy.MaxSession,
 		Local:  end("192.0.2.1:4500", "198.18.0.1", "2001:2::1", firstSPI),
 		Remote: end("192.0.2.2:4500", "198.18.0.2", "2001:2::2", firstSPI+1),
-	}
+	})
 }

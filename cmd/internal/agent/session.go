@@ -16,6 +16,7 @@ import (
 	"tunnelmark/probe/udp"
 	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/bundle"
 )
 
 const (
@@ -32,6 +33,7 @@ type session struct {
 	peer       control.Pin
 	driverName string
 	driver     tunnel.Driver
+	group      string // Of sessions that may run side by side; empty: alone.
 	consent    *control.Consent
 	begun      time.Time
 	maxAge     time.Duration
@@ -40,14 +42,17 @@ type session struct {
 
 	// use is held by whoever builds the tunnel, runs a trial through it or
 	// removes it, and for good once it is removed. It guards what follows.
-	use    sync.Mutex
-	socket *net.UDPConn
-	outer  *tunnel.Namespace
-	inner  *tunnel.Namespace
-	half   tunnel.Tunnel
-	path   *controlv1.OpenResponse
-	key    wire.Key
-	limits control.Limits
+	use      sync.Mutex
+	sockets  []*net.UDPConn // One for each tunnel, until the drivers own them.
+	through  string         // Interface through which a foreign tunnel must lead; empty: any.
+	outer    *tunnel.Namespace
+	inner    *tunnel.Namespace
+	half     tunnel.Tunnel
+	opening  time.Time // When building began.
+	evidence tunnel.Evidence
+	path     *controlv1.OpenResponse
+	key      wire.Key
+	limits   control.Limits
 
 	mu      sync.Mutex // Guards what follows.
 	lease   time.Time
@@ -76,17 +81,30 @@ func (s *session) open(ctx context.Context, signed *controlv1.SignedOffer, trust
 		return nil, err
 	}
 	mine := s.consent.Offer()
-	spec, err := specOf(&mine, theirs)
+	halves, err := s.halves(&mine, theirs, keys, now)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.build(ctx, spec, keys.Tunnel(s.driverName, 0)); err != nil {
+	if err := s.build(ctx, halves); err != nil {
 		return nil, err
 	}
 	s.limits = mine.Limits.Least(theirs.Limits)
-	s.path = pathTo(&mine, theirs, spec, s.half.Path())
+	s.path = pathTo(&mine, theirs, halves[0].Spec, s.half.Path())
 	s.note(func() { s.opened = true })
 	return s.path, nil
+}
+
+// halves are this end's halves of the session's tunnels, without their place.
+func (s *session) halves(mine, theirs *control.Offer, keys *control.SessionKeys, now time.Time) ([]bundle.Half, error) {
+	var halves []bundle.Half
+	for number := range mine.Tunnels {
+		spec, err := specOf(mine, theirs, number, s.begun.Add(s.maxAge).Sub(now))
+		if err != nil {
+			return nil, err
+		}
+		halves = append(halves, bundle.Half{Spec: spec, Keys: keys.Tunnel(s.driverName, number)})
+	}
+	return halves, nil
 }
 
 func probeKey(keys *control.SessionKeys) (wire.Key, error) {
@@ -98,27 +116,84 @@ func probeKey(keys *control.SessionKeys) (wire.Key, error) {
 	return wire.NewKey(secret)
 }
 
-// build makes the session's namespace and the driver's half around it. What it
+// build makes the session's namespace and the driver's halves around it. What it
 // has made when it fails is removed with the session.
-func (s *session) build(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys) error {
-	if err := s.driver.Check(spec); err != nil {
-		return err
+func (s *session) build(ctx context.Context, halves []bundle.Half) (err error) {
+	s.opening = time.Now()
+	for _, half := range halves {
+		if err := s.driver.Check(half.Spec); err != nil {
+			return err
+		}
 	}
-	var err error
 	if s.outer, err = tunnel.CurrentNamespace(); err != nil {
 		return err
 	}
 	if s.inner, err = tunnel.NewNamespace(); err != nil {
 		return err
 	}
-	place := tunnel.Place{Outer: s.outer, Inner: s.inner, Socket: s.socket}
-	s.socket = nil // The driver owns it now.
-	half, err := s.driver.Open(ctx, spec, keys, place)
-	if err != nil {
-		return err
+	for i := range halves {
+		halves[i].Place = tunnel.Place{Outer: s.outer, Inner: s.inner, Socket: s.sockets[i], Interface: s.through}
 	}
-	s.half = half
+	s.sockets = nil // The driver owns them now.
+	s.half, err = bundle.Open(ctx, s.driver, halves)
+	return err
+}
+
+// await returns once packets pass to the peer, and says how the tunnel was built.
+func (s *session) await(ctx context.Context) (*controlv1.AwaitResponse, error) {
+	if err := s.take(errBuilding); err != nil {
+		return nil, err
+	}
+	defer s.use.Unlock()
+	if s.half == nil {
+		return nil, errNotOpen
+	}
+	ctx, release := s.within(ctx)
+	defer release()
+	if awaiter, ok := s.half.(tunnel.Awaiter); ok {
+		if err := awaiter.Await(ctx); err != nil {
+			return nil, err
+		}
+	}
+	response := &controlv1.AwaitResponse{SetupNs: int64(time.Since(s.opening))}
+	if detailed, ok := s.half.(tunnel.Detailed); ok {
+		for _, detail := range detailed.Details() {
+			response.Details = append(response.Details, &controlv1.Detail{Name: detail.Name, Value: detail.Value})
+		}
+	}
+	if witness, ok := s.half.(tunnel.Witness); ok {
+		s.evidence = witness.Evidence()
+		response.Evidence = &controlv1.Evidence{Proven: s.evidence.Proven, How: s.evidence.How}
+	}
+	return response, nil
+}
+
+// sameWay says whether a foreign tunnel's peer is still reached as it was when
+// the session began: routing that has changed would make the result another's.
+func (s *session) sameWay() error {
+	witness, ok := s.half.(tunnel.Witness)
+	if !ok {
+		return nil
+	}
+	if now := witness.Evidence(); now != s.evidence {
+		return fmt.Errorf("the way to the peer has changed: when the session began it was %q, now it is %q", s.evidence.How, now.How)
+	}
 	return nil
+}
+
+// rekey replaces the keys of the session's tunnels.
+func (s *session) rekey(ctx context.Context) (time.Duration, error) {
+	if err := s.take(errBuilding); err != nil {
+		return 0, err
+	}
+	defer s.use.Unlock()
+	rekeyer, ok := s.half.(tunnel.Rekeyer)
+	if !ok {
+		return 0, fmt.Errorf("rekey the tunnel: driver %s cannot: %w", s.driverName, tunnel.ErrNotSupported)
+	}
+	ctx, release := s.within(ctx)
+	defer release()
+	return rekeyer.Rekey(ctx)
 }
 
 // take gets the use of the tunnel without waiting. The caller must unlock it.
@@ -200,6 +275,10 @@ func (s *session) begin(ctx context.Context) (*trial, error) {
 		s.use.Unlock()
 		return nil, errNotOpen
 	}
+	if err := s.sameWay(); err != nil {
+		s.use.Unlock()
+		return nil, err
+	}
 	s.note(func() { s.running = true })
 	ctx, release := s.within(ctx)
 	end := func() {
@@ -224,9 +303,7 @@ func (s *session) close(why string) (tunnel.Counters, error) {
 
 func (s *session) remove() (counters tunnel.Counters, failed error) {
 	s.key = wire.Key{}
-	if s.socket != nil {
-		failed = errors.Join(failed, s.socket.Close())
-	}
+	failed = closeAll(s.sockets)
 	if s.half != nil {
 		counters, _ = s.half.Counters() // Its absence must not stop the removal.
 		failed = errors.Join(failed, s.half.Close())
@@ -239,29 +316,41 @@ func (s *session) remove() (counters tunnel.Counters, failed error) {
 	return counters, failed
 }
 
-// listenOuter binds the first free port of the policy's range on the outer
-// address.
-func listenOuter(address netip.Addr, ports PortRange) (*net.UDPConn, error) {
-	var last error
-	for port := int(ports.First); port <= int(ports.Last); port++ {
+// listenOuter binds the first free ports of the policy's range on an address of
+// this host, one for each tunnel.
+func listenOuter(address netip.Addr, ports PortRange, count int) (sockets []*net.UDPConn, last error) {
+	for port := int(ports.First); port <= int(ports.Last) && len(sockets) < count; port++ {
 		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, uint16(port))))
-		if err == nil {
-			return conn, nil
+		if err != nil {
+			last = err
+			continue
 		}
-		last = err
+		sockets = append(sockets, conn)
 	}
-	return nil, fmt.Errorf("bind one of the ports %s on %s: %w", ports, address, last)
+	if len(sockets) == count {
+		return sockets, nil
+	}
+	free := len(sockets)
+	return nil, errors.Join(closeAll(sockets),
+		fmt.Errorf("bind %d of the ports %s on %s: %d are free: %w", count, ports, address, free, last))
+}
+
+func closeAll(sockets []*net.UDPConn) (failed error) {
+	for _, socket := range sockets {
+		failed = errors.Join(failed, socket.Close())
+	}
+	return failed
 }
 
 // CheckOuter says whether tunnels could arrive where the policy lets them: whether
 // the address is this machine's and one of the ports is free. Learning that at the
 // start is better than with the first session.
 func (p Policy) CheckOuter() error {
-	socket, err := listenOuter(p.Outer, p.Ports)
+	sockets, err := listenOuter(p.Outer, p.Ports, 1)
 	if err != nil {
 		return fmt.Errorf("%w; give an address of this machine by --outer, and free ports by --ports", err)
 	}
-	return socket.Close()
+	return closeAll(sockets)
 }
 
 // newSPI draws an SPI that is not reserved.

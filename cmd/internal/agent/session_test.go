@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -122,7 +123,8 @@ func TestPortIsGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := s.consent.Offer().Outer
+	offer := s.consent.Offer()
+	port := netip.AddrPortFrom(offer.Outer, offer.Tunnels[0].Port)
 	if _, err := a.end(s, "the test ends it"); err != nil {
 		t.Fatal(err)
 	}

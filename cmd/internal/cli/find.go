@@ -45,31 +45,6 @@ func duration(flags *pflag.FlagSet, into *time.Duration, name, shorthand, usage 
 	flags.VarP(&quantity[time.Duration]{into, unit.Duration, "time", ""}, name, shorthand, usage)
 }
 
-// tunnelFlags say what tunnel to build.
-type tunnelFlags struct{ spec controller.Spec }
-
-func (t *tunnelFlags) add(command *cobra.Command) {
-	t.spec = controller.DefaultSpec()
-	flags := command.Flags()
-	flags.StringVar(&t.spec.Driver, "driver", t.spec.Driver, "kind of tunnel: esp, or clear for the path without one")
-	flags.StringVar(&t.spec.Suite, "suite", t.spec.Suite, "cipher suite: "+strings.Join(controller.Suites(), ", "))
-	flags.StringVar(&t.spec.Encapsulation, "encapsulation", t.spec.Encapsulation, "what carries ESP: udp (RFC 3948)")
-	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
-}
-
-// read drops what a path without a tunnel does not have.
-func (t *tunnelFlags) read() (controller.Spec, error) {
-	if err := t.spec.Check(); err != nil {
-		return t.spec, usageError{err}
-	}
-	if !t.spec.IsClear() {
-		return t.spec, nil
-	}
-	clear := controller.ClearSpec()
-	clear.InnerMTU = t.spec.InnerMTU
-	return clear, nil
-}
-
 // findFlags are those of find.
 type findFlags struct {
 	state      stateFlag
@@ -137,7 +112,7 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 			From: ends[0], To: ends[1], Spec: spec,
 			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
 		},
-		Search: f.options, Baseline: !f.noBaseline && !spec.IsClear(),
+		Search: f.options, Baseline: !f.noBaseline && spec.Builds(),
 	}
 	var results []report.Result
 	for i, size := range f.sizes {

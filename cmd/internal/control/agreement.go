@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,24 +30,42 @@ type Consent struct {
 	offer  Offer
 	signed *controlv1.SignedOffer
 
-	mu      sync.Mutex       // Guards private.
-	private *ecdh.PrivateKey // Nil once it was used.
+	mu      sync.Mutex         // Guards what follows; all nil once it was used.
+	private *ecdh.PrivateKey   // Behind the offer's X25519.
+	tunnels []*ecdh.PrivateKey // Behind the offer's tunnels' public keys, in their order.
 }
 
-// NewConsent fills in Issuer, X25519, Issued and Expires, and signs the offer.
+// NewConsent fills in Issuer, X25519, the tunnels' public keys, Issued and
+// Expires, and signs the offer.
 func NewConsent(identity *Identity, offer Offer, now time.Time) (*Consent, error) {
-	private, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
+	c := &Consent{offer: offer}
+	if err := c.drawKeys(); err != nil {
 		return nil, fmt.Errorf("make offer: %w", err)
 	}
-	offer.Issuer = identity.Fingerprint()
-	offer.X25519 = private.PublicKey().Bytes()
-	offer.Issued, offer.Expires = now, now.Add(OfferLife)
-	signed, err := offer.sign(identity)
-	if err != nil {
-		return nil, err
+	c.offer.Issuer = identity.Fingerprint()
+	c.offer.Issued, c.offer.Expires = now, now.Add(OfferLife)
+	var err error
+	c.signed, err = c.offer.sign(identity)
+	return c, err
+}
+
+// drawKeys draws the session's key pair, and one for each tunnel: those that a
+// driver needs as they are (WireGuard's) are no pair that anything else uses.
+func (c *Consent) drawKeys() (err error) {
+	if c.private, err = ecdh.X25519().GenerateKey(rand.Reader); err != nil {
+		return err
 	}
-	return &Consent{offer: offer, signed: signed, private: private}, nil
+	c.offer.X25519 = c.private.PublicKey().Bytes()
+	c.offer.Tunnels = slices.Clone(c.offer.Tunnels)
+	for i := range c.offer.Tunnels {
+		private, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		c.tunnels = append(c.tunnels, private)
+		c.offer.Tunnels[i].PublicKey = private.PublicKey().Bytes()
+	}
+	return nil
 }
 
 // Offer is what was signed.
@@ -72,7 +91,7 @@ func (c *Consent) Accept(signed *controlv1.SignedOffer, trust *Trust, now time.T
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrOfferRefused, err)
 	}
-	c.private = nil
+	c.private, c.tunnels = nil, nil
 	return peer, keys, nil
 }
 
@@ -98,7 +117,15 @@ func (c *Consent) agree(peer *Offer, signed *controlv1.SignedOffer) (*SessionKey
 	if err != nil {
 		return nil, fmt.Errorf("agree on keys: %w", err)
 	}
-	return &SessionKeys{root: root, role: c.offer.Role}, nil
+	keys := &SessionKeys{root: root, role: c.offer.Role}
+	for i, end := range peer.Tunnels {
+		public, err := ecdh.X25519().NewPublicKey(end.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("agree on keys: public key of tunnel %d: %w", i, err)
+		}
+		keys.pairs = append(keys.pairs, keyPair{private: c.tunnels[i], peer: public})
+	}
+	return keys, nil
 }
 
 // transcript hashes both offers; each part carries its length.
@@ -125,8 +152,15 @@ func (c *Consent) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // SessionKeys are one session's secrets, as one end sees them. They never print.
 type SessionKeys struct {
-	root []byte // HKDF's pseudorandom key.
-	role controlv1.Role
+	root  []byte // HKDF's pseudorandom key.
+	role  controlv1.Role
+	pairs []keyPair // One for each tunnel.
+}
+
+// keyPair is what a driver with keys of its own needs.
+type keyPair struct {
+	private *ecdh.PrivateKey
+	peer    *ecdh.PublicKey
 }
 
 // Tunnel gives the keys of one of the session's tunnels to a driver.
@@ -144,7 +178,7 @@ func (k *SessionKeys) Probe() ([]byte, error) {
 // not be called while keys are being derived.
 func (k *SessionKeys) Erase() {
 	clear(k.root)
-	k.root = nil
+	k.root, k.pairs = nil, nil
 }
 
 func (k *SessionKeys) expand(label string, size int) ([]byte, error) {
@@ -187,6 +221,20 @@ func (t tunnelKeys) Key(direction tunnel.Direction, generation, size int) ([]byt
 		return nil, err
 	}
 	return t.session.expand(fmt.Sprintf("tunnel driver=%q number=%d %s generation=%d", t.driver, t.number, absolute, generation), size)
+}
+
+// Shared implements tunnel.Keys.
+func (t tunnelKeys) Shared(size int) ([]byte, error) {
+	return t.session.expand(fmt.Sprintf("tunnel driver=%q number=%d shared", t.driver, t.number), size)
+}
+
+// KeyPair implements tunnel.Keys.
+func (t tunnelKeys) KeyPair() (*ecdh.PrivateKey, *ecdh.PublicKey, error) {
+	if t.number >= len(t.session.pairs) {
+		return nil, nil, fmt.Errorf("take key pair of tunnel %d: the session has %d, or its keys were erased", t.number, len(t.session.pairs))
+	}
+	pair := t.session.pairs[t.number]
+	return pair.private, pair.peer, nil
 }
 
 // absolute turns a direction as this end sees it into one that both ends name

@@ -104,6 +104,41 @@ func TestBothEndsAgree(t *testing.T) {
 	add("probe", pa)
 }
 
+// What is shared is the same at both ends, and each end's private key is the one
+// behind the public key that the other was given.
+func TestSharedAndKeyPair(t *testing.T) {
+	s := newSides(t)
+	ka := s.a.mustAccept(t, s.b.consent.Signed(), s.now).Tunnel("wireguard", 0)
+	kb := s.b.mustAccept(t, s.a.consent.Signed(), s.now).Tunnel("wireguard", 0)
+	sharedA, err := ka.Shared(32)
+	must(t, err)
+	sharedB, err := kb.Shared(32)
+	must(t, err)
+	if len(sharedA) != 32 || !bytes.Equal(sharedA, sharedB) {
+		t.Error("the ends share different keys")
+	}
+	privateA, peerOfA, err := ka.KeyPair()
+	must(t, err)
+	privateB, peerOfB, err := kb.KeyPair()
+	must(t, err)
+	if !peerOfA.Equal(privateB.PublicKey()) || !peerOfB.Equal(privateA.PublicKey()) {
+		t.Error("a public key is not of the other's private key")
+	}
+}
+
+func TestErasedKeys(t *testing.T) {
+	s := newSides(t)
+	keys := s.a.mustAccept(t, s.b.consent.Signed(), s.now)
+	of := keys.Tunnel("wireguard", 0)
+	keys.Erase()
+	if _, err := of.Shared(32); err == nil {
+		t.Error("a shared key comes out of erased ones")
+	}
+	if _, _, err := of.KeyPair(); err == nil {
+		t.Error("a key pair comes out of erased ones")
+	}
+}
+
 func TestKeysAreFresh(t *testing.T) {
 	s := newSides(t)
 	first, err := s.a.mustAccept(t, s.b.consent.Signed(), s.now).Probe()

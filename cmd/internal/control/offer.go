@@ -17,7 +17,6 @@ import (
 const (
 	offerVersion  = 1
 	maxOfferBytes = 4 << 10 // Of an offer's contents.
-	maxSPIs       = 64      // One for each tunnel of a session.
 	maxWordBytes  = 32      // Of a driver's, a suite's or an encapsulation's name.
 	x25519Size    = 32      // RFC 7748, Section 5.
 
@@ -27,6 +26,13 @@ const (
 
 	// OfferLife is for how long an offer may be accepted.
 	OfferLife = time.Minute
+
+	// MaxTunnels is how many tunnels a session may have side by side.
+	MaxTunnels = 64
+
+	// MaxReplayWindow is what the kernel's ESP takes, in packets
+	// (XFRMA_REPLAY_ESN_MAX of include/uapi/linux/xfrm.h).
+	MaxReplayWindow = 4096
 )
 
 // SessionID names one session at both agents. The controller draws it.
@@ -71,18 +77,27 @@ type Offer struct {
 	Peer    Fingerprint // The only agent that may accept it.
 	X25519  []byte      // Public value (RFC 7748), fresh for each offer.
 
-	Outer         netip.AddrPort // Where the issuer receives.
-	OuterMTU      int            // Of the issuer's link, in bytes.
-	SPIs          []uint32       // On which the issuer receives, one for each tunnel; none without ESP.
+	Outer         netip.Addr  // At which the issuer receives.
+	OuterMTU      int         // Of the issuer's link, in bytes.
+	Tunnels       []TunnelEnd // One for each tunnel of the session.
 	Driver        string
 	Suite         tunnel.Suite
 	Encapsulation tunnel.Encapsulation
+	NoESN         bool
+	ReplayWindow  int        // In packets; 0 = the driver's own.
 	InnerMTU      int        // In bytes; 0 = the largest that fits.
 	Inner4        netip.Addr // Zero where the driver has no inner network.
 	Inner6        netip.Addr // Likewise.
 	Limits        Limits
 
 	Issued, Expires time.Time
+}
+
+// TunnelEnd is the issuer's end of one of a session's tunnels.
+type TunnelEnd struct {
+	Port      uint16 // UDP, at the issuer's outer address.
+	SPI       uint32 // On which the issuer receives.
+	PublicKey []byte // X25519 (RFC 7748), fresh for each offer.
 }
 
 // sign serialises the offer and signs it.
@@ -111,18 +126,22 @@ func (o *Offer) marshal() ([]byte, error) {
 		Issuer:        o.Issuer[:],
 		Peer:          o.Peer[:],
 		X25519:        o.X25519,
-		Outer:         &controlv1.Endpoint{Address: o.Outer.Addr().AsSlice(), Port: uint32(o.Outer.Port())},
+		Outer:         o.Outer.AsSlice(),
 		OuterMtu:      uint32(o.OuterMTU),
-		Spis:          o.SPIs,
 		Driver:        o.Driver,
 		Suite:         string(o.Suite),
 		Encapsulation: string(o.Encapsulation),
+		NoEsn:         o.NoESN,
+		ReplayWindow:  uint32(o.ReplayWindow),
 		InnerMtu:      uint32(o.InnerMTU),
 		Inner4:        o.Inner4.AsSlice(),
 		Inner6:        o.Inner6.AsSlice(),
 		Limits:        o.Limits.Message(),
 		IssuedUnixNs:  o.Issued.UnixNano(),
 		ExpiresUnixNs: o.Expires.UnixNano(),
+	}
+	for _, end := range o.Tunnels {
+		message.Tunnels = append(message.Tunnels, &controlv1.TunnelEnd{Port: uint32(end.Port), Spi: end.SPI, PublicKey: end.PublicKey})
 	}
 	contents, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	if err != nil {
@@ -160,7 +179,7 @@ func offerOf(m *controlv1.Offer) (*Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer, err := addressOf("outer", m.GetOuter().GetAddress(), 4, 16)
+	outer, err := addressOf("outer", m.GetOuter(), 4, 16)
 	if err != nil {
 		return nil, err
 	}
@@ -172,25 +191,30 @@ func offerOf(m *controlv1.Offer) (*Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Offer{
+	offer := &Offer{
 		Session:       session,
 		Role:          m.GetRole(),
 		Issuer:        Fingerprint(m.GetIssuer()),
 		Peer:          Fingerprint(m.GetPeer()),
 		X25519:        m.GetX25519(),
-		Outer:         netip.AddrPortFrom(outer, uint16(m.GetOuter().GetPort())),
+		Outer:         outer,
 		OuterMTU:      int(m.GetOuterMtu()),
-		SPIs:          m.GetSpis(),
 		Driver:        m.GetDriver(),
 		Suite:         tunnel.Suite(m.GetSuite()),
 		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
+		NoESN:         m.GetNoEsn(),
+		ReplayWindow:  int(m.GetReplayWindow()),
 		InnerMTU:      int(m.GetInnerMtu()),
 		Inner4:        inner4,
 		Inner6:        inner6,
 		Limits:        LimitsOf(m.GetLimits()),
 		Issued:        time.Unix(0, m.GetIssuedUnixNs()),
 		Expires:       time.Unix(0, m.GetExpiresUnixNs()),
-	}, nil
+	}
+	for _, end := range m.GetTunnels() {
+		offer.Tunnels = append(offer.Tunnels, TunnelEnd{Port: uint16(end.GetPort()), SPI: end.GetSpi(), PublicKey: end.GetPublicKey()})
+	}
+	return offer, nil
 }
 
 // checkForm bounds every field that has a length or a range.
@@ -202,18 +226,34 @@ func checkForm(m *controlv1.Offer) error {
 		return fmt.Errorf("issuer of %d and peer of %d bytes, want %d", len(m.GetIssuer()), len(m.GetPeer()), FingerprintSize)
 	case len(m.GetX25519()) != x25519Size:
 		return fmt.Errorf("X25519 value of %d bytes, want %d", len(m.GetX25519()), x25519Size)
-	case m.GetOuter().GetPort() > 65535:
-		return fmt.Errorf("outer port %d, at most 65535 is allowed", m.GetOuter().GetPort())
 	case m.GetOuterMtu() > 65535 || m.GetInnerMtu() > 65535:
 		return fmt.Errorf("outer MTU %d, inner MTU %d, at most 65535 is allowed", m.GetOuterMtu(), m.GetInnerMtu())
-	case len(m.GetSpis()) > maxSPIs:
-		return fmt.Errorf("%d SPIs, at most %d are allowed", len(m.GetSpis()), maxSPIs)
+	case m.GetReplayWindow() > MaxReplayWindow:
+		return fmt.Errorf("replay window of %d packets, at most %d is allowed", m.GetReplayWindow(), MaxReplayWindow)
+	case len(m.GetTunnels()) < 1 || len(m.GetTunnels()) > MaxTunnels:
+		return fmt.Errorf("%d tunnels, allowed are 1 to %d", len(m.GetTunnels()), MaxTunnels)
 	case m.GetDriver() == "":
 		return errors.New("no driver is named")
 	case max(len(m.GetDriver()), len(m.GetSuite()), len(m.GetEncapsulation())) > maxWordBytes:
 		return fmt.Errorf("driver, suite or encapsulation is longer than %d bytes", maxWordBytes)
 	case m.GetLimits().GetMaxDurationNs() < 0 || m.GetLimits().GetMaxInnerSize() > 65535:
 		return fmt.Errorf("limits of %d ns and %d bytes are out of range", m.GetLimits().GetMaxDurationNs(), m.GetLimits().GetMaxInnerSize())
+	}
+	for _, end := range m.GetTunnels() {
+		if err := checkTunnelEnd(end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTunnelEnd bounds one of the offer's tunnels.
+func checkTunnelEnd(m *controlv1.TunnelEnd) error {
+	if m.GetPort() > 65535 {
+		return fmt.Errorf("port %d of a tunnel, at most 65535 is allowed", m.GetPort())
+	}
+	if len(m.GetPublicKey()) != x25519Size {
+		return fmt.Errorf("public key of %d bytes of a tunnel, want %d", len(m.GetPublicKey()), x25519Size)
 	}
 	return nil
 }

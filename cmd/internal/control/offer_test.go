@@ -25,9 +25,9 @@ func sampleOffer(role controlv1.Role) Offer {
 	return Offer{
 		Session:       SessionID{0xaa, 0xbb},
 		Role:          role,
-		Outer:         netip.MustParseAddrPort("192.0.2." + end + ":4500"),
+		Outer:         mustAddr("192.0.2." + end),
 		OuterMTU:      1500,
-		SPIs:          []uint32{0x1000 + uint32(end[0])},
+		Tunnels:       []TunnelEnd{{Port: 4500, SPI: 0x1000 + uint32(end[0])}},
 		Driver:        "esp",
 		Suite:         tunnel.AES128GCM,
 		Encapsulation: tunnel.UDP,
@@ -41,7 +41,8 @@ func sampleOffer(role controlv1.Role) Offer {
 // between versions, or agents of different age would not agree.
 const offerHex = "08011210aabb000000000000000000000000000018012220010000000000000000000000000000000000000000000000" +
 	"00000000000000002a200200000000000000000000000000000000000000000000000000000000000000322009000000" +
-	"000000000000000000000000000000000000000000000000000000003a090a04c000020110942340dc0b4a02b1205203" +
+	"000000000000000000000000000000000000000000000000000000003a04c000020140dc0b4a2808942310b1201a20" +
+	"00000000000000000000000000000000000000000000000000000000000000005203" +
 	"6573705a0b6165732d3132382d67636d62037564707204c61200017a1020010002000000000000000000000001820110" +
 	"088094ebdc031080b09dc2df0118f80a880101900181b09dc2df01"
 
@@ -50,6 +51,7 @@ func filledOffer() Offer {
 	offer.Issuer, offer.Peer = Fingerprint{1}, Fingerprint{2}
 	offer.X25519 = make([]byte, x25519Size)
 	offer.X25519[0] = 9
+	offer.Tunnels[0].PublicKey = make([]byte, x25519Size)
 	offer.Issued, offer.Expires = time.Unix(0, 1), time.Unix(60, 1)
 	return offer
 }
@@ -84,13 +86,16 @@ func TestOfferForm(t *testing.T) {
 		{"no peer", func(m *controlv1.Offer) { m.Peer = nil }, "peer of 0"},
 		{"long X25519", func(m *controlv1.Offer) { m.X25519 = make([]byte, 33) }, "33 bytes"},
 		{"no outer address", func(m *controlv1.Offer) { m.Outer = nil }, "outer address of 0"},
-		{"outer address of 5 bytes", func(m *controlv1.Offer) { m.Outer.Address = make([]byte, 5) }, "outer address of 5"},
-		{"outer port", func(m *controlv1.Offer) { m.Outer.Port = 65536 }, "65536"},
+		{"outer address of 5 bytes", func(m *controlv1.Offer) { m.Outer = make([]byte, 5) }, "outer address of 5"},
+		{"outer port", func(m *controlv1.Offer) { m.Tunnels[0].Port = 65536 }, "65536"},
+		{"short public key", func(m *controlv1.Offer) { m.Tunnels[0].PublicKey = []byte{1} }, "public key of 1 bytes"},
+		{"replay window", func(m *controlv1.Offer) { m.ReplayWindow = 4097 }, "replay window of 4097"},
 		{"outer MTU", func(m *controlv1.Offer) { m.OuterMtu = 65536 }, "outer MTU 65536"},
 		{"inner MTU", func(m *controlv1.Offer) { m.InnerMtu = 1 << 31 }, "inner MTU 2147483648"},
 		{"IPv6 as IPv4", func(m *controlv1.Offer) { m.Inner4 = make([]byte, 16) }, "inner IPv4 address of 16"},
 		{"IPv4 as IPv6", func(m *controlv1.Offer) { m.Inner6 = make([]byte, 4) }, "inner IPv6 address of 4"},
-		{"many SPIs", func(m *controlv1.Offer) { m.Spis = make([]uint32, 65) }, "65 SPIs"},
+		{"no tunnel", func(m *controlv1.Offer) { m.Tunnels = nil }, "0 tunnels"},
+		{"many tunnels", func(m *controlv1.Offer) { m.Tunnels = make([]*controlv1.TunnelEnd, 65) }, "65 tunnels"},
 		{"no driver", func(m *controlv1.Offer) { m.Driver = "" }, "no driver"},
 		{"long suite", func(m *controlv1.Offer) { m.Suite = strings.Repeat("x", 33) }, "longer than 32"},
 		{"negative duration", func(m *controlv1.Offer) { m.Limits.MaxDurationNs = -1 }, "out of range"},

@@ -105,7 +105,9 @@ func verifySpec(offer, mine *Offer) error {
 		{"suite", offer.Suite, mine.Suite},
 		{"encapsulation", offer.Encapsulation, mine.Encapsulation},
 		{"inner MTU", offer.InnerMTU, mine.InnerMTU},
-		{"number of SPIs", len(offer.SPIs), len(mine.SPIs)},
+		{"sequence numbers without extension", offer.NoESN, mine.NoESN},
+		{"replay window", offer.ReplayWindow, mine.ReplayWindow},
+		{"number of tunnels", len(offer.Tunnels), len(mine.Tunnels)},
 	} {
 		if field.theirs != field.mine {
 			return fmt.Errorf("its %s is %v, this agent was asked for %v", field.name, field.theirs, field.mine)
@@ -116,25 +118,42 @@ func verifySpec(offer, mine *Offer) error {
 
 func verifyAddresses(offer, mine *Offer) error {
 	return errors.Join(
-		verifyOuter(offer.Outer, mine.Outer),
+		verifyOuter(offer, mine),
 		verifyInner("IPv4", offer.Inner4, mine.Inner4, innerRange4),
 		verifyInner("IPv6", offer.Inner6, mine.Inner6, innerRange6),
 	)
 }
 
-func verifyOuter(theirs, mine netip.AddrPort) error {
-	address := theirs.Addr()
+func verifyOuter(theirs, mine *Offer) error {
+	address := theirs.Outer
 	switch {
 	case address.IsUnspecified(), address.IsMulticast(), address == broadcast4, address.Is4In6():
 		return fmt.Errorf("its outer address %s is not one host's", address)
-	case address.Is4() != mine.Addr().Is4():
-		return fmt.Errorf("its outer address %s and this agent's %s are of different families", address, mine.Addr())
-	case theirs.Port() == 0:
-		return errors.New("its outer port is 0")
-	case theirs == mine:
-		return fmt.Errorf("its outer address %s is this agent's own", theirs)
+	case address.Is4() != mine.Outer.Is4():
+		return fmt.Errorf("its outer address %s and this agent's %s are of different families", address, mine.Outer)
+	}
+	for i, end := range theirs.Tunnels {
+		if err := verifyPort(end.Port, theirs.Tunnels[:i], theirs, mine); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func verifyPort(port uint16, before []TunnelEnd, theirs, mine *Offer) error {
+	switch {
+	case port == 0:
+		return errors.New("its outer port is 0")
+	case theirs.Outer == mine.Outer && hasPort(mine.Tunnels, port):
+		return fmt.Errorf("its outer address %s is this agent's own", netip.AddrPortFrom(theirs.Outer, port))
+	case hasPort(before, port):
+		return fmt.Errorf("its outer port %d occurs twice", port)
+	}
+	return nil
+}
+
+func hasPort(tunnels []TunnelEnd, port uint16) bool {
+	return slices.ContainsFunc(tunnels, func(end TunnelEnd) bool { return end.Port == port })
 }
 
 func verifyInner(family string, theirs, mine netip.Addr, within netip.Prefix) error {
@@ -159,13 +178,27 @@ func verifySecrets(offer, mine *Offer) error {
 	if slices.Equal(offer.X25519, mine.X25519) {
 		return errors.New("its X25519 value is this agent's own")
 	}
-	for i, spi := range offer.SPIs {
-		if spi < firstSPI {
-			return fmt.Errorf("its SPI %d is reserved, the first allowed is %d", spi, firstSPI)
+	for i, end := range offer.Tunnels {
+		if err := verifyTunnel(end, offer.Tunnels[:i], mine.Tunnels); err != nil {
+			return fmt.Errorf("its tunnel %d: %w", i, err)
 		}
-		if slices.Contains(offer.SPIs[:i], spi) {
-			return fmt.Errorf("its SPI %d occurs twice", spi)
-		}
+	}
+	return nil
+}
+
+// verifyTunnel checks what one tunnel's SAs and key pair are made from.
+func verifyTunnel(end TunnelEnd, before, mine []TunnelEnd) error {
+	if end.SPI < firstSPI {
+		return fmt.Errorf("SPI %d is reserved, the first allowed is %d", end.SPI, firstSPI)
+	}
+	if slices.ContainsFunc(before, func(other TunnelEnd) bool { return other.SPI == end.SPI }) {
+		return fmt.Errorf("SPI %d occurs twice", end.SPI)
+	}
+	if _, err := ecdh.X25519().NewPublicKey(end.PublicKey); err != nil {
+		return fmt.Errorf("public key: %w", err)
+	}
+	if slices.ContainsFunc(mine, func(own TunnelEnd) bool { return slices.Equal(own.PublicKey, end.PublicKey) }) {
+		return errors.New("public key is this agent's own")
 	}
 	return nil
 }

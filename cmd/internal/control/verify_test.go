@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,9 +49,10 @@ func TestHostileController(t *testing.T) {
 	const badSignature = "signature is not"
 	cases := []hostile{
 		{"swaps the key", forge(func(o *controlv1.Offer) { o.X25519[0] ^= 1 }), badSignature},
-		{"swaps the address", forge(func(o *controlv1.Offer) { o.Outer.Address = []byte{203, 0, 113, 7} }), badSignature},
-		{"swaps the port", forge(func(o *controlv1.Offer) { o.Outer.Port++ }), badSignature},
-		{"swaps the SPI", forge(func(o *controlv1.Offer) { o.Spis[0]++ }), badSignature},
+		{"swaps the address", forge(func(o *controlv1.Offer) { o.Outer = []byte{203, 0, 113, 7} }), badSignature},
+		{"swaps the port", forge(func(o *controlv1.Offer) { o.Tunnels[0].Port++ }), badSignature},
+		{"swaps the SPI", forge(func(o *controlv1.Offer) { o.Tunnels[0].Spi++ }), badSignature},
+		{"swaps a tunnel's key", forge(func(o *controlv1.Offer) { o.Tunnels[0].PublicKey[0] ^= 1 }), badSignature},
 		{"swaps the suite", forge(func(o *controlv1.Offer) { o.Suite = "null" }), badSignature},
 		{"swaps the driver", forge(func(o *controlv1.Offer) { o.Driver = "clear" }), badSignature},
 		{"swaps the encapsulation", forge(func(o *controlv1.Offer) { o.Encapsulation = "raw" }), badSignature},
@@ -205,26 +207,25 @@ func TestUnlikeBeliefsGiveUnlikeKeys(t *testing.T) {
 
 // TestPeerErrors are offers that a faulty peer signs.
 func TestPeerErrors(t *testing.T) {
-	port := netip.MustParseAddrPort
 	cases := []struct {
 		name   string
 		change func(*Offer)
 		want   string
 	}{
-		{"unspecified address", func(o *Offer) { o.Outer = port("0.0.0.0:4500") }, "not one host's"},
-		{"multicast", func(o *Offer) { o.Outer = port("224.0.0.1:4500") }, "not one host's"},
-		{"broadcast", func(o *Offer) { o.Outer = port("255.255.255.255:4500") }, "not one host's"},
-		{"mapped address", func(o *Offer) { o.Outer = port("[::ffff:192.0.2.1]:4500") }, "not one host's"},
-		{"unspecified IPv6", func(o *Offer) { o.Outer = port("[::]:4500") }, "not one host's"},
-		{"another family", func(o *Offer) { o.Outer = port("[2001:db8::1]:4500") }, "different families"},
-		{"port 0", func(o *Offer) { o.Outer = port("192.0.2.1:0") }, "port is 0"},
-		{"the other's own address", func(o *Offer) { o.Outer = port("192.0.2.2:4500") }, "this agent's own"},
+		{"unspecified address", func(o *Offer) { o.Outer = mustAddr("0.0.0.0") }, "not one host's"},
+		{"multicast", func(o *Offer) { o.Outer = mustAddr("224.0.0.1") }, "not one host's"},
+		{"broadcast", func(o *Offer) { o.Outer = mustAddr("255.255.255.255") }, "not one host's"},
+		{"mapped address", func(o *Offer) { o.Outer = mustAddr("::ffff:192.0.2.1") }, "not one host's"},
+		{"unspecified IPv6", func(o *Offer) { o.Outer = mustAddr("::") }, "not one host's"},
+		{"another family", func(o *Offer) { o.Outer = mustAddr("2001:db8::1") }, "different families"},
+		{"port 0", func(o *Offer) { o.Tunnels[0].Port = 0 }, "port is 0"},
+		{"the other's own address", func(o *Offer) { o.Outer = mustAddr("192.0.2.2") }, "this agent's own"},
 		{"inner address outside the range", func(o *Offer) { o.Inner4 = mustAddr("10.0.0.1") }, "outside 198.18.0.0/15"},
 		{"inner IPv6 outside the range", func(o *Offer) { o.Inner6 = mustAddr("2001:db8::1") }, "outside 2001:2::/48"},
 		{"the other's inner address", func(o *Offer) { o.Inner4 = mustAddr("198.18.0.2") }, "this agent's own"},
 		{"no inner IPv6", func(o *Offer) { o.Inner6 = netip.Addr{} }, "only one end"},
-		{"reserved SPI", func(o *Offer) { o.SPIs = []uint32{255} }, "reserved"},
-		{"no SPI", func(o *Offer) { o.SPIs = nil }, "number of SPIs is 0"},
+		{"reserved SPI", func(o *Offer) { o.Tunnels[0].SPI = 255 }, "reserved"},
+		{"two tunnels", func(o *Offer) { o.Tunnels = append(o.Tunnels, o.Tunnels[0]) }, "number of tunnels is 2"},
 		{"valid for long", func(o *Offer) { o.Expires = o.Issued.Add(time.Hour) }, "valid for 1h0m0s"},
 		{"valid backwards", func(o *Offer) { o.Expires = o.Issued.Add(-time.Second) }, "valid for -1s"},
 		{"low-order key", func(o *Offer) { o.X25519 = make([]byte, x25519Size) }, "low order"},
@@ -241,12 +242,31 @@ func TestPeerErrors(t *testing.T) {
 	}
 }
 
-func TestSPIsThatOccurTwice(t *testing.T) {
+func TestTunnelsThatOccurTwice(t *testing.T) {
+	tests := map[string]struct{ second, third TunnelEnd }{
+		"SPI 300 occurs twice":         {TunnelEnd{Port: 4501, SPI: 301}, TunnelEnd{Port: 4502, SPI: 300}},
+		"outer port 4500 occurs twice": {TunnelEnd{Port: 4501, SPI: 301}, TunnelEnd{Port: 4500, SPI: 302}},
+	}
+	for want, test := range tests {
+		s := newSides(t)
+		offer := s.a.consent.Offer()
+		key := offer.Tunnels[0].PublicKey
+		test.second.PublicKey, test.third.PublicKey = key, key
+		offer.Tunnels = []TunnelEnd{{Port: 4500, SPI: 300, PublicKey: key}, test.second, test.third}
+		s.b.consent.offer.Tunnels = make([]TunnelEnd, 3)
+		signed, err := offer.sign(s.a.identity)
+		must(t, err)
+		wantRefusal(t, "offer", s.b, signed, s.now, want)
+	}
+}
+
+// A peer that sends an agent's own public key back would make it a tunnel to
+// itself.
+func TestTunnelKeySentBack(t *testing.T) {
 	s := newSides(t)
 	offer := s.a.consent.Offer()
-	offer.SPIs = []uint32{300, 301, 300}
-	s.b.consent.offer.SPIs = []uint32{1000, 1001, 1002}
+	offer.Tunnels = slices.Clone(s.b.consent.Offer().Tunnels)
 	signed, err := offer.sign(s.a.identity)
 	must(t, err)
-	wantRefusal(t, "offer", s.b, signed, s.now, "SPI 300 occurs twice")
+	wantRefusal(t, "offer", s.b, signed, s.now, "public key is this agent's own")
 }

@@ -6,6 +6,7 @@ import (
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/tunnel"
 )
 
 // The controller's half of the bridge: what crosses between the contract and
@@ -76,4 +77,15 @@ func environmentFrom(site, driver string, d *controlv1.DescribeResponse) report.
 		Kernel: d.GetKernel(), CPU: d.GetCpuModel(), Cores: int(d.GetCores()),
 		Memory: d.GetMemoryBytes(), GoVersion: d.GetGoVersion(), Driver: driver,
 	}
+}
+
+func builtFrom(r *controlv1.AwaitResponse) Built {
+	built := Built{Setup: time.Duration(r.GetSetupNs())}
+	for _, detail := range r.GetDetails() {
+		built.Details = append(built.Details, tunnel.Detail{Name: detail.GetName(), Value: detail.GetValue()})
+	}
+	if evidence := r.GetEvidence(); evidence != nil {
+		built.Evidence = &tunnel.Evidence{Proven: evidence.GetProven(), How: evidence.GetHow()}
+	}
+	return built
 }

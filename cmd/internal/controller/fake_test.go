@@ -106,6 +106,10 @@ func (f *fakeAgent) Offer(ctx context.Context, _ *controlv1.OfferRequest) (*cont
 }
 
 // Open wants the other agent's offer.
+func (f *fakeAgent) Await(context.Context, *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
+	return &controlv1.AwaitResponse{SetupNs: 1}, nil
+}
+
 func (f *fakeAgent) Open(ctx context.Context, m *controlv1.OpenRequest) (*controlv1.OpenResponse, error) {
 	if err := f.enter(ctx, "open"); err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func TestHash(t *testing.T) {
 	}
 }
 
-func TestSpecCheck(t *testing.T) {
+func TestSpecComplete(t *testing.T) {
 	change := func(edit func(*Spec)) Spec { s := DefaultSpec(); edit(&s); return s }
 	for name, c := range map[string]struct {
 		spec Spec
@@ -126,13 +126,21 @@ func TestSpecCheck(t *testing.T) {
 	}{
 		"default":       {DefaultSpec(), ""},
 		"clear":         {ClearSpec(), ""},
-		"driver":        {change(func(s *Spec) { s.Driver = "gre" }), `driver "gre": allowed are esp, clear`},
-		"suite":         {change(func(s *Spec) { s.Suite = "des" }), `suite "des": allowed are aes-128-gcm, `},
-		"encapsulation": {change(func(s *Spec) { s.Encapsulation = "tcp" }), `encapsulation "tcp": allowed are udp, raw`},
+		"driver":        {change(func(s *Spec) { s.Driver = "l2tp" }), `driver "l2tp": allowed are esp, `},
+		"suite":         {change(func(s *Spec) { s.Suite = "des" }), `suite "des": allowed with driver esp are aes-128-gcm, `},
+		"encapsulation": {change(func(s *Spec) { s.Encapsulation = "tcp" }), `encapsulation "tcp": allowed with driver esp are udp, raw`},
+		"no suite":      {Spec{Driver: "wireguard"}, ""},
+		"needless":      {change(func(s *Spec) { s.Driver = "wireguard" }), `suite "aes-128-gcm": driver wireguard has none to choose`},
+		"tunnels":       {change(func(s *Spec) { s.Tunnels = 65 }), "65 tunnels: allowed are 1 to 64"},
+		"several":       {Spec{Driver: "xfrm-policy", Tunnels: 2}, "driver xfrm-policy builds one; several at once can: esp, "},
+		"replay window": {change(func(s *Spec) { s.ReplayWindow = 4097 }), "allowed are 0 (the driver's own) to 4096"},
+		"no sequence":   {Spec{Driver: "gre", NoESN: true}, "driver gre has no choice"},
+		"local":         {change(func(s *Spec) { s.ToLocal = "eth1" }), "they are for driver existing"},
+		"existing":      {Spec{Driver: "existing", FromLocal: "st0", ToLocal: "10.0.0.1"}, ""},
 		"small MTU":     {change(func(s *Spec) { s.InnerMTU = 67 }), "allowed are 68 to 65535"},
 		"negative MTU":  {change(func(s *Spec) { s.InnerMTU = -1 }), "allowed are 68 to 65535"},
 	} {
-		err := c.spec.Check()
+		_, err := c.spec.Complete()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

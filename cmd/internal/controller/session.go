@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
 	"tunnelmark/cmd/internal/unit"
+	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 )
 
@@ -45,8 +47,12 @@ type Session struct {
 	From, To End
 	Spec     Spec
 	InnerMTU int
+	OuterMTU int // The smaller of both ends' links, in bytes.
+	// Built is how each end built its half.
+	Built [2]Built
 
 	id       []byte
+	group    []byte // Of sessions that run side by side; empty: alone.
 	overhead overhead.Encapsulation
 	outer    overhead.IPVersion
 	headers  int    // IP and UDP, before the payload of a probe, in bytes.
@@ -54,6 +60,13 @@ type Session struct {
 
 	stopRenewing context.CancelFunc
 	renewing     sync.WaitGroup
+}
+
+// Built is what one end says of its half.
+type Built struct {
+	Details  []tunnel.Detail
+	Evidence *tunnel.Evidence // Nil where the tunnel is the agents' own.
+	Setup    time.Duration    // From the start until packets passed.
 }
 
 // Open has both agents make offers, exchanges them, and lets each build its
@@ -96,14 +109,48 @@ func (s *Session) exchange(ctx context.Context, waiting func(string)) (lease tim
 	if err != nil {
 		return 0, err
 	}
+	if err := s.await(ctx); err != nil {
+		return 0, err
+	}
 	return time.Duration(min(mine.GetLeaseNs(), theirs.GetLeaseNs())), s.learn(path)
 }
 
+// await has both ends meet, and say how they built their halves.
+func (s *Session) await(ctx context.Context) error {
+	both, ctx := errgroup.WithContext(ctx)
+	for i, end := range s.ends() {
+		both.Go(func() error {
+			response, err := end.Agent.Await(ctx, &controlv1.AwaitRequest{SessionId: s.id})
+			if err != nil {
+				return control.Explain(end.Name, err)
+			}
+			s.Built[i] = builtFrom(response)
+			return nil
+		})
+	}
+	return both.Wait()
+}
+
+// Rekey has the sender's end replace the keys of the session's tunnels, and says
+// how long that took.
+func (s *Session) Rekey(ctx context.Context) (time.Duration, error) {
+	response, err := s.From.Agent.Rekey(ctx, &controlv1.RekeyRequest{SessionId: s.id})
+	if err != nil {
+		return 0, control.Explain(s.From.Name, err)
+	}
+	return time.Duration(response.GetTookNs()), nil
+}
+
 func (s *Session) offer(ctx context.Context, end, peer End, role controlv1.Role, waiting func(string)) (*controlv1.OfferResponse, error) {
+	local := s.Spec.FromLocal
+	if role == controlv1.Role_ROLE_RESPONDER {
+		local = s.Spec.ToLocal
+	}
 	request := &controlv1.OfferRequest{
 		SessionId: s.id, Role: role, PeerFingerprint: peer.Fingerprint[:],
 		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
-		InnerMtu: uint32(s.Spec.InnerMTU),
+		InnerMtu: uint32(s.Spec.InnerMTU), Tunnels: uint32(s.Spec.Tunnels),
+		NoEsn: s.Spec.NoESN, ReplayWindow: uint32(s.Spec.ReplayWindow), Local: local, Group: s.group,
 	}
 	for {
 		response, err := end.Agent.Offer(ctx, request)
@@ -130,7 +177,7 @@ func (s *Session) open(ctx context.Context, end End, peer *controlv1.SignedOffer
 
 // learn takes what the agents agreed on.
 func (s *Session) learn(path *controlv1.OpenResponse) (err error) {
-	s.InnerMTU = int(path.GetInnerMtu())
+	s.InnerMTU, s.OuterMTU = int(path.GetInnerMtu()), int(path.GetOuterMtu())
 	if s.outer, err = versionOf(path.GetLocalOuter()); err != nil {
 		return fmt.Errorf("read the outer address from %s: %w", s.From.Name, err)
 	}
@@ -139,7 +186,8 @@ func (s *Session) learn(path *controlv1.OpenResponse) (err error) {
 		return fmt.Errorf("read the probe's address from %s: %w", s.From.Name, err)
 	}
 	s.headers = headersOf(inner)
-	s.overhead, err = s.Spec.overhead(s.outer)
+	added, err := s.Spec.overhead(s.outer)
+	s.overhead = added.WithMTU(overhead.TunnelMTU(s.InnerMTU))
 	return err
 }
 

@@ -2,77 +2,95 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 )
 
-// Spec is the tunnel that is asked of both agents.
+// Spec is the tunnel that is asked of both agents. The words are those of
+// package kind.
 type Spec struct {
 	Driver        string
-	Suite         string // Empty without encryption.
+	Suite         string // Empty: the driver's first, or none.
 	Encapsulation string // Likewise.
 	InnerMTU      int    // In bytes. Zero: the largest that needs no fragments.
+	Tunnels       int    // Side by side. Zero: one.
+	NoESN         bool   // 32-bit sequence numbers instead of extended ones.
+	ReplayWindow  int    // In packets. Zero: the driver's own.
+	// FromLocal and ToLocal are addresses or interfaces of the ends' hosts from
+	// which a tunnel that is already there is used. Empty: the agent's own.
+	FromLocal, ToLocal string
 }
-
-const (
-	driverESP   = "esp"
-	driverClear = "clear"
-)
-
-// Drivers are the kinds of tunnel that a controller can reckon with, Suites and
-// Encapsulations those of ESP. Whether an agent can build one is the agent's to say.
-func Drivers() []string { return []string{driverESP, driverClear} }
-
-// Suites is documented with Drivers.
-func Suites() []string {
-	return []string{string(tunnel.AES128GCM), string(tunnel.AES256GCM), string(tunnel.ChaCha20Poly1305)}
-}
-
-// Encapsulations is documented with Drivers.
-func Encapsulations() []string { return []string{string(tunnel.UDP), string(tunnel.Raw)} }
 
 // leastMTU is IPv4's, in bytes (RFC 791, Section 3.2).
 const leastMTU = 68
 
 // DefaultSpec is the embedded ESP tunnel.
 func DefaultSpec() Spec {
-	return Spec{Driver: driverESP, Suite: string(tunnel.AES128GCM), Encapsulation: string(tunnel.UDP)}
+	return Spec{Driver: kind.ESP, Suite: string(tunnel.AES128GCM), Encapsulation: string(tunnel.UDP), Tunnels: 1}
 }
 
 // ClearSpec is the path without a tunnel.
-func ClearSpec() Spec { return Spec{Driver: driverClear} }
+func ClearSpec() Spec { return Spec{Driver: kind.Clear, Tunnels: 1} }
 
-// IsClear says that there is no tunnel.
-func (s Spec) IsClear() bool { return s.Driver == driverClear }
+// IsExisting says that the tunnel is not ours, and may carry production.
+func (s Spec) IsExisting() bool { return s.Driver == kind.Existing }
 
-// Check says what no agent could build, and what is allowed.
-func (s Spec) Check() error {
-	if s.InnerMTU != 0 && (s.InnerMTU < leastMTU || s.InnerMTU > 65535) {
-		return fmt.Errorf("MTU of %d bytes: allowed are %d to 65535", s.InnerMTU, leastMTU)
+// Builds says that there is a tunnel of ours, and so a path without it to compare
+// with.
+func (s Spec) Builds() bool { return !s.IsExisting() && s.Driver != kind.Clear }
+
+// Complete fills in what is empty, and refuses what no agent could build.
+func (s Spec) Complete() (Spec, error) {
+	k, err := kind.Find(s.Driver)
+	if err != nil {
+		return s, err
 	}
-	if err := oneOf("driver", s.Driver, Drivers()); err != nil || s.IsClear() {
-		return err
+	suite, encapsulation, err := k.Choose(tunnel.Suite(s.Suite), tunnel.Encapsulation(s.Encapsulation))
+	if err != nil {
+		return s, err
 	}
-	if err := oneOf("suite", s.Suite, Suites()); err != nil {
-		return err
-	}
-	return oneOf("encapsulation", s.Encapsulation, Encapsulations())
+	s.Suite, s.Encapsulation = string(suite), string(encapsulation)
+	s.Tunnels = max(s.Tunnels, 1)
+	return s, s.check(k)
 }
 
-func oneOf(what, word string, allowed []string) error {
-	if slices.Contains(allowed, word) {
-		return nil
+func (s Spec) check(k kind.Kind) error {
+	switch {
+	case s.InnerMTU != 0 && (s.InnerMTU < leastMTU || s.InnerMTU > 65535):
+		return fmt.Errorf("MTU of %d bytes: allowed are %d to 65535", s.InnerMTU, leastMTU)
+	case s.Tunnels > control.MaxTunnels:
+		return fmt.Errorf("%d tunnels: allowed are 1 to %d", s.Tunnels, control.MaxTunnels)
+	case s.Tunnels > 1 && !k.Many:
+		return fmt.Errorf("%d tunnels: driver %s builds one; several at once can: %s", s.Tunnels, k.Name, strings.Join(severalAtOnce(), ", "))
+	case s.ReplayWindow < 0 || s.ReplayWindow > control.MaxReplayWindow:
+		return fmt.Errorf("replay window of %d packets: allowed are 0 (the driver's own) to %d", s.ReplayWindow, control.MaxReplayWindow)
+	case (s.NoESN || s.ReplayWindow != 0) && len(k.Suites) == 0:
+		return fmt.Errorf("sequence numbers and replay window: driver %s has no choice of them", k.Name)
+	case (s.FromLocal != "" || s.ToLocal != "") && !k.Foreign:
+		return fmt.Errorf("local addresses: driver %s builds its tunnel between the agents' outer addresses; they are for driver %s", k.Name, kind.Existing)
 	}
-	return fmt.Errorf("%s %q: allowed are %s", what, word, strings.Join(allowed, ", "))
+	return nil
+}
+
+func severalAtOnce() []string {
+	var names []string
+	for _, k := range kind.All() {
+		if k.Many {
+			names = append(names, k.Name)
+		}
+	}
+	return names
 }
 
 // overhead is what the tunnel adds to each packet.
 func (s Spec) overhead(outer overhead.IPVersion) (overhead.Encapsulation, error) {
-	if s.IsClear() {
-		return overhead.Clear(), nil
+	k, err := kind.Find(s.Driver)
+	if err != nil {
+		return overhead.Encapsulation{}, err
 	}
-	return overhead.ESP(tunnel.Suite(s.Suite), tunnel.Encapsulation(s.Encapsulation), outer)
+	return k.Overhead(tunnel.Suite(s.Suite), tunnel.Encapsulation(s.Encapsulation), outer)
 }

@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/cmd/internal/unit"
@@ -15,7 +16,7 @@ import (
 // Parse reads a scenario; errors name the file and the line.
 func Parse(name string, text []byte) (Scenario, error) {
 	r := reader{scenario: Scenario{
-		Tunnel: Tunnel{Driver: "esp", Suite: "aes-128-gcm", Encapsulation: "udp", Count: 1},
+		Tunnel: controller.DefaultSpec(),
 		Text:   text,
 	}}
 	if err := strictyaml.Parse(name, text, r.read); err != nil {
@@ -158,23 +159,26 @@ func readDeviceRate(device *lab.Device, kind string, rate, node *yaml.Node) erro
 	return strictyaml.BitRate(&device.OuterBitsPerSecond)(rate)
 }
 
-func readTunnel(tunnel *Tunnel) strictyaml.Reader {
-	return strictyaml.Keys{
-		"driver":        strictyaml.OneOf(&tunnel.Driver, controller.Drivers()...),
-		"suite":         strictyaml.OneOf(&tunnel.Suite, controller.Suites()...),
-		"encapsulation": strictyaml.OneOf(&tunnel.Encapsulation, controller.Encapsulations()...),
-		"count":         readCount(&tunnel.Count),
-	}.Read
-}
-
-func readCount(count *int) strictyaml.Reader {
+func readTunnel(spec *controller.Spec) strictyaml.Reader {
 	return func(node *yaml.Node) error {
-		if err := strictyaml.Int(count, 1, 64)(node); err != nil {
+		*spec = controller.Spec{Driver: spec.Driver}
+		keys := strictyaml.Keys{
+			"driver":        strictyaml.Text(&spec.Driver),
+			"suite":         strictyaml.Text(&spec.Suite),
+			"encapsulation": strictyaml.Text(&spec.Encapsulation),
+			"count":         strictyaml.Int(&spec.Tunnels, 1, control.MaxTunnels),
+			"mtu":           strictyaml.Int(&spec.InnerMTU, 1, 65535),
+			"no-esn":        strictyaml.Bool(&spec.NoESN),
+			"replay-window": strictyaml.Int(&spec.ReplayWindow, 1, control.MaxReplayWindow),
+		}
+		if err := keys.Read(node); err != nil {
 			return err
 		}
-		if *count > 1 {
-			return strictyaml.At(node, "more than one tunnel is not yet supported")
+		complete, err := spec.Complete()
+		if err != nil {
+			return strictyaml.At(node, "%v", err)
 		}
+		*spec = complete
 		return nil
 	}
 }

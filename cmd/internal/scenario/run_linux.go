@@ -75,12 +75,12 @@ func find(ctx context.Context, s Scenario, built *lab.Lab, ends map[string]contr
 	}
 	result, err := controller.Find(ctx, controller.FindPlan{
 		Plan: controller.Plan{
-			From: ends[s.Find.From], To: ends[s.Find.To], Spec: s.Tunnel.spec(),
+			From: ends[s.Find.From], To: ends[s.Find.To], Spec: s.Tunnel,
 			Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
 			Tell:      o.Tell,
 		},
 		Size: size, Search: search.Options{Progress: o.Progress},
-		Baseline: !o.NoBaseline && !s.Tunnel.spec().IsClear(),
+		Baseline: !o.NoBaseline && s.Tunnel.Builds(),
 	})
 	result.Scenario = s.Name
 	if err != nil || s.Truth == nil {

@@ -25,26 +25,10 @@ type Scenario struct {
 	Name     string
 	About    string
 	Topology lab.Topology
-	Tunnel   Tunnel
+	Tunnel   controller.Spec // What is under test.
 	Find     Find
 	Truth    *Truth // Nil where the file states none.
 	Text     []byte // The file as it was read.
-}
-
-// Tunnel is what is under test.
-type Tunnel struct {
-	Driver        string
-	Suite         string
-	Encapsulation string
-	Count         int
-}
-
-// spec is what is asked of the agents.
-func (t Tunnel) spec() controller.Spec {
-	if clear := controller.ClearSpec(); t.Driver == clear.Driver {
-		return clear // Suite and encapsulation mean nothing there.
-	}
-	return controller.Spec{Driver: t.Driver, Suite: t.Suite, Encapsulation: t.Encapsulation}
 }
 
 // Find is the work: one search per size, each an inner IP length in bytes.

@@ -207,6 +207,9 @@ func Bytes(into *int) Reader { return Scalar(into, unit.Bytes) }
 // Ratio reads a share from 0 to 1, as unit.Ratio does.
 func Ratio(into *float64) Reader { return Scalar(into, unit.Ratio) }
 
+// Bool reads true or false.
+func Bool(into *bool) Reader { return Scalar(into, strconv.ParseBool) }
+
 // Duration reads a time, as unit.Duration does.
 func Duration(into *time.Duration) Reader { return Scalar(into, unit.Duration) }
 

@@ -252,7 +252,10 @@ type DescribeResponse struct {
 	Limits          *Limits                `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"` // What the agent's policy allows.
 	Sessions        uint32                 `protobuf:"varint,11,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	MaxSessionAgeNs int64                  `protobuf:"varint,12,opt,name=max_session_age_ns,json=maxSessionAgeNs,proto3" json:"max_session_age_ns,omitempty"`
-	Fingerprint     []byte                 `protobuf:"bytes,13,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // Of the agent's own identity.
+	Fingerprint     []byte                 `protobuf:"bytes,13,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`                       // Of the agent's own identity.
+	OuterAddress    string                 `protobuf:"bytes,14,opt,name=outer_address,json=outerAddress,proto3" json:"outer_address,omitempty"` // Where its tunnels arrive, and
+	FirstPort       uint32                 `protobuf:"varint,15,opt,name=first_port,json=firstPort,proto3" json:"first_port,omitempty"`         // the UDP ports that it takes for them.
+	LastPort        uint32                 `protobuf:"varint,16,opt,name=last_port,json=lastPort,proto3" json:"last_port,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -378,6 +381,27 @@ func (x *DescribeResponse) GetFingerprint() []byte {
 	return nil
 }
 
+func (x *DescribeResponse) GetOuterAddress() string {
+	if x != nil {
+		return x.OuterAddress
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetFirstPort() uint32 {
+	if x != nil {
+		return x.FirstPort
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetLastPort() uint32 {
+	if x != nil {
+		return x.LastPort
+	}
+	return 0
+}
+
 // Driver is one kind of tunnel.
 type Driver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -448,8 +472,18 @@ type OfferRequest struct {
 	Suite           string                 `protobuf:"bytes,5,opt,name=suite,proto3" json:"suite,omitempty"`
 	Encapsulation   string                 `protobuf:"bytes,6,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
 	InnerMtu        uint32                 `protobuf:"varint,7,opt,name=inner_mtu,json=innerMtu,proto3" json:"inner_mtu,omitempty"` // 0 = the largest that fits.
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	Tunnels         uint32                 `protobuf:"varint,8,opt,name=tunnels,proto3" json:"tunnels,omitempty"`                   // Side by side; 0 = 1.
+	NoEsn           bool                   `protobuf:"varint,9,opt,name=no_esn,json=noEsn,proto3" json:"no_esn,omitempty"`
+	ReplayWindow    uint32                 `protobuf:"varint,10,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"` // 0 = the driver's own.
+	// An address or an interface of the agent's host, instead of its outer
+	// address: where a tunnel that is already there is reached from.
+	Local string `protobuf:"bytes,11,opt,name=local,proto3" json:"local,omitempty"`
+	// Sessions of one controller with the same group run side by side; others
+	// wait for one another. Empty = alone.
+	Group         []byte `protobuf:"bytes,12,opt,name=group,proto3" json:"group,omitempty"` // 16 bytes.
+	Hold          string `protobuf:"bytes,13,opt,name=hold,proto3" json:"hold,omitempty"`   // Gives the session's namespace this name. Empty = none.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OfferRequest) Reset() {
@@ -529,6 +563,48 @@ func (x *OfferRequest) GetInnerMtu() uint32 {
 		return x.InnerMtu
 	}
 	return 0
+}
+
+func (x *OfferRequest) GetTunnels() uint32 {
+	if x != nil {
+		return x.Tunnels
+	}
+	return 0
+}
+
+func (x *OfferRequest) GetNoEsn() bool {
+	if x != nil {
+		return x.NoEsn
+	}
+	return false
+}
+
+func (x *OfferRequest) GetReplayWindow() uint32 {
+	if x != nil {
+		return x.ReplayWindow
+	}
+	return 0
+}
+
+func (x *OfferRequest) GetLocal() string {
+	if x != nil {
+		return x.Local
+	}
+	return ""
+}
+
+func (x *OfferRequest) GetGroup() []byte {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *OfferRequest) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
 }
 
 type OfferResponse struct {
@@ -647,6 +723,7 @@ type OpenResponse struct {
 	Driver        string                 `protobuf:"bytes,7,opt,name=driver,proto3" json:"driver,omitempty"`
 	Suite         string                 `protobuf:"bytes,8,opt,name=suite,proto3" json:"suite,omitempty"`
 	Encapsulation string                 `protobuf:"bytes,9,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
+	Namespace     string                 `protobuf:"bytes,10,opt,name=namespace,proto3" json:"namespace,omitempty"` // Its name, where one was asked for.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +821,223 @@ func (x *OpenResponse) GetEncapsulation() string {
 	return ""
 }
 
+func (x *OpenResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type AwaitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitRequest) Reset() {
+	*x = AwaitRequest{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitRequest) ProtoMessage() {}
+
+func (x *AwaitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitRequest.ProtoReflect.Descriptor instead.
+func (*AwaitRequest) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AwaitRequest) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+type AwaitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Details       []*Detail              `protobuf:"bytes,1,rep,name=details,proto3" json:"details,omitempty"`                 // How the tunnel was built.
+	Evidence      *Evidence              `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`               // Absent where the tunnel is the agents' own.
+	SetupNs       int64                  `protobuf:"varint,3,opt,name=setup_ns,json=setupNs,proto3" json:"setup_ns,omitempty"` // How long this end took to build its half and reach the peer's.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitResponse) Reset() {
+	*x = AwaitResponse{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitResponse) ProtoMessage() {}
+
+func (x *AwaitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitResponse.ProtoReflect.Descriptor instead.
+func (*AwaitResponse) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AwaitResponse) GetDetails() []*Detail {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *AwaitResponse) GetEvidence() *Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *AwaitResponse) GetSetupNs() int64 {
+	if x != nil {
+		return x.SetupNs
+	}
+	return 0
+}
+
+// Detail mirrors tunnel.Detail.
+type Detail struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Detail) Reset() {
+	*x = Detail{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Detail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Detail) ProtoMessage() {}
+
+func (x *Detail) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Detail.ProtoReflect.Descriptor instead.
+func (*Detail) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Detail) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Detail) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// Evidence mirrors tunnel.Evidence.
+type Evidence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Proven        bool                   `protobuf:"varint,1,opt,name=proven,proto3" json:"proven,omitempty"`
+	How           string                 `protobuf:"bytes,2,opt,name=how,proto3" json:"how,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Evidence) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+func (x *Evidence) GetHow() string {
+	if x != nil {
+		return x.How
+	}
+	return ""
+}
+
 type SendRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -755,7 +1049,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[10]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1061,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[10]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1074,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SendRequest) GetSessionId() []byte {
@@ -808,14 +1102,15 @@ type SendResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sent          *Sent                  `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
 	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"` // The difference over the trial.
+	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"`   // The difference over the trial.
+	Tunnels       []*TunnelCounters      `protobuf:"bytes,4,rep,name=tunnels,proto3" json:"tunnels,omitempty"` // Likewise, of each tunnel of several.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[11]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1122,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[11]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1135,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SendResponse) GetSent() *Sent {
@@ -864,6 +1159,13 @@ func (x *SendResponse) GetTunnel() *TunnelCounters {
 	return nil
 }
 
+func (x *SendResponse) GetTunnels() []*TunnelCounters {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
 type ReceiveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -875,7 +1177,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1189,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[12]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1202,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReceiveRequest) GetSessionId() []byte {
@@ -937,7 +1239,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1251,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[13]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1264,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReceiveResponse) GetEvent() isReceiveResponse_Event {
@@ -1015,7 +1317,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1329,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[14]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1342,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 type ReceiveResult struct {
@@ -1048,13 +1350,14 @@ type ReceiveResult struct {
 	Received      *Received              `protobuf:"bytes,1,opt,name=received,proto3" json:"received,omitempty"`
 	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	Tunnels       []*TunnelCounters      `protobuf:"bytes,4,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceiveResult) Reset() {
 	*x = ReceiveResult{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1369,7 @@ func (x *ReceiveResult) String() string {
 func (*ReceiveResult) ProtoMessage() {}
 
 func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[15]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1382,7 @@ func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResult.ProtoReflect.Descriptor instead.
 func (*ReceiveResult) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReceiveResult) GetReceived() *Received {
@@ -1103,6 +1406,274 @@ func (x *ReceiveResult) GetTunnel() *TunnelCounters {
 	return nil
 }
 
+func (x *ReceiveResult) GetTunnels() []*TunnelCounters {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
+type RekeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyRequest) Reset() {
+	*x = RekeyRequest{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyRequest) ProtoMessage() {}
+
+func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
+func (*RekeyRequest) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RekeyRequest) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+type RekeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TookNs        int64                  `protobuf:"varint,1,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyResponse) Reset() {
+	*x = RekeyResponse{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyResponse) ProtoMessage() {}
+
+func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyResponse.ProtoReflect.Descriptor instead.
+func (*RekeyResponse) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RekeyResponse) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PeerOuter     string                 `protobuf:"bytes,1,opt,name=peer_outer,json=peerOuter,proto3" json:"peer_outer,omitempty"` // Address to which the path is looked at. Optional.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DiagnoseRequest) GetPeerOuter() string {
+	if x != nil {
+		return x.PeerOuter
+	}
+	return ""
+}
+
+type DiagnoseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DiagnoseResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// Finding mirrors doctor.Finding.
+type Finding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Figure        string                 `protobuf:"bytes,4,opt,name=figure,proto3" json:"figure,omitempty"`
+	Cost          string                 `protobuf:"bytes,5,opt,name=cost,proto3" json:"cost,omitempty"`
+	Remedy        string                 `protobuf:"bytes,6,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Finding) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Finding) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Finding) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Finding) GetFigure() string {
+	if x != nil {
+		return x.Figure
+	}
+	return ""
+}
+
+func (x *Finding) GetCost() string {
+	if x != nil {
+		return x.Cost
+	}
+	return ""
+}
+
+func (x *Finding) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 type RenewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -1112,7 +1683,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1695,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1708,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RenewRequest) GetSessionId() []byte {
@@ -1156,7 +1727,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1739,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1752,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RenewResponse) GetLeaseNs() int64 {
@@ -1200,7 +1771,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1783,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1796,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CloseRequest) GetSessionId() []byte {
@@ -1244,7 +1815,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1827,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1840,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CloseResponse) GetTunnel() *TunnelCounters {
@@ -1287,7 +1858,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1870,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1883,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{29}
 }
 
 type SessionsResponse struct {
@@ -1324,7 +1895,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1907,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1920,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SessionsResponse) GetSessions() []*Session {
@@ -1376,7 +1947,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1959,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1972,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Session) GetSessionId() []byte {
@@ -1484,7 +2055,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"agent_name\x18\x01 \x01(\tR\tagentName\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\"\x11\n" +
-	"\x0fDescribeRequest\"\xc4\x03\n" +
+	"\x0fDescribeRequest\"\xa5\x04\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1500,11 +2071,15 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	" \x01(\v2\x1d.tunnelmark.control.v1.LimitsR\x06limits\x12\x1a\n" +
 	"\bsessions\x18\v \x01(\rR\bsessions\x12+\n" +
 	"\x12max_session_age_ns\x18\f \x01(\x03R\x0fmaxSessionAgeNs\x12 \n" +
-	"\vfingerprint\x18\r \x01(\fR\vfingerprint\"R\n" +
+	"\vfingerprint\x18\r \x01(\fR\vfingerprint\x12#\n" +
+	"\router_address\x18\x0e \x01(\tR\fouterAddress\x12\x1d\n" +
+	"\n" +
+	"first_port\x18\x0f \x01(\rR\tfirstPort\x12\x1b\n" +
+	"\tlast_port\x18\x10 \x01(\rR\blastPort\"R\n" +
 	"\x06Driver\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xfa\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x90\x03\n" +
 	"\fOfferRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12/\n" +
@@ -1513,7 +2088,14 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x06driver\x18\x04 \x01(\tR\x06driver\x12\x14\n" +
 	"\x05suite\x18\x05 \x01(\tR\x05suite\x12$\n" +
 	"\rencapsulation\x18\x06 \x01(\tR\rencapsulation\x12\x1b\n" +
-	"\tinner_mtu\x18\a \x01(\rR\binnerMtu\"d\n" +
+	"\tinner_mtu\x18\a \x01(\rR\binnerMtu\x12\x18\n" +
+	"\atunnels\x18\b \x01(\rR\atunnels\x12\x15\n" +
+	"\x06no_esn\x18\t \x01(\bR\x05noEsn\x12#\n" +
+	"\rreplay_window\x18\n" +
+	" \x01(\rR\freplayWindow\x12\x14\n" +
+	"\x05local\x18\v \x01(\tR\x05local\x12\x14\n" +
+	"\x05group\x18\f \x01(\fR\x05group\x12\x12\n" +
+	"\x04hold\x18\r \x01(\tR\x04hold\"d\n" +
 	"\rOfferResponse\x128\n" +
 	"\x05offer\x18\x01 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\x05offer\x12\x19\n" +
 	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs\"o\n" +
@@ -1521,7 +2103,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12A\n" +
 	"\n" +
-	"peer_offer\x18\x02 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\tpeerOffer\"\xa4\x02\n" +
+	"peer_offer\x18\x02 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\tpeerOffer\"\xc2\x02\n" +
 	"\fOpenResponse\x12\x1b\n" +
 	"\tinner_mtu\x18\x01 \x01(\rR\binnerMtu\x12\x1f\n" +
 	"\vlocal_probe\x18\x02 \x01(\tR\n" +
@@ -1533,16 +2115,32 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\touter_mtu\x18\x06 \x01(\rR\bouterMtu\x12\x16\n" +
 	"\x06driver\x18\a \x01(\tR\x06driver\x12\x14\n" +
 	"\x05suite\x18\b \x01(\tR\x05suite\x12$\n" +
-	"\rencapsulation\x18\t \x01(\tR\rencapsulation\"s\n" +
+	"\rencapsulation\x18\t \x01(\tR\rencapsulation\x12\x1c\n" +
+	"\tnamespace\x18\n" +
+	" \x01(\tR\tnamespace\"-\n" +
+	"\fAwaitRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\"\xa0\x01\n" +
+	"\rAwaitResponse\x127\n" +
+	"\adetails\x18\x01 \x03(\v2\x1d.tunnelmark.control.v1.DetailR\adetails\x12;\n" +
+	"\bevidence\x18\x02 \x01(\v2\x1f.tunnelmark.control.v1.EvidenceR\bevidence\x12\x19\n" +
+	"\bsetup_ns\x18\x03 \x01(\x03R\asetupNs\"2\n" +
+	"\x06Detail\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"4\n" +
+	"\bEvidence\x12\x16\n" +
+	"\x06proven\x18\x01 \x01(\bR\x06proven\x12\x10\n" +
+	"\x03how\x18\x02 \x01(\tR\x03how\"s\n" +
 	"\vSendRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
 	"\x05trial\x18\x02 \x01(\rR\x05trial\x12/\n" +
-	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\xaf\x01\n" +
+	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\xf0\x01\n" +
 	"\fSendResponse\x12/\n" +
 	"\x04sent\x18\x01 \x01(\v2\x1b.tunnelmark.control.v1.SentR\x04sent\x12/\n" +
 	"\x04host\x18\x02 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
-	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\"v\n" +
+	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\x12?\n" +
+	"\atunnels\x18\x04 \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\"v\n" +
 	"\x0eReceiveRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
@@ -1552,11 +2150,29 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x05ready\x18\x01 \x01(\v2\x1c.tunnelmark.control.v1.ReadyH\x00R\x05ready\x12>\n" +
 	"\x06result\x18\x02 \x01(\v2$.tunnelmark.control.v1.ReceiveResultH\x00R\x06resultB\a\n" +
 	"\x05event\"\a\n" +
-	"\x05Ready\"\xbc\x01\n" +
+	"\x05Ready\"\xfd\x01\n" +
 	"\rReceiveResult\x12;\n" +
 	"\breceived\x18\x01 \x01(\v2\x1f.tunnelmark.control.v1.ReceivedR\breceived\x12/\n" +
 	"\x04host\x18\x02 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
-	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\"-\n" +
+	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\x12?\n" +
+	"\atunnels\x18\x04 \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\"-\n" +
+	"\fRekeyRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\"(\n" +
+	"\rRekeyResponse\x12\x17\n" +
+	"\atook_ns\x18\x01 \x01(\x03R\x06tookNs\"0\n" +
+	"\x0fDiagnoseRequest\x12\x1d\n" +
+	"\n" +
+	"peer_outer\x18\x01 \x01(\tR\tpeerOuter\"N\n" +
+	"\x10DiagnoseResponse\x12:\n" +
+	"\bfindings\x18\x01 \x03(\v2\x1e.tunnelmark.control.v1.FindingR\bfindings\"\x93\x01\n" +
+	"\aFinding\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06figure\x18\x04 \x01(\tR\x06figure\x12\x12\n" +
+	"\x04cost\x18\x05 \x01(\tR\x04cost\x12\x16\n" +
+	"\x06remedy\x18\x06 \x01(\tR\x06remedy\"-\n" +
 	"\fRenewRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\"*\n" +
@@ -1580,7 +2196,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x06age_ns\x18\x06 \x01(\x03R\x05ageNs\x12\x19\n" +
 	"\blease_ns\x18\a \x01(\x03R\aleaseNs\x12\x12\n" +
 	"\x04open\x18\b \x01(\bR\x04open\x12\x18\n" +
-	"\arunning\x18\t \x01(\bR\arunning2\x8c\x06\n" +
+	"\arunning\x18\t \x01(\bR\arunning2\x91\b\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Pair\x12\".tunnelmark.control.v1.PairRequest\x1a#.tunnelmark.control.v1.PairResponse\x12[\n" +
 	"\bDescribe\x12&.tunnelmark.control.v1.DescribeRequest\x1a'.tunnelmark.control.v1.DescribeResponse\x12R\n" +
@@ -1588,6 +2204,9 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x04Open\x12\".tunnelmark.control.v1.OpenRequest\x1a#.tunnelmark.control.v1.OpenResponse\x12O\n" +
 	"\x04Send\x12\".tunnelmark.control.v1.SendRequest\x1a#.tunnelmark.control.v1.SendResponse\x12Z\n" +
 	"\aReceive\x12%.tunnelmark.control.v1.ReceiveRequest\x1a&.tunnelmark.control.v1.ReceiveResponse0\x01\x12R\n" +
+	"\x05Await\x12#.tunnelmark.control.v1.AwaitRequest\x1a$.tunnelmark.control.v1.AwaitResponse\x12R\n" +
+	"\x05Rekey\x12#.tunnelmark.control.v1.RekeyRequest\x1a$.tunnelmark.control.v1.RekeyResponse\x12[\n" +
+	"\bDiagnose\x12&.tunnelmark.control.v1.DiagnoseRequest\x1a'.tunnelmark.control.v1.DiagnoseResponse\x12R\n" +
 	"\x05Renew\x12#.tunnelmark.control.v1.RenewRequest\x1a$.tunnelmark.control.v1.RenewResponse\x12R\n" +
 	"\x05Close\x12#.tunnelmark.control.v1.CloseRequest\x1a$.tunnelmark.control.v1.CloseResponse\x12[\n" +
 	"\bSessions\x12&.tunnelmark.control.v1.SessionsRequest\x1a'.tunnelmark.control.v1.SessionsResponseB+Z)tunnelmark/cmd/internal/control/controlv1b\x06proto3"
@@ -1604,7 +2223,7 @@ func file_tunnelmark_control_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_agent_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*PairRequest)(nil),      // 0: tunnelmark.control.v1.PairRequest
 	(*Peer)(nil),             // 1: tunnelmark.control.v1.Peer
@@ -1616,71 +2235,91 @@ var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*OfferResponse)(nil),    // 7: tunnelmark.control.v1.OfferResponse
 	(*OpenRequest)(nil),      // 8: tunnelmark.control.v1.OpenRequest
 	(*OpenResponse)(nil),     // 9: tunnelmark.control.v1.OpenResponse
-	(*SendRequest)(nil),      // 10: tunnelmark.control.v1.SendRequest
-	(*SendResponse)(nil),     // 11: tunnelmark.control.v1.SendResponse
-	(*ReceiveRequest)(nil),   // 12: tunnelmark.control.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 13: tunnelmark.control.v1.ReceiveResponse
-	(*Ready)(nil),            // 14: tunnelmark.control.v1.Ready
-	(*ReceiveResult)(nil),    // 15: tunnelmark.control.v1.ReceiveResult
-	(*RenewRequest)(nil),     // 16: tunnelmark.control.v1.RenewRequest
-	(*RenewResponse)(nil),    // 17: tunnelmark.control.v1.RenewResponse
-	(*CloseRequest)(nil),     // 18: tunnelmark.control.v1.CloseRequest
-	(*CloseResponse)(nil),    // 19: tunnelmark.control.v1.CloseResponse
-	(*SessionsRequest)(nil),  // 20: tunnelmark.control.v1.SessionsRequest
-	(*SessionsResponse)(nil), // 21: tunnelmark.control.v1.SessionsResponse
-	(*Session)(nil),          // 22: tunnelmark.control.v1.Session
-	(*Limits)(nil),           // 23: tunnelmark.control.v1.Limits
-	(Role)(0),                // 24: tunnelmark.control.v1.Role
-	(*SignedOffer)(nil),      // 25: tunnelmark.control.v1.SignedOffer
-	(*Load)(nil),             // 26: tunnelmark.control.v1.Load
-	(*Sent)(nil),             // 27: tunnelmark.control.v1.Sent
-	(*Host)(nil),             // 28: tunnelmark.control.v1.Host
-	(*TunnelCounters)(nil),   // 29: tunnelmark.control.v1.TunnelCounters
-	(*Received)(nil),         // 30: tunnelmark.control.v1.Received
+	(*AwaitRequest)(nil),     // 10: tunnelmark.control.v1.AwaitRequest
+	(*AwaitResponse)(nil),    // 11: tunnelmark.control.v1.AwaitResponse
+	(*Detail)(nil),           // 12: tunnelmark.control.v1.Detail
+	(*Evidence)(nil),         // 13: tunnelmark.control.v1.Evidence
+	(*SendRequest)(nil),      // 14: tunnelmark.control.v1.SendRequest
+	(*SendResponse)(nil),     // 15: tunnelmark.control.v1.SendResponse
+	(*ReceiveRequest)(nil),   // 16: tunnelmark.control.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 17: tunnelmark.control.v1.ReceiveResponse
+	(*Ready)(nil),            // 18: tunnelmark.control.v1.Ready
+	(*ReceiveResult)(nil),    // 19: tunnelmark.control.v1.ReceiveResult
+	(*RekeyRequest)(nil),     // 20: tunnelmark.control.v1.RekeyRequest
+	(*RekeyResponse)(nil),    // 21: tunnelmark.control.v1.RekeyResponse
+	(*DiagnoseRequest)(nil),  // 22: tunnelmark.control.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil), // 23: tunnelmark.control.v1.DiagnoseResponse
+	(*Finding)(nil),          // 24: tunnelmark.control.v1.Finding
+	(*RenewRequest)(nil),     // 25: tunnelmark.control.v1.RenewRequest
+	(*RenewResponse)(nil),    // 26: tunnelmark.control.v1.RenewResponse
+	(*CloseRequest)(nil),     // 27: tunnelmark.control.v1.CloseRequest
+	(*CloseResponse)(nil),    // 28: tunnelmark.control.v1.CloseResponse
+	(*SessionsRequest)(nil),  // 29: tunnelmark.control.v1.SessionsRequest
+	(*SessionsResponse)(nil), // 30: tunnelmark.control.v1.SessionsResponse
+	(*Session)(nil),          // 31: tunnelmark.control.v1.Session
+	(*Limits)(nil),           // 32: tunnelmark.control.v1.Limits
+	(Role)(0),                // 33: tunnelmark.control.v1.Role
+	(*SignedOffer)(nil),      // 34: tunnelmark.control.v1.SignedOffer
+	(*Load)(nil),             // 35: tunnelmark.control.v1.Load
+	(*Sent)(nil),             // 36: tunnelmark.control.v1.Sent
+	(*Host)(nil),             // 37: tunnelmark.control.v1.Host
+	(*TunnelCounters)(nil),   // 38: tunnelmark.control.v1.TunnelCounters
+	(*Received)(nil),         // 39: tunnelmark.control.v1.Received
 }
 var file_tunnelmark_control_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: tunnelmark.control.v1.PairRequest.peers:type_name -> tunnelmark.control.v1.Peer
 	5,  // 1: tunnelmark.control.v1.DescribeResponse.drivers:type_name -> tunnelmark.control.v1.Driver
-	23, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
-	24, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
-	25, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
-	25, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
-	26, // 6: tunnelmark.control.v1.SendRequest.load:type_name -> tunnelmark.control.v1.Load
-	27, // 7: tunnelmark.control.v1.SendResponse.sent:type_name -> tunnelmark.control.v1.Sent
-	28, // 8: tunnelmark.control.v1.SendResponse.host:type_name -> tunnelmark.control.v1.Host
-	29, // 9: tunnelmark.control.v1.SendResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	26, // 10: tunnelmark.control.v1.ReceiveRequest.load:type_name -> tunnelmark.control.v1.Load
-	14, // 11: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
-	15, // 12: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
-	30, // 13: tunnelmark.control.v1.ReceiveResult.received:type_name -> tunnelmark.control.v1.Received
-	28, // 14: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
-	29, // 15: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	29, // 16: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	22, // 17: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
-	24, // 18: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
-	0,  // 19: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
-	3,  // 20: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
-	6,  // 21: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
-	8,  // 22: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
-	10, // 23: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
-	12, // 24: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
-	16, // 25: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
-	18, // 26: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
-	20, // 27: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
-	2,  // 28: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
-	4,  // 29: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
-	7,  // 30: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
-	9,  // 31: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
-	11, // 32: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
-	13, // 33: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
-	17, // 34: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
-	19, // 35: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
-	21, // 36: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
-	28, // [28:37] is the sub-list for method output_type
-	19, // [19:28] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	32, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
+	33, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
+	34, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
+	34, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
+	12, // 6: tunnelmark.control.v1.AwaitResponse.details:type_name -> tunnelmark.control.v1.Detail
+	13, // 7: tunnelmark.control.v1.AwaitResponse.evidence:type_name -> tunnelmark.control.v1.Evidence
+	35, // 8: tunnelmark.control.v1.SendRequest.load:type_name -> tunnelmark.control.v1.Load
+	36, // 9: tunnelmark.control.v1.SendResponse.sent:type_name -> tunnelmark.control.v1.Sent
+	37, // 10: tunnelmark.control.v1.SendResponse.host:type_name -> tunnelmark.control.v1.Host
+	38, // 11: tunnelmark.control.v1.SendResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	38, // 12: tunnelmark.control.v1.SendResponse.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	35, // 13: tunnelmark.control.v1.ReceiveRequest.load:type_name -> tunnelmark.control.v1.Load
+	18, // 14: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
+	19, // 15: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
+	39, // 16: tunnelmark.control.v1.ReceiveResult.received:type_name -> tunnelmark.control.v1.Received
+	37, // 17: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
+	38, // 18: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	38, // 19: tunnelmark.control.v1.ReceiveResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	24, // 20: tunnelmark.control.v1.DiagnoseResponse.findings:type_name -> tunnelmark.control.v1.Finding
+	38, // 21: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	31, // 22: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
+	33, // 23: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
+	0,  // 24: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
+	3,  // 25: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
+	6,  // 26: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
+	8,  // 27: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
+	14, // 28: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
+	16, // 29: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
+	10, // 30: tunnelmark.control.v1.Agent.Await:input_type -> tunnelmark.control.v1.AwaitRequest
+	20, // 31: tunnelmark.control.v1.Agent.Rekey:input_type -> tunnelmark.control.v1.RekeyRequest
+	22, // 32: tunnelmark.control.v1.Agent.Diagnose:input_type -> tunnelmark.control.v1.DiagnoseRequest
+	25, // 33: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
+	27, // 34: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
+	29, // 35: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
+	2,  // 36: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
+	4,  // 37: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
+	7,  // 38: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
+	9,  // 39: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
+	15, // 40: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
+	17, // 41: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
+	11, // 42: tunnelmark.control.v1.Agent.Await:output_type -> tunnelmark.control.v1.AwaitResponse
+	21, // 43: tunnelmark.control.v1.Agent.Rekey:output_type -> tunnelmark.control.v1.RekeyResponse
+	23, // 44: tunnelmark.control.v1.Agent.Diagnose:output_type -> tunnelmark.control.v1.DiagnoseResponse
+	26, // 45: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
+	28, // 46: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
+	30, // 47: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
+	36, // [36:48] is the sub-list for method output_type
+	24, // [24:36] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_agent_proto_init() }
@@ -1690,7 +2329,7 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 	}
 	file_tunnelmark_control_v1_offer_proto_init()
 	file_tunnelmark_control_v1_trial_proto_init()
-	file_tunnelmark_control_v1_agent_proto_msgTypes[13].OneofWrappers = []any{
+	file_tunnelmark_control_v1_agent_proto_msgTypes[17].OneofWrappers = []any{
 		(*ReceiveResponse_Ready)(nil),
 		(*ReceiveResponse_Result)(nil),
 	}
@@ -1700,7 +2339,7 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_agent_proto_rawDesc), len(file_tunnelmark_control_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -205,9 +205,9 @@ type Offer struct {
 	Issuer        []byte                 `protobuf:"bytes,4,opt,name=issuer,proto3" json:"issuer,omitempty"`                              // Fingerprint.
 	Peer          []byte                 `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`                                  // Fingerprint of the only agent that may accept it.
 	X25519        []byte                 `protobuf:"bytes,6,opt,name=x25519,proto3" json:"x25519,omitempty"`                              // Public value, fresh for each offer.
-	Outer         *Endpoint              `protobuf:"bytes,7,opt,name=outer,proto3" json:"outer,omitempty"`                                // Where the issuer receives.
+	Outer         []byte                 `protobuf:"bytes,7,opt,name=outer,proto3" json:"outer,omitempty"`                                // Address at which the issuer receives, 4 or 16 bytes.
 	OuterMtu      uint32                 `protobuf:"varint,8,opt,name=outer_mtu,json=outerMtu,proto3" json:"outer_mtu,omitempty"`         // Of the issuer's link.
-	Spis          []uint32               `protobuf:"varint,9,rep,packed,name=spis,proto3" json:"spis,omitempty"`                          // On which the issuer receives, one for each tunnel.
+	Tunnels       []*TunnelEnd           `protobuf:"bytes,9,rep,name=tunnels,proto3" json:"tunnels,omitempty"`                            // One for each tunnel of the session.
 	Driver        string                 `protobuf:"bytes,10,opt,name=driver,proto3" json:"driver,omitempty"`
 	Suite         string                 `protobuf:"bytes,11,opt,name=suite,proto3" json:"suite,omitempty"`
 	Encapsulation string                 `protobuf:"bytes,12,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
@@ -217,6 +217,8 @@ type Offer struct {
 	Limits        *Limits                `protobuf:"bytes,16,opt,name=limits,proto3" json:"limits,omitempty"`
 	IssuedUnixNs  int64                  `protobuf:"varint,17,opt,name=issued_unix_ns,json=issuedUnixNs,proto3" json:"issued_unix_ns,omitempty"`
 	ExpiresUnixNs int64                  `protobuf:"varint,18,opt,name=expires_unix_ns,json=expiresUnixNs,proto3" json:"expires_unix_ns,omitempty"`
+	NoEsn         bool                   `protobuf:"varint,19,opt,name=no_esn,json=noEsn,proto3" json:"no_esn,omitempty"`                      // 32-bit sequence numbers instead of extended ones.
+	ReplayWindow  uint32                 `protobuf:"varint,20,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"` // In packets; 0 = the driver's own.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,7 +295,7 @@ func (x *Offer) GetX25519() []byte {
 	return nil
 }
 
-func (x *Offer) GetOuter() *Endpoint {
+func (x *Offer) GetOuter() []byte {
 	if x != nil {
 		return x.Outer
 	}
@@ -307,9 +309,9 @@ func (x *Offer) GetOuterMtu() uint32 {
 	return 0
 }
 
-func (x *Offer) GetSpis() []uint32 {
+func (x *Offer) GetTunnels() []*TunnelEnd {
 	if x != nil {
-		return x.Spis
+		return x.Tunnels
 	}
 	return nil
 }
@@ -377,29 +379,44 @@ func (x *Offer) GetExpiresUnixNs() int64 {
 	return 0
 }
 
-// Endpoint is an address and a port.
-type Endpoint struct {
+func (x *Offer) GetNoEsn() bool {
+	if x != nil {
+		return x.NoEsn
+	}
+	return false
+}
+
+func (x *Offer) GetReplayWindow() uint32 {
+	if x != nil {
+		return x.ReplayWindow
+	}
+	return 0
+}
+
+// TunnelEnd is the issuer's end of one of the session's tunnels.
+type TunnelEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       []byte                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // 4 or 16 bytes.
-	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`                           // UDP, at the issuer's outer address.
+	Spi           uint32                 `protobuf:"varint,2,opt,name=spi,proto3" json:"spi,omitempty"`                             // On which the issuer receives.
+	PublicKey     []byte                 `protobuf:"bytes,3,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // X25519, fresh for each offer; the private one stays.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Endpoint) Reset() {
-	*x = Endpoint{}
+func (x *TunnelEnd) Reset() {
+	*x = TunnelEnd{}
 	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Endpoint) String() string {
+func (x *TunnelEnd) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Endpoint) ProtoMessage() {}
+func (*TunnelEnd) ProtoMessage() {}
 
-func (x *Endpoint) ProtoReflect() protoreflect.Message {
+func (x *TunnelEnd) ProtoReflect() protoreflect.Message {
 	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -411,23 +428,30 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
-func (*Endpoint) Descriptor() ([]byte, []int) {
+// Deprecated: Use TunnelEnd.ProtoReflect.Descriptor instead.
+func (*TunnelEnd) Descriptor() ([]byte, []int) {
 	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Endpoint) GetAddress() []byte {
-	if x != nil {
-		return x.Address
-	}
-	return nil
-}
-
-func (x *Endpoint) GetPort() uint32 {
+func (x *TunnelEnd) GetPort() uint32 {
 	if x != nil {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *TunnelEnd) GetSpi() uint32 {
+	if x != nil {
+		return x.Spi
+	}
+	return 0
+}
+
+func (x *TunnelEnd) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
 }
 
 var File_tunnelmark_control_v1_offer_proto protoreflect.FileDescriptor
@@ -443,7 +467,7 @@ const file_tunnelmark_control_v1_offer_proto_rawDesc = "" +
 	"\bcontents\x18\x01 \x01(\fR\bcontents\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\x03 \x01(\fR\tpublicKey\"\xc3\x04\n" +
+	"public_key\x18\x03 \x01(\fR\tpublicKey\"\x86\x05\n" +
 	"\x05Offer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -451,10 +475,10 @@ const file_tunnelmark_control_v1_offer_proto_rawDesc = "" +
 	"\x04role\x18\x03 \x01(\x0e2\x1b.tunnelmark.control.v1.RoleR\x04role\x12\x16\n" +
 	"\x06issuer\x18\x04 \x01(\fR\x06issuer\x12\x12\n" +
 	"\x04peer\x18\x05 \x01(\fR\x04peer\x12\x16\n" +
-	"\x06x25519\x18\x06 \x01(\fR\x06x25519\x125\n" +
-	"\x05outer\x18\a \x01(\v2\x1f.tunnelmark.control.v1.EndpointR\x05outer\x12\x1b\n" +
-	"\touter_mtu\x18\b \x01(\rR\bouterMtu\x12\x12\n" +
-	"\x04spis\x18\t \x03(\rR\x04spis\x12\x16\n" +
+	"\x06x25519\x18\x06 \x01(\fR\x06x25519\x12\x14\n" +
+	"\x05outer\x18\a \x01(\fR\x05outer\x12\x1b\n" +
+	"\touter_mtu\x18\b \x01(\rR\bouterMtu\x12:\n" +
+	"\atunnels\x18\t \x03(\v2 .tunnelmark.control.v1.TunnelEndR\atunnels\x12\x16\n" +
 	"\x06driver\x18\n" +
 	" \x01(\tR\x06driver\x12\x14\n" +
 	"\x05suite\x18\v \x01(\tR\x05suite\x12$\n" +
@@ -464,10 +488,14 @@ const file_tunnelmark_control_v1_offer_proto_rawDesc = "" +
 	"\x06inner6\x18\x0f \x01(\fR\x06inner6\x125\n" +
 	"\x06limits\x18\x10 \x01(\v2\x1d.tunnelmark.control.v1.LimitsR\x06limits\x12$\n" +
 	"\x0eissued_unix_ns\x18\x11 \x01(\x03R\fissuedUnixNs\x12&\n" +
-	"\x0fexpires_unix_ns\x18\x12 \x01(\x03R\rexpiresUnixNs\"8\n" +
-	"\bEndpoint\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port*D\n" +
+	"\x0fexpires_unix_ns\x18\x12 \x01(\x03R\rexpiresUnixNs\x12\x15\n" +
+	"\x06no_esn\x18\x13 \x01(\bR\x05noEsn\x12#\n" +
+	"\rreplay_window\x18\x14 \x01(\rR\freplayWindow\"P\n" +
+	"\tTunnelEnd\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x10\n" +
+	"\x03spi\x18\x02 \x01(\rR\x03spi\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x03 \x01(\fR\tpublicKey*D\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eROLE_INITIATOR\x10\x01\x12\x12\n" +
@@ -492,11 +520,11 @@ var file_tunnelmark_control_v1_offer_proto_goTypes = []any{
 	(*Limits)(nil),      // 1: tunnelmark.control.v1.Limits
 	(*SignedOffer)(nil), // 2: tunnelmark.control.v1.SignedOffer
 	(*Offer)(nil),       // 3: tunnelmark.control.v1.Offer
-	(*Endpoint)(nil),    // 4: tunnelmark.control.v1.Endpoint
+	(*TunnelEnd)(nil),   // 4: tunnelmark.control.v1.TunnelEnd
 }
 var file_tunnelmark_control_v1_offer_proto_depIdxs = []int32{
 	0, // 0: tunnelmark.control.v1.Offer.role:type_name -> tunnelmark.control.v1.Role
-	4, // 1: tunnelmark.control.v1.Offer.outer:type_name -> tunnelmark.control.v1.Endpoint
+	4, // 1: tunnelmark.control.v1.Offer.tunnels:type_name -> tunnelmark.control.v1.TunnelEnd
 	1, // 2: tunnelmark.control.v1.Offer.limits:type_name -> tunnelmark.control.v1.Limits
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type

@@ -29,6 +29,7 @@ type Load struct {
 	Packets            int64                  `protobuf:"varint,3,opt,name=packets,proto3" json:"packets,omitempty"`
 	InnerSize          int64                  `protobuf:"varint,4,opt,name=inner_size,json=innerSize,proto3" json:"inner_size,omitempty"`
 	Train              int64                  `protobuf:"varint,5,opt,name=train,proto3" json:"train,omitempty"`
+	Flows              uint32                 `protobuf:"varint,6,opt,name=flows,proto3" json:"flows,omitempty"` // Five-tuples; 0 = 1.
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -94,6 +95,13 @@ func (x *Load) GetInnerSize() int64 {
 func (x *Load) GetTrain() int64 {
 	if x != nil {
 		return x.Train
+	}
+	return 0
+}
+
+func (x *Load) GetFlows() uint32 {
+	if x != nil {
+		return x.Flows
 	}
 	return 0
 }
@@ -766,7 +774,7 @@ var File_tunnelmark_control_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"!tunnelmark/control/v1/trial.proto\x12\x15tunnelmark.control.v1\"\xa9\x01\n" +
+	"!tunnelmark/control/v1/trial.proto\x12\x15tunnelmark.control.v1\"\xbf\x01\n" +
 	"\x04Load\x121\n" +
 	"\x15inner_bits_per_second\x18\x01 \x01(\x01R\x12innerBitsPerSecond\x12\x1f\n" +
 	"\vduration_ns\x18\x02 \x01(\x03R\n" +
@@ -774,7 +782,8 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\apackets\x18\x03 \x01(\x03R\apackets\x12\x1d\n" +
 	"\n" +
 	"inner_size\x18\x04 \x01(\x03R\tinnerSize\x12\x14\n" +
-	"\x05train\x18\x05 \x01(\x03R\x05train\"\xb0\x01\n" +
+	"\x05train\x18\x05 \x01(\x03R\x05train\x12\x14\n" +
+	"\x05flows\x18\x06 \x01(\rR\x05flows\"\xb0\x01\n" +
 	"\x04Sent\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\x04R\arefused\x12\x1d\n" +

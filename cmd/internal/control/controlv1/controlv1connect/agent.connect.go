@@ -50,6 +50,12 @@ const (
 	AgentSendProcedure = "/tunnelmark.control.v1.Agent/Send"
 	// AgentReceiveProcedure is the fully-qualified name of the Agent's Receive RPC.
 	AgentReceiveProcedure = "/tunnelmark.control.v1.Agent/Receive"
+	// AgentAwaitProcedure is the fully-qualified name of the Agent's Await RPC.
+	AgentAwaitProcedure = "/tunnelmark.control.v1.Agent/Await"
+	// AgentRekeyProcedure is the fully-qualified name of the Agent's Rekey RPC.
+	AgentRekeyProcedure = "/tunnelmark.control.v1.Agent/Rekey"
+	// AgentDiagnoseProcedure is the fully-qualified name of the Agent's Diagnose RPC.
+	AgentDiagnoseProcedure = "/tunnelmark.control.v1.Agent/Diagnose"
 	// AgentRenewProcedure is the fully-qualified name of the Agent's Renew RPC.
 	AgentRenewProcedure = "/tunnelmark.control.v1.Agent/Renew"
 	// AgentCloseProcedure is the fully-qualified name of the Agent's Close RPC.
@@ -73,6 +79,13 @@ type AgentClient interface {
 	// Receive runs the receiving half of a trial: ready once the socket is
 	// armed, the result at the end.
 	Receive(context.Context, *controlv1.ReceiveRequest) (*connect.ServerStreamForClient[controlv1.ReceiveResponse], error)
+	// Await returns once the tunnel passes packets, and says how it was built.
+	// Both ends have to be open.
+	Await(context.Context, *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error)
+	// Rekey replaces the keys of the session's tunnels, where the driver can.
+	Rekey(context.Context, *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error)
+	// Diagnose examines the agent's host.
+	Diagnose(context.Context, *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error)
 	// Renew extends the session's lease.
 	Renew(context.Context, *controlv1.RenewRequest) (*controlv1.RenewResponse, error)
 	// Close ends the session and removes what it built. Closing a session that
@@ -129,6 +142,24 @@ func NewAgentClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithSchema(agentMethods.ByName("Receive")),
 			connect.WithClientOptions(opts...),
 		),
+		await: connect.NewClient[controlv1.AwaitRequest, controlv1.AwaitResponse](
+			httpClient,
+			baseURL+AgentAwaitProcedure,
+			connect.WithSchema(agentMethods.ByName("Await")),
+			connect.WithClientOptions(opts...),
+		),
+		rekey: connect.NewClient[controlv1.RekeyRequest, controlv1.RekeyResponse](
+			httpClient,
+			baseURL+AgentRekeyProcedure,
+			connect.WithSchema(agentMethods.ByName("Rekey")),
+			connect.WithClientOptions(opts...),
+		),
+		diagnose: connect.NewClient[controlv1.DiagnoseRequest, controlv1.DiagnoseResponse](
+			httpClient,
+			baseURL+AgentDiagnoseProcedure,
+			connect.WithSchema(agentMethods.ByName("Diagnose")),
+			connect.WithClientOptions(opts...),
+		),
 		renew: connect.NewClient[controlv1.RenewRequest, controlv1.RenewResponse](
 			httpClient,
 			baseURL+AgentRenewProcedure,
@@ -158,6 +189,9 @@ type agentClient struct {
 	open     *connect.Client[controlv1.OpenRequest, controlv1.OpenResponse]
 	send     *connect.Client[controlv1.SendRequest, controlv1.SendResponse]
 	receive  *connect.Client[controlv1.ReceiveRequest, controlv1.ReceiveResponse]
+	await    *connect.Client[controlv1.AwaitRequest, controlv1.AwaitResponse]
+	rekey    *connect.Client[controlv1.RekeyRequest, controlv1.RekeyResponse]
+	diagnose *connect.Client[controlv1.DiagnoseRequest, controlv1.DiagnoseResponse]
 	renew    *connect.Client[controlv1.RenewRequest, controlv1.RenewResponse]
 	close    *connect.Client[controlv1.CloseRequest, controlv1.CloseResponse]
 	sessions *connect.Client[controlv1.SessionsRequest, controlv1.SessionsResponse]
@@ -213,6 +247,33 @@ func (c *agentClient) Receive(ctx context.Context, req *controlv1.ReceiveRequest
 	return c.receive.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Await calls tunnelmark.control.v1.Agent.Await.
+func (c *agentClient) Await(ctx context.Context, req *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
+	response, err := c.await.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Rekey calls tunnelmark.control.v1.Agent.Rekey.
+func (c *agentClient) Rekey(ctx context.Context, req *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error) {
+	response, err := c.rekey.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Diagnose calls tunnelmark.control.v1.Agent.Diagnose.
+func (c *agentClient) Diagnose(ctx context.Context, req *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error) {
+	response, err := c.diagnose.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Renew calls tunnelmark.control.v1.Agent.Renew.
 func (c *agentClient) Renew(ctx context.Context, req *controlv1.RenewRequest) (*controlv1.RenewResponse, error) {
 	response, err := c.renew.CallUnary(ctx, connect.NewRequest(req))
@@ -255,6 +316,13 @@ type AgentHandler interface {
 	// Receive runs the receiving half of a trial: ready once the socket is
 	// armed, the result at the end.
 	Receive(context.Context, *controlv1.ReceiveRequest, *connect.ServerStream[controlv1.ReceiveResponse]) error
+	// Await returns once the tunnel passes packets, and says how it was built.
+	// Both ends have to be open.
+	Await(context.Context, *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error)
+	// Rekey replaces the keys of the session's tunnels, where the driver can.
+	Rekey(context.Context, *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error)
+	// Diagnose examines the agent's host.
+	Diagnose(context.Context, *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error)
 	// Renew extends the session's lease.
 	Renew(context.Context, *controlv1.RenewRequest) (*controlv1.RenewResponse, error)
 	// Close ends the session and removes what it built. Closing a session that
@@ -307,6 +375,24 @@ func NewAgentHandler(svc AgentHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithSchema(agentMethods.ByName("Receive")),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentAwaitHandler := connect.NewUnaryHandlerSimple(
+		AgentAwaitProcedure,
+		svc.Await,
+		connect.WithSchema(agentMethods.ByName("Await")),
+		connect.WithHandlerOptions(opts...),
+	)
+	agentRekeyHandler := connect.NewUnaryHandlerSimple(
+		AgentRekeyProcedure,
+		svc.Rekey,
+		connect.WithSchema(agentMethods.ByName("Rekey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	agentDiagnoseHandler := connect.NewUnaryHandlerSimple(
+		AgentDiagnoseProcedure,
+		svc.Diagnose,
+		connect.WithSchema(agentMethods.ByName("Diagnose")),
+		connect.WithHandlerOptions(opts...),
+	)
 	agentRenewHandler := connect.NewUnaryHandlerSimple(
 		AgentRenewProcedure,
 		svc.Renew,
@@ -339,6 +425,12 @@ func NewAgentHandler(svc AgentHandler, opts ...connect.HandlerOption) (string, h
 			agentSendHandler.ServeHTTP(w, r)
 		case AgentReceiveProcedure:
 			agentReceiveHandler.ServeHTTP(w, r)
+		case AgentAwaitProcedure:
+			agentAwaitHandler.ServeHTTP(w, r)
+		case AgentRekeyProcedure:
+			agentRekeyHandler.ServeHTTP(w, r)
+		case AgentDiagnoseProcedure:
+			agentDiagnoseHandler.ServeHTTP(w, r)
 		case AgentRenewProcedure:
 			agentRenewHandler.ServeHTTP(w, r)
 		case AgentCloseProcedure:
@@ -376,6 +468,18 @@ func (UnimplementedAgentHandler) Send(context.Context, *controlv1.SendRequest) (
 
 func (UnimplementedAgentHandler) Receive(context.Context, *controlv1.ReceiveRequest, *connect.ServerStream[controlv1.ReceiveResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Receive is not implemented"))
+}
+
+func (UnimplementedAgentHandler) Await(context.Context, *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Await is not implemented"))
+}
+
+func (UnimplementedAgentHandler) Rekey(context.Context, *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Rekey is not implemented"))
+}
+
+func (UnimplementedAgentHandler) Diagnose(context.Context, *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Diagnose is not implemented"))
 }
 
 func (UnimplementedAgentHandler) Renew(context.Context, *controlv1.RenewRequest) (*controlv1.RenewResponse, error) {

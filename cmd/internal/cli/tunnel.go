@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tunnelmark/cmd/internal/controller"
+	"tunnelmark/cmd/internal/kind"
+	"tunnelmark/tunnel"
+)
+
+// tunnelFlags say what tunnel to build.
+type tunnelFlags struct{ spec controller.Spec }
+
+func (t *tunnelFlags) add(command *cobra.Command) {
+	t.spec = controller.Spec{Driver: kind.ESP}
+	flags := command.Flags()
+	flags.StringVar(&t.spec.Driver, "driver", t.spec.Driver, "kind of tunnel: "+strings.Join(kind.Names(), ", "))
+	flags.StringVar(&t.spec.Suite, "suite", "", "cipher suite of ESP (default aes-128-gcm): "+strings.Join(suites(), ", "))
+	flags.StringVar(&t.spec.Encapsulation, "encapsulation", "", "what carries ESP: udp (RFC 3948, the default) or raw (IP protocol 50)")
+	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
+	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them")
+	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers instead of extended ones")
+	flags.IntVar(&t.spec.ReplayWindow, "replay-window", 0, "packets of the anti-replay window (default: the driver's own)")
+	t.addLocal(flags)
+}
+
+// addLocal adds where an existing tunnel is used from.
+func (t *tunnelFlags) addLocal(flags *pflag.FlagSet) {
+	flags.StringVar(&t.spec.FromLocal, "from-local", "", "with --driver existing: address or interface at FROM behind which the tunnel is (default: the agent's outer address)")
+	flags.StringVar(&t.spec.ToLocal, "to-local", "", "the same at TO")
+}
+
+func suites() []string {
+	var names []string
+	for _, suite := range tunnel.Suites() {
+		names = append(names, string(suite))
+	}
+	return names
+}
+
+// read is what was asked for, complete.
+func (t *tunnelFlags) read() (controller.Spec, error) {
+	spec, err := t.spec.Complete()
+	if err != nil {
+		return spec, usageError{err}
+	}
+	return spec, nil
+}

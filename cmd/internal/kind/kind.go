@@ -1,0 +1,134 @@
+// Package kind is the bridge's table of the kinds of tunnels: their names, the
+// words that each takes, and what it adds to a packet. Controllers reckon with
+// it wherever they run; whether an agent's machine can build a kind is the
+// agent's driver to say.
+package kind
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/overhead"
+)
+
+// Kind is one kind of tunnel.
+type Kind struct {
+	Name  string
+	About string
+	// Suites and Encapsulations are those that it takes, the default first;
+	// none where it does not encrypt, or does it in its own way.
+	Suites         []tunnel.Suite
+	Encapsulations []tunnel.Encapsulation
+	// Inner: it has inner addresses of its own. Otherwise load goes from outer
+	// address to outer address.
+	Inner bool
+	// Many: several of it can stand side by side in one session.
+	Many bool
+	// Foreign: it is not ours, and may carry others' traffic.
+	Foreign bool
+
+	added func(tunnel.Suite, tunnel.Encapsulation, overhead.IPVersion) (overhead.Encapsulation, error)
+}
+
+// Names of the kinds to which code refers.
+const (
+	Clear    = "clear"
+	ESP      = "esp"
+	Existing = "existing"
+)
+
+var (
+	aeads     = []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256GCM, tunnel.ChaCha20Poly1305}
+	udpOrRaw  = []tunnel.Encapsulation{tunnel.UDP, tunnel.Raw}
+	onlyInUDP = []tunnel.Encapsulation{tunnel.UDP}
+)
+
+// All lists the kinds: the default first, the ones that are no tunnel of ours
+// last.
+func All() []Kind {
+	return []Kind{
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: aeads, Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
+		{Name: "xfrm", About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
+		{Name: "xfrm-vti", About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
+		{Name: "xfrm-policy", About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "xfrm-transport", About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
+		{Name: "wireguard", About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
+		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, added: wireGuard},
+		{Name: "strongswan", About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "strongswan-user", About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, added: overhead.ESP},
+		{Name: "gre", About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
+		{Name: "gre-esp", About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
+		{Name: Existing, About: "a tunnel that is already there: nothing is built", Foreign: true, added: nothing},
+		{Name: Clear, About: "no tunnel: the same path in clear", added: nothing},
+	}
+}
+
+func wireGuard(_ tunnel.Suite, _ tunnel.Encapsulation, outer overhead.IPVersion) (overhead.Encapsulation, error) {
+	return overhead.WireGuard(outer)
+}
+
+// keyedGRE: keys tell the session's tunnel from any other between the two hosts.
+func keyedGRE(_ tunnel.Suite, _ tunnel.Encapsulation, outer overhead.IPVersion) (overhead.Encapsulation, error) {
+	return overhead.GRE(outer, true)
+}
+
+func nothing(tunnel.Suite, tunnel.Encapsulation, overhead.IPVersion) (overhead.Encapsulation, error) {
+	return overhead.Clear(), nil
+}
+
+// Names lists the kinds' names in the order of All.
+func Names() []string {
+	var names []string
+	for _, k := range All() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Find returns the kind of that name; the error lists those that there are.
+func Find(name string) (Kind, error) {
+	for _, k := range All() {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return Kind{}, fmt.Errorf("driver %q: allowed are %s", name, strings.Join(Names(), ", "))
+}
+
+// Choose fills in the suite and encapsulation that are empty, and refuses what
+// the kind does not take.
+func (k Kind) Choose(suite tunnel.Suite, encapsulation tunnel.Encapsulation) (tunnel.Suite, tunnel.Encapsulation, error) {
+	suite, err := choose(k.Name, "suite", suite, k.Suites)
+	if err != nil {
+		return "", "", err
+	}
+	encapsulation, err = choose(k.Name, "encapsulation", encapsulation, k.Encapsulations)
+	return suite, encapsulation, err
+}
+
+func choose[T ~string](kind, what string, word T, allowed []T) (T, error) {
+	switch {
+	case word == "" && len(allowed) > 0:
+		return allowed[0], nil
+	case word == "" || slices.Contains(allowed, word):
+		return word, nil
+	case len(allowed) == 0:
+		return "", fmt.Errorf("%s %q: driver %s has none to choose", what, word, kind)
+	}
+	return "", fmt.Errorf("%s %q: allowed with driver %s are %s", what, word, kind, strings.Join(words(allowed), ", "))
+}
+
+func words[T ~string](list []T) []string {
+	var all []string
+	for _, word := range list {
+		all = append(all, string(word))
+	}
+	return all
+}
+
+// Overhead is what a tunnel of this kind adds to each packet.
+func (k Kind) Overhead(suite tunnel.Suite, encapsulation tunnel.Encapsulation, outer overhead.IPVersion) (overhead.Encapsulation, error) {
+	return k.added(suite, encapsulation, outer)
+}
