@@ -43,7 +43,7 @@ func (l *Lab) Name() ([]string, error) {
 		return nil, err
 	}
 	for i, n := range r.Namespaces {
-		if err := bindName(n.Name, l.namespaces()[i]); err != nil {
+		if err := bindName(n.Name, l.namespaces()[i].fd()); err != nil {
 			r.Namespaces = r.Namespaces[:i]
 			return nil, errors.Join(err, r.undo())
 		}
@@ -104,8 +104,8 @@ func prepareNames() error {
 	return nil
 }
 
-// bindName gives a namespace one name.
-func bindName(name string, ns *namespace) error {
+// bindName gives the namespace behind a descriptor one name.
+func bindName(name string, descriptor int) error {
 	path := filepath.Join(namesDir, name)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrExist) {
@@ -115,7 +115,7 @@ func bindName(name string, ns *namespace) error {
 		return fmt.Errorf("name network namespace: %w", err)
 	}
 	file.Close()
-	source := fmt.Sprintf("/proc/self/fd/%d", ns.fd())
+	source := fmt.Sprintf("/proc/self/fd/%d", descriptor)
 	if err := unix.Mount(source, path, "none", unix.MS_BIND, ""); err != nil {
 		return errors.Join(fmt.Errorf("name network namespace %s: %w", name, err), os.Remove(path))
 	}

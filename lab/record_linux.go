@@ -18,7 +18,8 @@ const recordsDir = "/run/tunnelmark/lab"
 // record says which names under /run/netns are this program's.
 type record struct {
 	Lab        string  `json:"lab"`
-	ProcessID  int     `json:"process_id"` // that named it
+	ProcessID  int     `json:"process_id"`                // that named it
+	Started    uint64  `json:"process_started,omitempty"` // set where the names end with the process
 	Namespaces []named `json:"namespaces"`
 }
 
@@ -51,8 +52,16 @@ func Down(_ context.Context, name string) error {
 }
 
 // Cleanup takes every named lab down, also those whose naming was interrupted, and
-// returns their names. Labs without a name need no cleaning up.
+// every held namespace whose holder is gone, and returns their names. Labs without
+// a name need no cleaning up.
 func Cleanup(ctx context.Context) (removed []string, err error) {
+	return downAll(ctx, func(name string) bool {
+		r, err := readRecord(name)
+		return err != nil || r.Started == 0 || !r.lives() // Down says what is wrong with a record.
+	})
+}
+
+func downAll(ctx context.Context, which func(name string) bool) (removed []string, err error) {
 	paths, err := filepath.Glob(recordPath("*"))
 	if err != nil {
 		return nil, fmt.Errorf("list labs: %w", err)
@@ -63,6 +72,9 @@ func Cleanup(ctx context.Context) (removed []string, err error) {
 			return removed, errors.Join(append(errs, err)...)
 		}
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		if !which(name) {
+			continue
+		}
 		if err := Down(ctx, name); err != nil {
 			errs = append(errs, err)
 			continue
@@ -134,7 +146,8 @@ func decodeRecord(from io.Reader, lab string) (record, error) {
 		return record{}, fmt.Errorf("read record of lab %s in %s: it is about lab %q", lab, recordsDir, r.Lab)
 	}
 	for _, n := range r.Namespaces {
-		if !strings.HasPrefix(n.Name, "tm-"+lab+"-") || filepath.Base(n.Name) != n.Name {
+		ours := n.Name == "tm-"+lab || strings.HasPrefix(n.Name, "tm-"+lab+"-")
+		if !ours || filepath.Base(n.Name) != n.Name {
 			return record{}, fmt.Errorf("read record of lab %s in %s: %q is not a name of that lab", lab, recordsDir, n.Name)
 		}
 	}

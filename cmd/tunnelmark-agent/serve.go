@@ -21,6 +21,7 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/metrics"
 	"tunnelmark/cmd/internal/strictyaml"
+	"tunnelmark/lab"
 	"tunnelmark/tunnel"
 )
 
@@ -66,6 +67,10 @@ func (f *serveFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		return errors.New("it needs root: it makes network namespaces and TUN devices")
 	}
 	if err := policy.CheckOuter(); err != nil {
+		return err
+	}
+	// An agent that was killed may have left names of held tunnels.
+	if _, err := lab.Forsaken(ctx); err != nil {
 		return err
 	}
 	dir, release, err := f.stateDir()

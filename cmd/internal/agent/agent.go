@@ -128,6 +128,9 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, group: string(m.GetGroup()),
 		begun: time.Now(), maxAge: a.policy.MaxSession,
 	}
+	if m.GetHold() != "" {
+		s.hold = m.GetHold() + "-" + a.policy.Name // Both agents may be in one lab.
+	}
 	if err := a.busy(s); err != nil {
 		return nil, err // Before ports are taken that the other session may hold.
 	}

@@ -13,6 +13,7 @@ import (
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/lab"
 	"tunnelmark/probe/udp"
 	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
@@ -50,6 +51,8 @@ type session struct {
 	half     tunnel.Tunnel
 	opening  time.Time // When building began.
 	evidence tunnel.Evidence
+	hold     string // The name that its namespace is to have; empty: none.
+	unname   func() error
 	path     *controlv1.OpenResponse
 	key      wire.Key
 	limits   control.Limits
@@ -90,8 +93,25 @@ func (s *session) open(ctx context.Context, signed *controlv1.SignedOffer, trust
 	}
 	s.limits = mine.Limits.Least(theirs.Limits)
 	s.path = pathTo(&mine, theirs, halves[0].Spec, s.half.Path())
+	if err := s.name(); err != nil {
+		return nil, err
+	}
 	s.note(func() { s.opened = true })
 	return s.path, nil
+}
+
+// name makes the tunnel usable for other programs, where that was asked for. A
+// tunnel whose load goes from outer address to outer address is, in the agent's
+// own namespace.
+func (s *session) name() (err error) {
+	if s.hold == "" || s.half.Path().Namespace != s.inner {
+		return nil
+	}
+	if s.unname, err = lab.Hold(s.hold, s.inner.FD()); err != nil {
+		return err
+	}
+	s.path.Namespace = "tm-" + s.hold
+	return nil
 }
 
 // halves are this end's halves of the session's tunnels, without their place.
@@ -304,6 +324,9 @@ func (s *session) close(why string) (tunnel.Counters, error) {
 func (s *session) remove() (counters tunnel.Counters, failed error) {
 	s.key = wire.Key{}
 	failed = closeAll(s.sockets)
+	if s.unname != nil {
+		failed = errors.Join(failed, s.unname())
+	}
 	if s.half != nil {
 		counters, _ = s.half.Counters() // Its absence must not stop the removal.
 		failed = errors.Join(failed, s.half.Close())

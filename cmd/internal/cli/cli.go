@@ -124,7 +124,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
-	root.AddCommand(findCommand(), runCommand(), pairCommand(), agentsCommand(), trustCommand())
+	root.AddCommand(findCommand(), runCommand(), holdCommand(), pairCommand(), agentsCommand(), trustCommand())
 	root.AddCommand(manual.Command("1"))
 	root.AddCommand(labCommands()...)
 	return root

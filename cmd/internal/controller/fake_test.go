@@ -105,11 +105,11 @@ func (f *fakeAgent) Offer(ctx context.Context, _ *controlv1.OfferRequest) (*cont
 	return &controlv1.OfferResponse{Offer: &controlv1.SignedOffer{Contents: []byte(f.name)}, LeaseNs: f.path.leaseNs}, nil
 }
 
-// Open wants the other agent's offer.
-func (f *fakeAgent) Await(context.Context, *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
-	return &controlv1.AwaitResponse{SetupNs: 1}, nil
+func (f *fakeAgent) Await(ctx context.Context, _ *controlv1.AwaitRequest) (*controlv1.AwaitResponse, error) {
+	return &controlv1.AwaitResponse{SetupNs: 1}, f.enter(ctx, "await")
 }
 
+// Open wants the other agent's offer.
 func (f *fakeAgent) Open(ctx context.Context, m *controlv1.OpenRequest) (*controlv1.OpenResponse, error) {
 	if err := f.enter(ctx, "open"); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (f *fakeAgent) Open(ctx context.Context, m *controlv1.OpenRequest) (*contro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open = true
-	return &controlv1.OpenResponse{InnerMtu: 1438, LocalProbe: "198.18.0.1:51980", LocalOuter: "192.0.2.1:4500"}, nil
+	return &controlv1.OpenResponse{InnerMtu: 1438, LocalProbe: "198.18.0.1:51980", RemoteProbe: "198.19.0.1:51980", LocalOuter: "192.0.2.1:4500"}, nil
 }
 
 func (f *fakeAgent) Renew(ctx context.Context, _ *controlv1.RenewRequest) (*controlv1.RenewResponse, error) {

@@ -48,8 +48,9 @@ type Session struct {
 	Spec     Spec
 	InnerMTU int
 	OuterMTU int // The smaller of both ends' links, in bytes.
-	// Built is how each end built its half.
+	// Built is how each end built its half, Ways how probes enter it there.
 	Built [2]Built
+	Ways  [2]Way
 
 	id       []byte
 	group    []byte // Of sessions that run side by side; empty: alone.
@@ -58,8 +59,16 @@ type Session struct {
 	headers  int    // IP and UDP, before the payload of a probe, in bytes.
 	trials   uint32 // Numbers the trials; a session runs one at a time.
 
+	ended        context.Context // Done once an agent has ended the session by itself.
+	end          context.CancelCauseFunc
 	stopRenewing context.CancelFunc
 	renewing     sync.WaitGroup
+}
+
+// Way is where load enters the tunnel at one end.
+type Way struct {
+	Namespace     string // Its name; empty where it has none, or is the agent's own.
+	Local, Remote netip.Addr
 }
 
 // Built is what one end says of its half.
@@ -80,6 +89,7 @@ func Open(ctx context.Context, from, to End, spec Spec, waiting func(string)) (*
 		_ = s.closeBoth(ctx) // What stopped the opening is told; leases end the rest.
 		return nil, err
 	}
+	s.ended, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopRenewing = stop
 	for _, end := range s.ends() {
@@ -102,17 +112,18 @@ func (s *Session) exchange(ctx context.Context, waiting func(string)) (lease tim
 		return 0, err
 	}
 	// The receiver first: what the sender's half sends finds an open one.
-	if _, err := s.open(ctx, s.To, mine.GetOffer()); err != nil {
+	far, err := s.open(ctx, s.To, mine.GetOffer())
+	if err != nil {
 		return 0, err
 	}
-	path, err := s.open(ctx, s.From, theirs.GetOffer())
+	near, err := s.open(ctx, s.From, theirs.GetOffer())
 	if err != nil {
 		return 0, err
 	}
 	if err := s.await(ctx); err != nil {
 		return 0, err
 	}
-	return time.Duration(min(mine.GetLeaseNs(), theirs.GetLeaseNs())), s.learn(path)
+	return time.Duration(min(mine.GetLeaseNs(), theirs.GetLeaseNs())), s.learn(near, far)
 }
 
 // await has both ends meet, and say how they built their halves.
@@ -150,7 +161,7 @@ func (s *Session) offer(ctx context.Context, end, peer End, role controlv1.Role,
 		SessionId: s.id, Role: role, PeerFingerprint: peer.Fingerprint[:],
 		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
 		InnerMtu: uint32(s.Spec.InnerMTU), Tunnels: uint32(s.Spec.Tunnels),
-		NoEsn: s.Spec.NoESN, ReplayWindow: uint32(s.Spec.ReplayWindow), Local: local, Group: s.group,
+		NoEsn: s.Spec.NoESN, ReplayWindow: uint32(s.Spec.ReplayWindow), Local: local, Group: s.group, Hold: s.Spec.Hold,
 	}
 	for {
 		response, err := end.Agent.Offer(ctx, request)
@@ -176,19 +187,29 @@ func (s *Session) open(ctx context.Context, end End, peer *controlv1.SignedOffer
 }
 
 // learn takes what the agents agreed on.
-func (s *Session) learn(path *controlv1.OpenResponse) (err error) {
-	s.InnerMTU, s.OuterMTU = int(path.GetInnerMtu()), int(path.GetOuterMtu())
-	if s.outer, err = versionOf(path.GetLocalOuter()); err != nil {
+func (s *Session) learn(near, far *controlv1.OpenResponse) (err error) {
+	s.InnerMTU, s.OuterMTU = int(near.GetInnerMtu()), int(near.GetOuterMtu())
+	for i, path := range []*controlv1.OpenResponse{near, far} {
+		if s.Ways[i], err = wayFrom(path); err != nil {
+			return fmt.Errorf("read the path from %s: %w", s.ends()[i].Name, err)
+		}
+	}
+	if s.outer, err = versionOf(near.GetLocalOuter()); err != nil {
 		return fmt.Errorf("read the outer address from %s: %w", s.From.Name, err)
 	}
-	inner, err := versionOf(path.GetLocalProbe())
-	if err != nil {
-		return fmt.Errorf("read the probe's address from %s: %w", s.From.Name, err)
-	}
-	s.headers = headersOf(inner)
+	s.headers = headersOf(s.Ways[0].Local)
 	added, err := s.Spec.overhead(s.outer)
 	s.overhead = added.WithMTU(overhead.TunnelMTU(s.InnerMTU))
 	return err
+}
+
+func wayFrom(path *controlv1.OpenResponse) (Way, error) {
+	local, err := netip.ParseAddrPort(path.GetLocalProbe())
+	if err != nil {
+		return Way{}, err
+	}
+	remote, err := netip.ParseAddrPort(path.GetRemoteProbe())
+	return Way{Namespace: path.GetNamespace(), Local: local.Addr().Unmap(), Remote: remote.Addr().Unmap()}, err
 }
 
 func versionOf(address string) (overhead.IPVersion, error) {
@@ -201,8 +222,8 @@ func versionOf(address string) (overhead.IPVersion, error) {
 
 // headersOf is the length of IP and UDP headers: RFC 791, Section 3.1; RFC 8200,
 // Section 3; RFC 768.
-func headersOf(version overhead.IPVersion) int {
-	if version == overhead.IPv4 {
+func headersOf(address netip.Addr) int {
+	if address.Is4() {
 		return 20 + 8
 	}
 	return 40 + 8
@@ -229,8 +250,8 @@ func (s *Session) family() string {
 	return "ipv6"
 }
 
-// renew keeps one end's lease until the session is closed. A missed renewal is
-// tried again: only the agent decides that a lease has ended.
+// renew keeps one end's lease until the session is closed, or has ended there. A
+// missed renewal is tried again: only the agent decides that a lease has ended.
 func (s *Session) renew(ctx context.Context, end End, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -240,8 +261,12 @@ func (s *Session) renew(ctx context.Context, end End, every time.Duration) {
 			return
 		case <-ticker.C:
 			once, cancel := context.WithTimeout(ctx, every)
-			_, _ = end.Agent.Renew(once, &controlv1.RenewRequest{SessionId: s.id})
+			_, err := end.Agent.Renew(once, &controlv1.RenewRequest{SessionId: s.id})
 			cancel()
+			if connect.CodeOf(err) == connect.CodeNotFound {
+				s.end(control.Explain(end.Name, err))
+				return
+			}
 		}
 	}
 }

@@ -47,6 +47,8 @@ func TestOpenClosesWhatItCannotFinish(t *testing.T) {
 		"second offer": func(_, b *fakeAgent) { b.refuse["offer"] = refusal },
 		"first half":   func(_, b *fakeAgent) { b.refuse["open"] = refusal },
 		"second half":  func(a, _ *fakeAgent) { a.refuse["open"] = refusal },
+		"first await":  func(a, _ *fakeAgent) { a.refuse["await"] = refusal },
+		"second await": func(_, b *fakeAgent) { b.refuse["await"] = refusal },
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to, a, b := newFakeEnds(t)
@@ -61,6 +63,22 @@ func TestOpenClosesWhatItCannotFinish(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A held tunnel that its agent has ended is told of, not waited for.
+func TestHoldEndsWithTheSession(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	plan := Plan{From: from, To: to, Spec: DefaultSpec(), Tell: func(string) {}}
+	err := Hold(t.Context(), plan, 0, func(s *Session) error {
+		s.end(connect.NewError(connect.CodeNotFound, errors.New("it reached its greatest age")))
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "the tunnel is gone") || a.isOpen() {
+		t.Errorf("got %v, open: %v", err, a.isOpen())
+	}
+	if err := Hold(t.Context(), plan, time.Nanosecond, func(*Session) error { return nil }); err != nil || a.isOpen() {
+		t.Errorf("after its time: got %v, open: %v", err, a.isOpen())
 	}
 }
 
@@ -194,7 +212,8 @@ func TestInnerRate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Session{Spec: DefaultSpec()}
-			if err := s.learn(&controlv1.OpenResponse{LocalProbe: c.probe, LocalOuter: c.outer}); err != nil {
+			path := &controlv1.OpenResponse{LocalProbe: c.probe, RemoteProbe: c.probe, LocalOuter: c.outer}
+			if err := s.learn(path, path); err != nil {
 				t.Fatal(err)
 			}
 			got := s.innerRate(FixedLoad{BitsPerSecond: float64(c.want) * 1000, Layer: c.layer}, 1400)
@@ -203,7 +222,8 @@ func TestInnerRate(t *testing.T) {
 			}
 		})
 	}
-	if err := (&Session{Spec: DefaultSpec()}).learn(&controlv1.OpenResponse{LocalProbe: "x", LocalOuter: "192.0.2.1:1"}); err == nil {
+	bad := &controlv1.OpenResponse{LocalProbe: "x", LocalOuter: "192.0.2.1:1"}
+	if err := (&Session{Spec: DefaultSpec()}).learn(bad, bad); err == nil {
 		t.Error("an address that is none is taken")
 	}
 }

@@ -23,6 +23,9 @@ type Spec struct {
 	// FromLocal and ToLocal are addresses or interfaces of the ends' hosts from
 	// which a tunnel that is already there is used. Empty: the agent's own.
 	FromLocal, ToLocal string
+	// Hold names the sessions' namespaces, "tm-HOLD-AGENT", for other programs.
+	// Empty: they have no name.
+	Hold string
 }
 
 // leastMTU is IPv4's, in bytes (RFC 791, Section 3.2).
