@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
 )
@@ -23,8 +21,8 @@ func (Driver) Check(spec tunnel.Spec) error {
 	if err := checkSpec(spec); err != nil {
 		return fmt.Errorf("check esp tunnel: %w", err)
 	}
-	if err := unix.Access(tunPath, unix.R_OK|unix.W_OK); err != nil {
-		return fmt.Errorf("check esp tunnel: TUN device %s: %w (%w)", tunPath, err, tunnel.ErrNotSupported)
+	if err := inner.CheckTUN(); err != nil {
+		return fmt.Errorf("check esp tunnel: %w", err)
 	}
 	return nil
 }

@@ -5,19 +5,15 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
 )
 
-const (
-	tunPath = "/dev/net/tun"
-	// interfaceName lets the kernel number the interfaces: several tunnels may
-	// share an inner namespace.
-	interfaceName = "esp%d"
-)
+// interfaceName lets the kernel number the interfaces: several tunnels may share
+// an inner namespace.
+const interfaceName = "esp%d"
 
 // clearInterface is the TUN device that stands in the inner namespace.
 type clearInterface struct {
@@ -29,7 +25,7 @@ type clearInterface struct {
 // openInterface makes the TUN device and brings it up with its addresses and
 // routes. Where it fails nothing remains.
 func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterface, error) {
-	device, name, err := openTUN(namespace)
+	device, name, err := inner.NewTUN(namespace, interfaceName)
 	if err != nil {
 		return nil, err
 	}
@@ -52,45 +48,6 @@ func (c *clearInterface) close() error {
 		return fmt.Errorf("close TUN device: %w", err)
 	}
 	return nil
-}
-
-// openTUN makes a TUN device whose packets come and go with the kernel's
-// segmentation header (IFF_VNET_HDR), so that one read or write moves many. It
-// watches no netlink events: nobody else changes the session's interface.
-func openTUN(namespace *tunnel.Namespace) (device tun.Device, name string, err error) {
-	err = namespace.Do(func() error {
-		fd, err := attachTUN()
-		if err != nil {
-			return err
-		}
-		device, name, err = tun.CreateUnmonitoredTUNFromFD(fd)
-		if err != nil {
-			// The device's file owns fd by now and is closed with it when it is
-			// collected; closing it here could close another's.
-			return fmt.Errorf("set up TUN device: %w", err)
-		}
-		return nil
-	})
-	return device, name, err
-}
-
-func attachTUN() (fd int, err error) {
-	fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("open %s: %w", tunPath, err)
-	}
-	request, err := unix.NewIfreq(interfaceName)
-	if err == nil {
-		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
-	}
-	if err == nil {
-		err = unix.SetNonblock(fd, true) // Before it reaches the runtime's poller.
-	}
-	if err != nil {
-		return -1, errors.Join(fmt.Errorf("make TUN interface %s: %w", interfaceName, err), unix.Close(fd))
-	}
-	return fd, nil
 }
 
 // drops is how many packets found the device's queue full.
