@@ -6,7 +6,11 @@
 // This package holds the words that its children share.
 package analysis
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // Load is what one trial offers: a rate for a duration, or a burst.
 type Load struct {
@@ -112,6 +116,33 @@ func (t Trial) LossRatio() float64 {
 		return 0
 	}
 	return float64(t.Lost()) / float64(t.Sent)
+}
+
+// Lossy says that a trial lost more than a goal, a ratio of 0 to 1, and more than
+// chance makes of that among so few packets: one, and three standard deviations.
+func (t Trial) Lossy(goal float64) bool {
+	expected := goal * float64(t.Sent)
+	return float64(t.Lost()) > 1+expected+3*math.Sqrt(expected)
+}
+
+// DelayGrowth is by how much the least one-way delay of the windows grew from the
+// first quarter of a trial to the last, by medians; ok is false where there are too
+// few windows. Clocks that drift by some ppm add as many microseconds per second.
+func (t Trial) DelayGrowth() (growth time.Duration, ok bool) {
+	quarter := len(t.Windows) / 4
+	if quarter < 2 {
+		return 0, false
+	}
+	return medianDelay(t.Windows[len(t.Windows)-quarter:]) - medianDelay(t.Windows[:quarter]), true
+}
+
+func medianDelay(windows []Window) time.Duration {
+	delays := make([]time.Duration, len(windows))
+	for i, w := range windows {
+		delays[i] = w.MinDelay
+	}
+	slices.Sort(delays)
+	return delays[len(delays)/2]
 }
 
 // InnerSentBitsPerSecond is the load that was really offered: what was sent

@@ -13,6 +13,17 @@ const (
 	Climb Manner = "climb"
 )
 
+// Meaning is what a found rate stands for.
+type Meaning string
+
+const (
+	// TrueCeiling is what the path carries: nothing else used it.
+	TrueCeiling Meaning = "ceiling"
+	// Available is what the path had left at one time: other traffic may have
+	// shared it.
+	Available Meaning = "available"
+)
+
 // Purpose says what a search ran a trial for.
 type Purpose string
 
@@ -39,6 +50,10 @@ type Step struct {
 // goal that it stands for.
 type Ceiling struct {
 	Manner Manner `json:"manner"`
+	// Meaning is empty in results of old: TrueCeiling. At is when Available
+	// was found.
+	Meaning Meaning   `json:"meaning,omitempty"`
+	At      time.Time `json:"at,omitzero"`
 	// LossGoal is the loss ratio, 0 to 1, that a load must not exceed.
 	LossGoal float64 `json:"loss_goal_ratio"`
 	// InnerLowerBitsPerSecond is the highest load that met the goal below every load that
@@ -95,6 +110,21 @@ func (c Ceiling) TrafficTime() time.Duration {
 	var total time.Duration
 	for _, s := range c.Steps {
 		total += s.Trial.Elapsed
+	}
+	return total
+}
+
+// IsAvailable says that the figure is what was left beside other traffic.
+func (c Ceiling) IsAvailable() bool { return c.Meaning == Available }
+
+// LossyTime is for how long loads lost more than the goal: each that did counts as
+// a whole.
+func (c Ceiling) LossyTime() time.Duration {
+	var total time.Duration
+	for _, s := range c.Steps {
+		if s.Trial.Lossy(c.LossGoal) {
+			total += s.Trial.Elapsed
+		}
 	}
 	return total
 }

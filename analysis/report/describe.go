@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"tunnelmark/analysis"
 )
@@ -131,26 +130,6 @@ func offered(t analysis.Trial) string {
 		return "burst of " + formatCount(t.Load.Packets)
 	}
 	return formatRate(t.Load.InnerBitsPerSecond) + " inner"
-}
-
-// delayGrowth is by how much the least one-way delay of the windows grew from
-// the first quarter of a trial to the last, by medians. Clocks that drift by
-// some ppm add as many microseconds per second.
-func delayGrowth(t analysis.Trial) (time.Duration, bool) {
-	quarter := len(t.Windows) / 4
-	if quarter < 2 {
-		return 0, false
-	}
-	return medianDelay(t.Windows[len(t.Windows)-quarter:]) - medianDelay(t.Windows[:quarter]), true
-}
-
-func medianDelay(windows []analysis.Window) time.Duration {
-	delays := make([]time.Duration, len(windows))
-	for i, w := range windows {
-		delays[i] = w.MinDelay
-	}
-	slices.Sort(delays)
-	return delays[len(delays)/2]
 }
 
 // remarks are what else a reader should know of a trial.

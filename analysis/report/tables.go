@@ -43,7 +43,7 @@ func newTrialRow(number int, s analysis.Step, unit scale, most float64) trialRow
 		Duration: formatDuration(t.Elapsed), Skipped: formatDuration(t.Skipped), Growth: none, Remarks: remarks(s),
 		Sent: none, Inner: none, Outer: none,
 	}
-	if growth, ok := delayGrowth(t); ok {
+	if growth, ok := t.DelayGrowth(); ok {
 		row.Growth = formatDuration(growth)
 	}
 	if t.Load.Packets > 0 {

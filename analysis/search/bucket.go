@@ -18,6 +18,9 @@ const (
 	// some may be spoilt by the host.
 	bursts     = 15
 	fewestRead = 9
+	// mostBursts are those of a whole search: seven lengths up to the longest, then
+	// twice as many as are wanted.
+	mostBursts = 7 + 2*bursts
 )
 
 // readBucket sends short bursts, if the limit is flat: ever longer ones until one

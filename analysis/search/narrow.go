@@ -174,8 +174,8 @@ func (f *finder) hold(load float64) time.Duration {
 func (f *finder) qualify(ctx context.Context) error {
 	f.reserve = 0
 	load := f.bounds.lower()
-	for step := f.width(); load >= f.opts.MinInnerBitsPerSecond; step *= 2 {
-		ok, err := f.sustain(ctx, load)
+	for step := f.width(); load >= analysis.ValidShare*f.opts.MinInnerBitsPerSecond; step *= 2 {
+		ok, err := f.sustained()(ctx, load)
 		if ok || err != nil {
 			return err
 		}
@@ -187,6 +187,13 @@ func (f *finder) qualify(ctx context.Context) error {
 		load = max(f.bounds.lower(), load*(1-step))
 	}
 	return nil
+}
+
+func (f *finder) sustained() func(context.Context, float64) (bool, error) {
+	if f.climbs() {
+		return f.sustainGently
+	}
+	return f.sustain
 }
 
 // sustain qualifies one load; a loss in a few windows only is given another

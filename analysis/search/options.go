@@ -16,26 +16,29 @@ type Options struct {
 	// that loses more by itself raises it. Default: 0.001.
 	LossGoal float64
 	// Width is how far apart, relatively, the bounds may be in the end; a loss
-	// goal that is high for it widens it. Default: 0.005.
+	// goal that is high for it widens it. Default: 0.005; for a climb, which pays
+	// for it with loss, 0.02.
 	Width float64
 	// MinInnerBitsPerSecond and MaxInnerBitsPerSecond are the least and the
-	// most to offer. Defaults: 1 Mbps and 100 Gbps.
+	// most to offer; a climb begins with the least. Defaults: 1 Mbps and 100 Gbps.
 	MinInnerBitsPerSecond float64
 	MaxInnerBitsPerSecond float64
-	// Traffic is for how long the search may send in all. Default: 25 s.
+	// Traffic is for how long the search may send in all. Default: 25 s; for a
+	// climb 40 s.
 	Traffic time.Duration
+	// Idle asserts that nothing else uses the path: what a climb finds then is a
+	// ceiling, not only what was available.
+	Idle bool
 	// Progress is told of each trial, before and after it. Optional.
 	Progress func(Progress)
 
 	// The rest is for the manner of climb alone.
 
-	// StartInnerBitsPerSecond is the first load. Default: 10 Mbps.
-	StartInnerBitsPerSecond float64
-	// Overload is how high a load may be over the last one that met the goal.
+	// Overload is how high a load may be over the highest that was clean.
 	// Default: 1.1.
 	Overload float64
-	// Lossy is for how long loads may lose more than the goal in all.
-	// Default: 2 s.
+	// Lossy is for how long loads may lose more than the goal in all; each that
+	// does counts as a whole. Default: 2 s.
 	Lossy time.Duration
 }
 
@@ -65,11 +68,14 @@ func (o Options) withDefaults() (Options, error) {
 		o.Manner = analysis.Overload
 	}
 	setDefault(&o.LossGoal, 0.001)
-	setDefault(&o.Width, 0.005)
 	setDefault(&o.MinInnerBitsPerSecond, 1e6)
 	setDefault(&o.MaxInnerBitsPerSecond, 100e9)
+	if o.Manner == analysis.Climb {
+		setDefault(&o.Width, 0.02)
+		setDefault(&o.Traffic, 40*time.Second)
+	}
+	setDefault(&o.Width, 0.005)
 	setDefault(&o.Traffic, 25*time.Second)
-	setDefault(&o.StartInnerBitsPerSecond, 10e6)
 	setDefault(&o.Overload, 1.1)
 	setDefault(&o.Lossy, 2*time.Second)
 	return o, o.check()
@@ -95,15 +101,22 @@ func (o Options) check() error {
 		{"lowest load (inner bit/s)", o.MinInnerBitsPerSecond, 1e3, 1e13},
 		{"highest load (inner bit/s)", o.MaxInnerBitsPerSecond, o.MinInnerBitsPerSecond, 1e13},
 		{"traffic (s)", o.Traffic.Seconds(), leastTraffic.Seconds(), 3600},
-		{"first load (inner bit/s)", o.StartInnerBitsPerSecond, 1e3, 1e13},
 		{"bound of overload (ratio)", o.Overload, 1.001, 2},
-		{"lossy time (s)", o.Lossy.Seconds(), 0.01, 3600},
+		{"lossy time (s)", o.Lossy.Seconds(), leastLossy.Seconds(), 3600},
 	} {
 		if math.IsNaN(r.value) || r.value < r.low || r.value > r.high {
 			return fmt.Errorf("%s is %g: must be from %g to %g", r.name, r.value, r.low, r.high)
 		}
 	}
 	return nil
+}
+
+// meaning is what the result may be called.
+func (o Options) meaning() analysis.Meaning {
+	if o.Manner == analysis.Climb && !o.Idle {
+		return analysis.Available
+	}
+	return analysis.TrueCeiling
 }
 
 // clamp keeps a load within what may be offered, inner bit/s.

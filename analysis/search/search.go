@@ -13,8 +13,15 @@
 //  6. narrow: bisect until the interval is as narrow as asked for;
 //  7. qualify: hold the lower end for longer, and lower it if it does not hold.
 //
-// In the manner of climb there is only a way upward, in steps that shrink, and
-// a qualification.
+// In the manner of climb others share the path, and may not be hurt:
+//
+//  1. climb: from the least load, never more than a tenth above the highest that
+//     was clean, until one is not;
+//  2. close in: between those two, for as much lossy time as may be spent;
+//  3. step back: below what passed of the loads that missed;
+//  4. qualify: hold that for longer, and lower it if it does not hold.
+//
+// Plan says beforehand what a search may send at most.
 package search
 
 import (
@@ -39,10 +46,10 @@ func Find(ctx context.Context, run Run, o Options) (analysis.Ceiling, error) {
 	if err != nil {
 		return analysis.Ceiling{}, fmt.Errorf("read the search's options: %w", err)
 	}
-	f := &finder{run: run, opts: o, reserve: min(qualifyFor, o.Traffic/4), lossy: o.Traffic}
-	f.found.Manner, f.found.LossGoal = o.Manner, o.LossGoal
+	f := &finder{run: run, opts: o, reserve: min(qualifyFor, o.Traffic/4)}
+	f.found.Manner, f.found.Meaning, f.found.LossGoal = o.Manner, o.meaning(), o.LossGoal
 	steps := f.overloading()
-	if o.Manner == analysis.Climb {
+	if f.climbs() {
 		steps = f.climbing()
 	}
 	for _, step := range steps {
@@ -62,6 +69,8 @@ func (f *finder) overloading() []step {
 	return []step{f.explore, f.readPlateau, f.measureFloor, f.readBucket, f.confirm, f.narrow, f.qualify}
 }
 
+func (f *finder) climbs() bool { return f.opts.Manner == analysis.Climb }
+
 // finder is one search: what it knows so far.
 type finder struct {
 	run  Run
@@ -73,8 +82,6 @@ type finder struct {
 	reserve time.Duration // Traffic kept back for the qualification.
 	// cutShort says that a step ended because its traffic was spent.
 	cutShort bool
-
-	lossy time.Duration // For how long loads may still miss the goal.
 
 	// estimate is where the ceiling is looked for, inner bit/s; zero while no
 	// load has lost.
@@ -103,9 +110,17 @@ func (f *finder) result() analysis.Ceiling {
 	}
 	c.Note = note(c)
 	if c.Note == "" && f.cutShort && (!c.Qualified || c.InnerUpperBitsPerSecond == 0) {
-		c.Note = fmt.Sprintf("the search ended early: its traffic of %v was spent", f.opts.Traffic)
+		c.Note = f.shortage()
 	}
 	return c
+}
+
+// shortage says which budget ended the search.
+func (f *finder) shortage() string {
+	if f.climbs() && f.lossyLeft() < leastTrial {
+		return fmt.Sprintf("the search ended early: of its %v in which loads may lose more than the goal too little was left; the figure was not held for long", f.opts.Lossy)
+	}
+	return fmt.Sprintf("the search ended early: its traffic of %v was spent", f.opts.Traffic)
 }
 
 // note explains a figure that is not inside the interval.

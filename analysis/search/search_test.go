@@ -247,39 +247,6 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-func TestClimb(t *testing.T) {
-	for _, rate := range []float64{40e6, 350e6} {
-		for _, bucket := range []float64{64 << 10, 256 << 10} {
-			t.Run(fmt.Sprintf("%g Mbps, %g KiB", rate/1e6, bucket/1024), func(t *testing.T) {
-				p := path{device: newPolicer(rate, bucket), jitter: 20e-6}
-				c := find(t, &p, Options{Manner: analysis.Climb})
-				near(t, "outer rate", c.OuterBitsPerSecond(), rate, 0.02)
-				checkClimb(t, c)
-			})
-		}
-	}
-}
-
-// checkClimb holds each step against the bounds of overload.
-func checkClimb(t *testing.T, c analysis.Ceiling) {
-	t.Helper()
-	var clean, lossy float64
-	for _, s := range c.Steps {
-		load := s.Trial.InnerSentBitsPerSecond()
-		if clean > 0 && load > 1.1*clean*1.002 {
-			t.Errorf("load %.4g after %.4g met the goal, want at most 1.1 times that", load, clean)
-		}
-		if s.Trial.LossRatio() > c.LossGoal {
-			lossy += s.Trial.Elapsed.Seconds()
-		} else {
-			clean = max(clean, load)
-		}
-	}
-	if lossy > 2.01 {
-		t.Errorf("%.2f s of loss, want at most 2 s", lossy)
-	}
-}
-
 func FuzzInterval(f *testing.F) {
 	f.Add(uint64(1), 350e6, 65536.0, 0.0, 4)
 	f.Add(uint64(2), 12e6, 9000.0, 1e-4, 1)

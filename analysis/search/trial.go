@@ -28,7 +28,11 @@ const (
 // left is the traffic that this step may still send. Any of it may turn out to
 // be lossy.
 func (f *finder) left() time.Duration {
-	return min(f.opts.Traffic-overrun-f.sent-f.reserve, f.lossy)
+	left := f.opts.Traffic - overrun - f.sent - f.reserve
+	if f.climbs() {
+		left = min(left, f.lossyLeft())
+	}
+	return left
 }
 
 // trial runs one load, made shorter where the traffic left asks for it, and
@@ -48,9 +52,6 @@ func (f *finder) trial(ctx context.Context, p analysis.Purpose, load analysis.Lo
 		return t, err
 	}
 	f.sent += t.Elapsed
-	if f.opts.Manner == analysis.Climb && t.LossRatio() > f.found.LossGoal {
-		f.lossy -= t.Elapsed
-	}
 	f.found.InnerSize, f.found.OuterSize = t.InnerSize, t.OuterSize
 	f.found.Steps = append(f.found.Steps, analysis.Step{Purpose: p, Trial: t})
 	f.tell(p, load, &t)
@@ -64,6 +65,9 @@ func (f *finder) paced(ctx context.Context, p analysis.Purpose, inner float64, d
 
 // refill is how long the path needs to empty its queues and fill its bucket.
 func (f *finder) refill() time.Duration {
+	if steps := f.found.Steps; f.climbs() && len(steps) > 0 && !f.clean(steps[len(steps)-1].Trial) {
+		return rest
+	}
 	if f.estimate == 0 {
 		return settle
 	}

@@ -115,6 +115,6 @@ func (p FindPlan) question() any {
 	}{p.Size, p.Baseline, map[string]any{
 		"manner": o.Manner, "loss_goal": o.LossGoal, "width": o.Width,
 		"min": o.MinInnerBitsPerSecond, "max": o.MaxInnerBitsPerSecond, "traffic": o.Traffic,
-		"start": o.StartInnerBitsPerSecond, "overload": o.Overload, "lossy": o.Lossy,
+		"idle": o.Idle, "overload": o.Overload, "lossy": o.Lossy,
 	}}
 }
