@@ -44,6 +44,21 @@ func newPort(name string, link, side int, host byte) port {
 	}
 }
 
+// own plans what belongs to site number i itself and not to one of its links: the
+// network between it and its gateway. A site with several links and no gateway has
+// the first address on its loopback.
+func own(i int) (site, gateway port) {
+	at := func(host byte) port {
+		return port{
+			name: "lan",
+			mac:  net.HardwareAddr{0x02, 't', 'm', 0xff, byte(i), host},
+			v4:   address4(firstOwnBlock+i, host),
+			v6:   address6(0xff, i, host),
+		}
+	}
+	return at(1), at(2)
+}
+
 // address4 returns a host's address in the nth block of four of the
 // documentation ranges (RFC 5737, Section 3).
 func address4(n int, host byte) netip.Prefix {

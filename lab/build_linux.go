@@ -12,7 +12,8 @@ import (
 // Build makes the topology, or nothing:
 //
 //  1. the topology is validated, and the privileges are checked;
-//  2. every site becomes a namespace with its loopback up;
+//  2. every site becomes a namespace with its loopback up, and so does every
+//     gateway;
 //  3. every link becomes a namespace in the middle of two veth pairs, which
 //     forwards between them;
 //  4. the devices are put into the middles.
@@ -26,7 +27,7 @@ func Build(ctx context.Context, t Topology) (*Lab, error) {
 	if err := checkPrivilege(); err != nil {
 		return nil, fmt.Errorf("build lab %s: %w", t.Name, err)
 	}
-	l := &Lab{name: t.Name, sites: make(map[string]*namespace)}
+	l := &Lab{name: t.Name, sites: make(map[string]*namespace), gateways: make(map[string]*namespace)}
 	if err := l.build(ctx, t); err != nil {
 		return nil, errors.Join(fmt.Errorf("build lab %s: %w", t.Name, err), l.Close())
 	}
@@ -39,12 +40,22 @@ func (l *Lab) build(ctx context.Context, t Topology) error {
 			return fmt.Errorf("site %s: %w", name, err)
 		}
 	}
+	for _, name := range t.Gateways {
+		if err := l.addGateway(ctx, name); err != nil {
+			return fmt.Errorf("gateway of %s: %w", name, err)
+		}
+	}
 	for i, link := range t.Links {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := l.addLink(ctx, i, link); err != nil {
 			return fmt.Errorf("link %q: %w", link.Between, err)
+		}
+	}
+	for i, name := range t.Sites {
+		if err := l.addOwn(i, name); err != nil {
+			return fmt.Errorf("site %s: %w", name, err)
 		}
 	}
 	return nil
@@ -57,10 +68,15 @@ func (l *Lab) addSite(name string) error {
 	}
 	l.sites[name] = site
 	l.order = append(l.order, name)
-	if err := site.do(func() error { return setSysctls(quiet) }); err != nil {
+	return site.prepare()
+}
+
+// prepare makes a namespace quiet, with its loopback up.
+func (n *namespace) prepare() error {
+	if err := n.do(func() error { return setSysctls(quiet) }); err != nil {
 		return err
 	}
-	return site.configure(func(h *netlink.Handle) error {
+	return n.configure(func(h *netlink.Handle) error {
 		loopback, err := h.LinkByName("lo")
 		if err != nil {
 			return fmt.Errorf("find loopback: %w", err)
@@ -99,7 +115,7 @@ func (l *Lab) awaitCarrier(ctx context.Context, k *link) error {
 		await := func(name string) func(*netlink.Handle) error {
 			return func(h *netlink.Handle) error { return awaitCarrier(ctx, h, name) }
 		}
-		if err := l.sites[near.site].configure(await(near.outer.name)); err != nil {
+		if err := l.edge(near.site).configure(await(near.outer.name)); err != nil {
 			return err
 		}
 		if err := k.middle.configure(await(near.middle.name)); err != nil {
@@ -114,7 +130,7 @@ func (l *Lab) awaitCarrier(ctx context.Context, k *link) error {
 // that of the middle's routes.
 func (l *Lab) addLeg(k *link, side int) error {
 	near, far := k.legs[side], k.legs[1-side]
-	site := l.sites[near.site]
+	site := l.edge(near.site)
 	err := site.configure(func(h *netlink.Handle) error {
 		if err := addVeth(h, k.middle, near, max(DefaultMTU, k.mtu())); err != nil {
 			return err

@@ -21,6 +21,10 @@ type Topology struct {
 	Sites []string
 	// Links joins sites, at most one link between any two.
 	Links []Link
+	// Gateways names the sites that have a router of their own between them and
+	// their links. What joins the sites behind gateways is the gateways' affair:
+	// they route nothing to one another's sites by themselves.
+	Gateways []string
 }
 
 // Link is a path between two sites.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 )
 
 // Lab is a topology that has been built. Its methods may be called from several
@@ -13,7 +14,9 @@ type Lab struct {
 	name  string
 	sites map[string]*namespace
 	order []string // the sites as the topology lists them
-	links []*link
+	// gateways are the routers of the sites that have one.
+	gateways map[string]*namespace
+	links    []*link
 }
 
 // link is a Link that has been built.
@@ -29,18 +32,30 @@ type Addresses struct {
 	V4, V6 netip.Addr
 }
 
-// Addresses returns those by which peer reaches site, from the documentation
+// Addresses returns those by which peer reaches site, or its gateway, from the documentation
 // ranges (RFC 5737, RFC 3849).
 func (l *Lab) Addresses(site, peer string) (Addresses, error) {
 	k, err := l.link([2]string{site, peer})
 	if err != nil {
 		return Addresses{}, err
 	}
-	near := k.legs[0]
-	if near.site != site {
-		near = k.legs[1]
-	}
+	near := k.near(site)
 	return Addresses{V4: near.outer.v4.Addr(), V6: near.outer.v6.Addr()}, nil
+}
+
+// Host returns a site's addresses by which all others reach it: those of its one
+// link, of its loopback where it has several links, or of its network behind its
+// gateway.
+func (l *Lab) Host(site string) (Addresses, error) {
+	if _, err := l.site(site); err != nil {
+		return Addresses{}, err
+	}
+	if links := l.linksOf(site); l.gateways[site] == nil && len(links) == 1 {
+		near := links[0].near(site)
+		return Addresses{V4: near.outer.v4.Addr(), V6: near.outer.v6.Addr()}, nil
+	}
+	host, _ := own(slices.Index(l.order, site))
+	return Addresses{V4: host.v4.Addr(), V6: host.v6.Addr()}, nil
 }
 
 // Start starts the command in the site's namespace. The caller waits for it, and
@@ -110,6 +125,9 @@ func (l *Lab) Close() error {
 		}
 		errs = append(errs, k.middle.close())
 	}
+	for _, gateway := range l.gateways {
+		errs = append(errs, gateway.close())
+	}
 	for _, name := range l.order {
 		errs = append(errs, l.sites[name].close())
 	}
@@ -121,6 +139,31 @@ func (l *Lab) site(name string) (*namespace, error) {
 		return ns, nil
 	}
 	return nil, fmt.Errorf("lab %s has no site %q: it has %q", l.name, name, l.order)
+}
+
+// edge is where a site's links end: at its gateway, if it has one.
+func (l *Lab) edge(site string) *namespace {
+	if gateway := l.gateways[site]; gateway != nil {
+		return gateway
+	}
+	return l.sites[site]
+}
+
+func (l *Lab) linksOf(site string) (links []*link) {
+	for _, k := range l.links {
+		if slices.Contains(k.Between[:], site) {
+			links = append(links, k)
+		}
+	}
+	return links
+}
+
+// near is the leg at a site's side.
+func (k *link) near(site string) leg {
+	if k.legs[0].site == site {
+		return k.legs[0]
+	}
+	return k.legs[1]
 }
 
 func (l *Lab) link(between [2]string) (*link, error) {

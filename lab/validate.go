@@ -14,8 +14,10 @@ const (
 	// An interface's name is "to-" and a site's, and holds 15 bytes (IFNAMSIZ).
 	maxSiteName     = 15 - len("to-")
 	maxTopologyName = 40
-	// Each end of a link takes 4 addresses of 3 * 256 (RFC 5737).
-	maxLinks = 3 * 256 / 4 / 2
+	// Each end of a link, and each site, takes 4 addresses of 3 * 256 (RFC 5737).
+	maxSites      = 64
+	maxLinks      = (3*256/4 - maxSites) / 2
+	firstOwnBlock = 2 * maxLinks
 	// IPv6 needs 1280 (RFC 8200, Section 5).
 	minMTU, maxMTU                 = 1280, 9216
 	minBitsPerSecond               = 10e3
@@ -41,6 +43,11 @@ func (t Topology) Validate() error {
 	if len(t.Links) > maxLinks {
 		return fmt.Errorf("links: %d are too many: at most %d have addresses", len(t.Links), maxLinks)
 	}
+	for i, site := range t.Gateways {
+		if !slices.Contains(t.Sites, site) || slices.Contains(t.Gateways[:i], site) {
+			return fmt.Errorf("gateways: %q is not one of the sites %q, or has two", site, t.Sites)
+		}
+	}
 	for i, link := range t.Links {
 		if err := t.checkLink(i, link); err != nil {
 			return fmt.Errorf("link %d: %w", i+1, err)
@@ -57,6 +64,9 @@ func checkName(what, name string, longest int) error {
 }
 
 func (t Topology) checkSites() error {
+	if len(t.Sites) > maxSites {
+		return fmt.Errorf("sites: %d are too many: at most %d have addresses", len(t.Sites), maxSites)
+	}
 	if len(t.Sites) < 2 {
 		return fmt.Errorf("sites: need at least 2, got %d", len(t.Sites))
 	}

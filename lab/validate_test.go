@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 		{"unknown site", link(func(l *Link) { l.Between[1] = "c" }), `"c" is not one of`},
 		{"link to itself", link(func(l *Link) { l.Between[1] = "a" }), "both ends"},
 		{"link twice", Topology{Name: "t", Sites: []string{"a", "b"}, Links: []Link{{Between: [2]string{"a", "b"}}, {Between: [2]string{"b", "a"}}}}, "link 2"},
-		{"too many links", Topology{Name: "t", Sites: []string{"a", "b"}, Links: make([]Link, 97)}, "at most 96"},
+		{"too many links", Topology{Name: "t", Sites: []string{"a", "b"}, Links: make([]Link, 97)}, "at most 64"},
 		{"MTU below IPv6's", link(func(l *Link) { l.MTU = 1279 }), "1280 to 9216"},
 		{"negative MTU", link(func(l *Link) { l.MTU = -1 }), "1280 to 9216"},
 		{"unknown kind", device(Device{Kind: "hose"}), `"hose"`},
