@@ -1,0 +1,53 @@
+package xfrm
+
+import (
+	"context"
+	"errors"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/inner"
+)
+
+// clearSide is what a form puts where load enters; transport mode has none.
+type clearSide interface {
+	// count adds what was refused there.
+	count(counters *tunnel.Counters) error
+	remove() error
+}
+
+// interfaceSide is an xfrm interface or a VTI in the session's namespace.
+type interfaceSide struct {
+	*inner.Side
+	namespace *tunnel.Namespace
+	name      string
+}
+
+func openInterface(ctx context.Context, form Form, p plan, spec tunnel.Spec, place tunnel.Place) (*interfaceSide, error) {
+	l := newLink(form, p)
+	if err := l.add(place.Outer, place.Inner); err != nil {
+		return nil, err
+	}
+	side, err := inner.Configure(ctx, place.Inner, l.name, spec)
+	if err != nil {
+		return nil, errors.Join(err, removeLink(place.Inner, l.name))
+	}
+	return &interfaceSide{side, place.Inner, l.name}, nil
+}
+
+// count reads the interface: what it took and could not send, and what it had
+// no room for. Packets that ESP refused are errors there, too, but are counted by
+// their reason already.
+func (s *interfaceSide) count(counters *tunnel.Counters) error {
+	statistics, err := s.Statistics()
+	if err != nil {
+		return err
+	}
+	counters.SendRefused += statistics.TxErrors
+	counters.DeliverRefused += statistics.RxDropped - min(statistics.RxErrors, statistics.RxDropped)
+	return nil
+}
+
+func (s *interfaceSide) remove() error {
+	s.Close()
+	return removeLink(s.namespace, s.name)
+}
