@@ -74,17 +74,33 @@ func htons(v uint16) uint16 {
 // Frames returns the Ethernet frames captured since the last call.
 func (c *Capture) Frames(t testing.TB) [][]byte {
 	t.Helper()
+	return c.read(t, func(unix.Sockaddr) bool { return true })
+}
+
+// Sent is Frames without those that came in: all that this end has put on the
+// wire. The kernel's own ESP shows what it has opened as if it had come in so.
+func (c *Capture) Sent(t testing.TB) [][]byte {
+	t.Helper()
+	return c.read(t, func(from unix.Sockaddr) bool {
+		link, ok := from.(*unix.SockaddrLinklayer)
+		return ok && link.Pkttype == unix.PACKET_OUTGOING
+	})
+}
+
+func (c *Capture) read(t testing.TB, wanted func(from unix.Sockaddr) bool) (frames [][]byte) {
+	t.Helper()
 	buffer := make([]byte, longestFrame)
-	var frames [][]byte
 	for {
-		n, _, err := unix.Recvfrom(c.fd, buffer, 0)
+		n, from, err := unix.Recvfrom(c.fd, buffer, 0)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return frames
 		case err != nil:
 			t.Fatalf("read captured frame: %v", err)
 		}
-		frames = append(frames, append([]byte(nil), buffer[:n]...))
+		if wanted(from) {
+			frames = append(frames, append([]byte(nil), buffer[:n]...))
+		}
 	}
 }
 
