@@ -9,6 +9,9 @@
 //     loss is exactly the rest, and the delay does not grow;
 //  4. else the cause is unknown. Nothing is guessed.
 //
+// A search that climbed from below ends after the second question: without an
+// overload there is no evidence for the third.
+//
 // What a policer shows at its knee and with bursts is listed beside that, but
 // does not decide: through a small bucket, uneven arrival loses packets already
 // below the rate.
@@ -23,6 +26,9 @@ import (
 
 // Judge says what limits the path, with all evidence, whether it holds or not.
 func Judge(c analysis.Ceiling) analysis.Verdict {
+	if c.Manner == analysis.Climb {
+		return judgeClimb(c)
+	}
 	generator := generatorEvidence(c)
 	ends := endsEvidence(c)
 	required := policerEvidence(c)

@@ -145,6 +145,45 @@ var cases = []struct {
 	{"one height of overload", oneHeight(), analysis.Unknown, "heights of overload at which the loss could be compared"},
 	{"nothing was lost", analysis.Ceiling{InnerLowerBitsPerSecond: 5e8, InnerBitsPerSecond: 5e8}, analysis.Unknown, ""},
 	{"nothing was found", analysis.Ceiling{}, analysis.Unknown, ""},
+	{"available beside production", climbed(), analysis.Unknown, ""},
+	{"climbed on an idle path", onIdlePath(climbed()), analysis.Unknown, ""},
+	{"climbed until the receiver dropped", each(climbed(), analysis.Bisect, func(t *analysis.Trial) {
+		t.SocketDrops = t.Lost()
+	}), analysis.Unknown, "share of the loss that the receiver's socket dropped"},
+	{"climbed without a loss", withoutLoss(climbed()), analysis.Unknown, ""},
+	{"climbed to the limit of the generator", asClimb(generatorLimited()), analysis.Generator, ""},
+	{"overload that says to be a climb", asClimb(policed()), analysis.Unknown, ""},
+}
+
+// climbed is what a climb finds through the same policer.
+func climbed() analysis.Ceiling {
+	step := func(p analysis.Purpose, times, loss float64) analysis.Step {
+		return analysis.Step{Purpose: p, Trial: offered(times*rate, loss, 50*time.Microsecond)}
+	}
+	return analysis.Ceiling{
+		Manner: analysis.Climb, Meaning: analysis.Available, LossGoal: 0.001, Qualified: true,
+		InnerLowerBitsPerSecond: 0.99 * rate, InnerUpperBitsPerSecond: 1.01 * rate, InnerBitsPerSecond: 0.99 * rate,
+		InnerSize: innerSize, OuterSize: outerSize,
+		Steps: []analysis.Step{
+			step(analysis.Explore, 0.89, 0), step(analysis.Explore, 0.98, 0), step(analysis.Explore, 1.07, 0.06),
+			step(analysis.Bisect, 1.01, 0.009), step(analysis.Qualify, 0.99, 0),
+		},
+	}
+}
+
+func asClimb(c analysis.Ceiling) analysis.Ceiling {
+	c.Manner, c.Meaning = analysis.Climb, analysis.Available
+	return c
+}
+
+func onIdlePath(c analysis.Ceiling) analysis.Ceiling {
+	c.Meaning = analysis.TrueCeiling
+	return c
+}
+
+func withoutLoss(c analysis.Ceiling) analysis.Ceiling {
+	c.InnerUpperBitsPerSecond, c.Steps = 0, c.Steps[:2]
+	return c
 }
 
 func saturate(t *analysis.Trial) { t.Receiver.Cores[0].Idle = 0.001 }

@@ -9,6 +9,8 @@ type chartsView struct {
 	Wide, Narrow *chart
 	Loss, Close  *chart
 	Ceiling      string // Empty where there is no line to draw.
+	Figure       string // What the ceiling is called.
+	Expected     bool   // Whether the loss that a ceiling leaves is drawn.
 	Bursts       int    // Not drawn.
 }
 
@@ -46,7 +48,8 @@ func newCharts(p plots) (*chartsView, *courseView) {
 		Bursts: len(p.result.steps()) - len(p.paced),
 	}
 	if ceiling := p.ceiling(); ceiling > 0 {
-		view.Ceiling = formatRate(ceiling)
+		view.Ceiling, view.Figure = formatRate(ceiling), figureName(p.result.Ceiling)
+		view.Expected = !p.result.Ceiling.IsAvailable()
 	}
 	return view, newCourse(p)
 }

@@ -17,41 +17,6 @@ func (r Result) pathName() string {
 	return name
 }
 
-// describe is "esp, aes-128-gcm, udp over ipv4, 1 tunnel, inner MTU 1436 B".
-func (t Tunnel) describe() string {
-	carrier := clean(t.Encapsulation)
-	if family := familyName(t.OuterFamily); family != "" {
-		carrier = strings.TrimSpace(carrierName(t.Encapsulation) + " over " + family)
-		carrier = strings.TrimPrefix(carrier, "over ")
-	}
-	tunnels := fmt.Sprintf("%d tunnels", t.Count)
-	if t.Count == 1 {
-		tunnels = "1 tunnel"
-	}
-	mtu := ""
-	if t.InnerMTU > 0 {
-		mtu = fmt.Sprintf("inner MTU %d"+nbsp+"B", t.InnerMTU)
-	}
-	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu)
-}
-
-func carrierName(encapsulation string) string {
-	if encapsulation == "udp" {
-		return "UDP"
-	}
-	return clean(encapsulation)
-}
-
-func familyName(family string) string {
-	switch family {
-	case "ipv4":
-		return "IPv4"
-	case "ipv6":
-		return "IPv6"
-	}
-	return clean(family)
-}
-
 // describe is "1400 B inner = 1464 B outer".
 func (s Size) describe() string {
 	return fmt.Sprintf("%d"+nbsp+"B inner = %d"+nbsp+"B outer", s.Inner, s.Outer)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"tunnelmark/analysis"
@@ -238,6 +239,70 @@ func emptyResult() Result {
 	return r
 }
 
+// availableResult is a climb through a tunnel that was there before.
+func availableResult() Result {
+	r := policerResult()
+	noise := rand.New(rand.NewPCG(9, 10))
+	c := &analysis.Ceiling{
+		Manner: analysis.Climb, Meaning: analysis.Available, At: time.Date(2026, time.November, 23, 5, 10, 42, 0, time.UTC),
+		LossGoal: 0.001, Qualified: true, InnerSize: innerSize, OuterSize: innerSize,
+		InnerLowerBitsPerSecond: 0.995 * innerLimit, InnerUpperBitsPerSecond: 1.01 * innerLimit, InnerBitsPerSecond: 0.995 * innerLimit,
+	}
+	add := func(purpose analysis.Purpose, share float64, duration time.Duration) {
+		trial := policed(noise, share*innerLimit, duration)
+		trial.OuterSize = innerSize
+		c.Steps = append(c.Steps, analysis.Step{Purpose: purpose, Trial: trial})
+	}
+	for share := 1.06; share > 0.003; share /= 1.1 {
+		add(analysis.Explore, share, 200*time.Millisecond)
+	}
+	slices.Reverse(c.Steps)
+	add(analysis.Bisect, 0.995, 400*time.Millisecond)
+	add(analysis.Bisect, 1.01, 525*time.Millisecond)
+	for range 4 {
+		add(analysis.Qualify, 0.995, time.Second)
+	}
+	r.Ceiling = c
+	r.Verdict = &analysis.Verdict{
+		Cause:   analysis.Unknown,
+		Summary: "Available capacity only, the cause is unknown: 333.0 Mbit/s inner passed beside whatever else used the path, 338.1 Mbit/s inner did not.",
+		Evidence: []analysis.Evidence{
+			{Signal: "share of the loss that the receiver's socket dropped", Unit: "ratio", Threshold: "at most 0.01", Holds: true, For: analysis.Unknown},
+		},
+	}
+	r.Scenario, r.Truth, r.Baseline, r.Notes = "", nil, nil, nil
+	r.Tunnel = Tunnel{Driver: "existing", Count: 1, InnerMTU: 1438}
+	r.Size = Size{Inner: innerSize, Outer: innerSize}
+	r.Evidence = []Evidence{
+		{Site: "a", Proven: false, How: "10.2.0.1 is reached by eth0, like any other address; nothing tells whether a gateway behind it encrypts"},
+		{Site: "b", Proven: true, How: "10.1.0.1 is reached by interface st0"},
+	}
+	for i := range r.Environment {
+		r.Environment[i].Driver = "existing"
+		r.Environment[i].Details = []Detail{{"route", "10.2.0.1 dev eth0"}, {"path MTU", "1438 B"}}
+	}
+	r.Reproduce = Reproduce{CommandLine: "tunnelmark find a b --driver existing --html report.html"}
+	return r
+}
+
+// tunnelsResult is of several tunnels, of which much is known.
+func tunnelsResult() Result {
+	r := policerResult()
+	r.Scenario, r.Truth, r.Notes = "", nil, nil
+	r.Evidence = []Evidence{{Site: "a", Proven: true, How: "interface ipsec0"}, {Site: "b", Proven: true, How: "interface ipsec0"}}
+	r.Tunnel = Tunnel{
+		Driver: "xfrm", Suite: "aes-128-gcm", Encapsulation: "udp", Count: 2, InnerMTU: 1438, OuterFamily: "ipv4", Setup: 35 * time.Millisecond,
+		PerTunnel: []TunnelCount{
+			{Number: 0, SentPackets: 310221, SentInnerBytes: 310221 * innerSize, ReceivedPackets: 291002, ReceivedInnerBytes: 291002 * innerSize},
+			{Number: 1, SentPackets: 248032, SentInnerBytes: 248032 * innerSize, ReceivedPackets: 228841, ReceivedInnerBytes: 228841 * innerSize},
+		},
+		Most: &Most{LinkBitsPerSecond: 1e9, LinkMTU: 1500, InnerSize: 1438, InnerBitsPerSecond: 935.0e6, GoodputBitsPerSecond: 916.8e6},
+	}
+	r.Environment[0].Details = []Detail{{"kernel ESP", "xfrm interface"}, {"replay window", "64 packets"}}
+	r.Environment[1].Details = []Detail{{"kernel ESP", "xfrm interface"}, {"offload", "none"}}
+	return r
+}
+
 // longResult has more trials than a page.
 func longResult() Result {
 	r := policerResult()
@@ -280,6 +345,8 @@ func hostileResult() Result {
 	r.Environment = []End{{Site: attack, AgentVersion: attack, Hostname: attack, Kernel: attack, CPU: attack, GoVersion: attack, Driver: attack}}
 	r.Reproduce = Reproduce{CommandLine: attack, Scenario: attack, InputsSHA256: attack}
 	r.Notes = []string{attack}
+	r.Evidence = []Evidence{{Site: attack, How: attack}}
+	r.Environment[0].Details = []Detail{{attack, attack}}
 	return r
 }
 
@@ -294,6 +361,8 @@ var fixtures = []struct {
 	{"empty", emptyResult},
 	{"long", longResult},
 	{"run", runResult},
+	{"available", availableResult},
+	{"tunnels", tunnelsResult},
 	{"hostile", hostileResult},
 }
 

@@ -2,7 +2,9 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"tunnelmark/analysis"
 )
@@ -11,7 +13,10 @@ import (
 type headline struct {
 	inner float64 // Bit/s, zero where nothing was measured.
 	Title string  // "Ceiling"
-	Bound string  // "", "at least" or "below".
+	When  string  // "at 2026-11-23 05:10 UTC". Often empty.
+	// Aside says what the rate is not. Often empty.
+	Aside string
+	Bound string // "", "at least" or "below".
 	// Rate is always inner, Outer always outer; both are empty where nothing
 	// was measured.
 	Rate    string // "334.8 Mbit/s"
@@ -32,10 +37,31 @@ type fact struct {
 const nothingKnown = "No trial was run, so nothing is known about this tunnel."
 
 func (r Result) headline() headline {
-	if r.Ceiling != nil {
-		return ceilingHeadline(*r.Ceiling)
+	if r.Ceiling == nil {
+		return runHeadline(r.Trials)
 	}
-	return runHeadline(r.Trials)
+	h := ceilingHeadline(*r.Ceiling)
+	if r.Ceiling.IsAvailable() {
+		h.Title, h.When = "Available", "at "+r.foundAt().UTC().Format("2006-01-02 15:04 UTC")
+		h.Aside = "production may share the path; not a ceiling"
+	}
+	return h
+}
+
+// foundAt is when a search came to its result.
+func (r Result) foundAt() time.Time {
+	if r.Ceiling.At.IsZero() {
+		return r.Finished
+	}
+	return r.Ceiling.At
+}
+
+// figureName is what a found rate is called in a sentence.
+func figureName(c *analysis.Ceiling) string {
+	if c != nil && c.IsAvailable() {
+		return "available rate"
+	}
+	return "ceiling"
 }
 
 // ceilingHeadline tells the three kinds of ceiling apart: between two bounds,
@@ -106,22 +132,45 @@ func lossGoal(c analysis.Ceiling) fact {
 		f.Note = "not qualified by a longer trial"
 		return f
 	}
-	f.Note = "qualified"
-	for _, s := range c.Steps {
-		if s.Purpose == analysis.Qualify {
-			f.Note = fmt.Sprintf("qualified: %s lost in %s at %s inner", formatShare(s.Trial.LossRatio()),
-				formatDuration(s.Trial.Elapsed), formatRate(s.Trial.InnerSentBitsPerSecond()))
-		}
-	}
+	f.Note = strings.TrimSuffix("qualified: "+qualification(c), ": ")
 	return f
 }
 
+// qualification is what was held in the end: one load, in one trial or in several.
+func qualification(c analysis.Ceiling) string {
+	var held analysis.Trial
+	trials := 0
+	for _, s := range slices.Backward(c.Steps) {
+		if s.Purpose != analysis.Qualify || trials > 0 && s.Trial.Load.InnerBitsPerSecond != held.Load.InnerBitsPerSecond {
+			continue
+		}
+		if trials > 0 && s.Trial.Lossy(c.LossGoal) {
+			break
+		}
+		held.Load, held.InnerSize = s.Trial.Load, s.Trial.InnerSize
+		held.Sent, held.Received, held.Elapsed = held.Sent+s.Trial.Sent, held.Received+s.Trial.Received, held.Elapsed+s.Trial.Elapsed
+		trials++
+	}
+	if trials == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s lost in %s at %s inner", formatShare(held.LossRatio()), formatDuration(held.Elapsed), formatRate(held.InnerSentBitsPerSecond()))
+	if trials > 1 {
+		text += fmt.Sprintf(", in %d trials", trials)
+	}
+	return text
+}
+
 func effort(c analysis.Ceiling) fact {
-	return fact{
+	f := fact{
 		Name:  "Effort",
 		Value: fmt.Sprintf("%s of traffic in %s trials", formatDuration(c.TrafficTime()), formatCount(len(c.Steps))),
 		Note:  "manner: " + clean(string(c.Manner)),
 	}
+	if c.Manner == analysis.Climb {
+		f.Note += "; " + formatDuration(c.LossyTime()) + " with more loss than the goal"
+	}
+	return f
 }
 
 func caution(c analysis.Ceiling) string {

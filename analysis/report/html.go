@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"tunnelmark/analysis"
@@ -43,7 +44,9 @@ type page struct {
 	Charts                         *chartsView
 	Course                         *courseView
 	Trials                         trialTable
-	Tunnel                         string
+	Tunnel, Most                   string
+	Proven, Unproven               string // What is known of the path, if there is a question.
+	Tunnels                        []countRow
 	Layers                         []layerRow
 	Ends                           endTable
 	Method                         []string
@@ -58,11 +61,14 @@ func newPage(r Result) page {
 		Headline: headline, Notes: cleanAll(r.Notes),
 		Verdict: newVerdictView(r.Verdict), Truth: newTruthView(r.Truth),
 		Trials: newTrialTable(r.steps()),
-		Tunnel: r.Tunnel.describe(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
+		Tunnel: r.Tunnel.describe(), Most: r.Tunnel.Most.describe(), Tunnels: r.Tunnel.countRows(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
 		Method:  method(r),
 		Command: cleanLines(r.Reproduce.CommandLine), YAML: cleanLines(r.Reproduce.Scenario), Hash: clean(r.Reproduce.InputsSHA256),
 	}
 	p.Title = headline.Title + " of the tunnel " + p.Path
+	if r.Ceiling != nil && r.Ceiling.IsAvailable() {
+		p.Title = "Capacity available through the tunnel " + p.Path
+	}
 	if r.Kind == Run {
 		p.Title = "Fixed loads through the tunnel " + p.Path
 	}
@@ -71,6 +77,11 @@ func newPage(r Result) page {
 		if f, ok := get(); ok {
 			p.Facts = append(p.Facts, f)
 		}
+	}
+	if proven, known := r.pathEvidence(); proven {
+		p.Proven = known
+	} else {
+		p.Unproven = strings.TrimPrefix(known, "path not proven: ")
 	}
 	p.Charts, p.Course = newCharts(newPlots(r))
 	return p

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"tunnelmark/analysis"
 )
@@ -91,6 +92,9 @@ func (r Result) checkFigures() error {
 	if err := checkSizes(r.Size.Inner, r.Size.Outer); err != nil {
 		return err
 	}
+	if err := r.Tunnel.check(); err != nil {
+		return fmt.Errorf("tunnel: %w", err)
+	}
 	if c := r.Ceiling; c != nil {
 		if err := checkSizes(c.InnerSize, c.OuterSize); err != nil {
 			return fmt.Errorf("ceiling: %w", err)
@@ -105,6 +109,20 @@ func (r Result) checkFigures() error {
 		}
 	}
 	return nil
+}
+
+func (t Tunnel) check() error {
+	if t.Setup < 0 {
+		return fmt.Errorf("setup took %v, want none below zero", t.Setup)
+	}
+	m := t.Most
+	if m == nil {
+		return nil
+	}
+	if err := checkSizes(m.LinkMTU, m.InnerSize); err != nil {
+		return err
+	}
+	return checkRates(m.LinkBitsPerSecond, m.InnerBitsPerSecond, m.GoodputBitsPerSecond)
 }
 
 func checkTrial(t analysis.Trial) error {
@@ -144,6 +162,12 @@ type written struct {
 
 // figures are a ceiling in both layers.
 type figures struct {
+	// Meaning is "ceiling", or "available" at a time beside other traffic.
+	Meaning analysis.Meaning `json:"meaning"`
+	At      time.Time        `json:"at,omitzero"`
+	// PathProven is there where the tunnel was there before.
+	PathProven *bool `json:"path_proven,omitempty"`
+
 	InnerBitsPerSecond      float64 `json:"inner_bits_per_second"`
 	OuterBitsPerSecond      float64 `json:"outer_bits_per_second"`
 	InnerLowerBitsPerSecond float64 `json:"inner_lower_bits_per_second"`
@@ -152,6 +176,7 @@ type figures struct {
 	OuterUpperBitsPerSecond float64 `json:"outer_upper_bits_per_second,omitempty"`
 	PacketsPerSecond        float64 `json:"packets_per_second"`
 	TrafficTime             float64 `json:"traffic_seconds"`
+	LossyTime               float64 `json:"lossy_seconds"`
 }
 
 func (r Result) figures() *figures {
@@ -159,7 +184,8 @@ func (r Result) figures() *figures {
 	if c == nil {
 		return nil
 	}
-	return &figures{
+	f := &figures{
+		Meaning:                 analysis.TrueCeiling,
 		InnerBitsPerSecond:      c.InnerBitsPerSecond,
 		OuterBitsPerSecond:      c.OuterBitsPerSecond(),
 		InnerLowerBitsPerSecond: c.InnerLowerBitsPerSecond,
@@ -168,5 +194,13 @@ func (r Result) figures() *figures {
 		OuterUpperBitsPerSecond: c.OuterUpperBitsPerSecond(),
 		PacketsPerSecond:        packetsPerSecond(c.InnerBitsPerSecond, c.InnerSize),
 		TrafficTime:             c.TrafficTime().Seconds(),
+		LossyTime:               c.LossyTime().Seconds(),
 	}
+	if c.IsAvailable() {
+		f.Meaning, f.At = analysis.Available, r.foundAt()
+	}
+	if proven, known := r.pathEvidence(); known != "" {
+		f.PathProven = &proven
+	}
+	return f
 }

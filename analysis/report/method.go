@@ -22,13 +22,13 @@ func method(r Result) []string {
 func bounds(c analysis.Ceiling) string {
 	switch {
 	case c.InnerUpperBitsPerSecond == 0 && c.InnerLowerBitsPerSecond == 0:
-		return "No valid trial was run, so no ceiling is stated. "
+		return "No valid trial was run, so no rate is stated. "
 	case c.InnerUpperBitsPerSecond == 0:
-		return "No load failed, so the ceiling has a lower bound only: the highest load that met the loss goal. "
+		return "No load failed, so the " + figureName(&c) + " has a lower bound only: the highest load that met the loss goal. "
 	case c.InnerLowerBitsPerSecond == 0:
-		return "No load met the loss goal, so the ceiling has an upper bound only: the lowest load that failed. "
+		return "No load met the loss goal, so the " + figureName(&c) + " has an upper bound only: the lowest load that failed. "
 	}
-	return "The interval lies between the highest load that met the loss goal, below every load that did not, and the lowest that did not; the ceiling is the best single figure in it. "
+	return "The interval lies between the highest load that met the loss goal, below every load that did not, and the lowest that did not; the " + figureName(&c) + " is the best single figure in it. "
 }
 
 func manner(m analysis.Manner) string {
@@ -36,7 +36,9 @@ func manner(m analysis.Manner) string {
 	case analysis.Overload:
 		return "The search was allowed to overload the path, since nothing else uses it."
 	case analysis.Climb:
-		return "The search came from below, with bounded overload, since other traffic may share the path."
+		return "The search came from below, since other traffic may share the path: no load was more than a tenth above the highest that was clean, " +
+			"which means that it lost no more than the goal and let no queue grow, and loads that lost more were bounded in total time. " +
+			"What such a search finds is what was left at that time; traffic that gives way to load, as TCP does, can make it more, and its own peaks can make it less."
 	}
 	return ""
 }

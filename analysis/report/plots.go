@@ -103,9 +103,12 @@ func (p plots) loss(id, title string, width, height, from, to float64) *chart {
 	y := domain{label: "Loss (% of sent packets)", max: max(worst*1.12, 0.002), unit: scale{"%", 0.01}}
 	c := newChart(id, width, height, p.offeredAxis(from, to), y)
 	c.Title = title
-	c.About = "Share of sent packets that were lost, against the offered inner load. The curve is the loss of a path that passes the ceiling whatever is offered."
-	if ceiling := p.ceiling(); ceiling > 0 {
+	c.About = "Share of sent packets that were lost, against the offered inner load."
+	if ceiling := p.ceiling(); ceiling > 0 && !p.result.Ceiling.IsAvailable() {
+		c.About += " The curve is the loss of a path that passes the ceiling whatever is offered."
 		c.curve("expected", func(x float64) float64 { return max(0, 1-ceiling/x) })
+	}
+	if p.ceiling() > 0 {
 		c.level("goal", p.result.Ceiling.LossGoal)
 	}
 	for _, s := range p.paced {
@@ -130,7 +133,7 @@ func (p plots) closeLoss(id string, width, height float64) *chart {
 	if near < 3 {
 		return nil
 	}
-	c := p.loss(id, "Loss close to the ceiling", width, height, from, to)
+	c := p.loss(id, "Loss close to the "+figureName(p.result.Ceiling), width, height, from, to)
 	c.band(p.result.Ceiling.InnerLowerBitsPerSecond, p.result.Ceiling.InnerUpperBitsPerSecond)
 	return c
 }

@@ -3,8 +3,8 @@
 // without network.
 //
 // It starts with the Result below. json.go writes and reads it, headline.go
-// says what a reader must see first, text.go and html.go put it on a terminal
-// and on a page. All that people read goes through number.go. What comes out
+// says what a reader must see first, tunnel.go what was measured, text.go and
+// html.go put it on a terminal and on a page. All that people read goes through number.go. What comes out
 // of a Result may have been said by a remote agent, so every string in it is
 // treated as hostile.
 package report
@@ -45,8 +45,11 @@ type Result struct {
 
 	Scenario string `json:"scenario,omitempty"` // Its name, in the lab.
 	Path     Path   `json:"path"`
-	Tunnel   Tunnel `json:"tunnel"`
-	Size     Size   `json:"size"`
+	// Evidence is about the path through a tunnel that was there before, one for
+	// each end; empty for a tunnel that was built for the measurement.
+	Evidence []Evidence `json:"evidence,omitempty"`
+	Tunnel   Tunnel     `json:"tunnel"`
+	Size     Size       `json:"size"`
 
 	// Ceiling and Verdict are of kind Find.
 	Ceiling *analysis.Ceiling `json:"ceiling,omitempty"`
@@ -67,16 +70,6 @@ type Result struct {
 type Path struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-}
-
-// Tunnel is what was measured.
-type Tunnel struct {
-	Driver        string `json:"driver"`
-	Suite         string `json:"suite,omitempty"`         // "aes-128-gcm".
-	Encapsulation string `json:"encapsulation,omitempty"` // "udp" or "raw".
-	Count         int    `json:"count"`                   // Tunnels side by side.
-	InnerMTU      int    `json:"inner_mtu_bytes"`
-	OuterFamily   string `json:"outer_family"` // "ipv4" or "ipv6".
 }
 
 // Size is the length, in bytes, of each IP packet before and in the tunnel.
@@ -106,6 +99,8 @@ type End struct {
 	Memory       uint64 `json:"memory_bytes"`
 	GoVersion    string `json:"go_version"`
 	Driver       string `json:"driver"` // What built this half, for instance "esp, user space".
+	// Details are what the driver told of this half.
+	Details []Detail `json:"details,omitempty"`
 }
 
 // Reproduce is how to run the measurement again.

@@ -2,7 +2,9 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"tunnelmark/analysis"
 )
@@ -125,7 +127,37 @@ func newEndTable(ends []End) endTable {
 	add("Cores", End.cores)
 	add("Memory", End.memory)
 	add("Tunnel driver", func(e End) string { return clean(e.Driver) })
+	for _, name := range detailNames(ends) {
+		add(clean(name), func(e End) string { return e.detail(name) })
+	}
 	add("Agent", func(e End) string { return clean(e.AgentVersion) })
 	add("Go", func(e End) string { return clean(e.GoVersion) })
 	return table
+}
+
+// maxDetailRows bounds what a page shows of what drivers tell.
+const maxDetailRows = 32
+
+// detailNames are all that the drivers told of, in their order, each once.
+func detailNames(ends []End) []string {
+	var names []string
+	for _, e := range ends {
+		for _, d := range e.Details {
+			if len(names) < maxDetailRows && !slices.Contains(names, d.Name) {
+				names = append(names, d.Name)
+			}
+		}
+	}
+	return names
+}
+
+// detail is all that this end's driver told under one name.
+func (e End) detail(name string) string {
+	var values []string
+	for _, d := range e.Details {
+		if d.Name == name {
+			values = append(values, clean(d.Value))
+		}
+	}
+	return strings.Join(values, "; ")
 }

@@ -28,6 +28,8 @@ const (
 const (
 	maxEvidence  = 16
 	maxTextTrial = 8
+	maxTunnels   = 4
+	maxDetails   = 6
 	maxNotes     = 4
 )
 
@@ -40,6 +42,7 @@ func WriteText(w io.Writer, r Result, options TextOptions) error {
 	t.trials(r.Trials)
 	t.verdict(r.Verdict)
 	t.facts(r)
+	t.tunnels(r.Tunnel)
 	t.truth(r.Truth)
 	t.ends(r.Environment)
 	t.notes(r)
@@ -65,17 +68,38 @@ func (t *text) gap() { t.out.WriteByte('\n') }
 
 func (t *text) opening(r Result) {
 	t.line("Path", "%s", t.paint(bold, r.pathName()))
+	t.evidence(r)
 	t.line("Tunnel", "%s; %s", r.Tunnel.describe(), r.Size.describe())
+	if most := r.Tunnel.Most.describe(); most != "" {
+		t.line("", "%s", most)
+	}
 	t.line("Time", "%s, took %s, tunnelmark %s", r.Started.UTC().Format(time.DateTime+" UTC"), formatDuration(r.Duration), clean(r.ToolVersion))
 	t.gap()
 }
 
+// evidence says whether the load is known to have passed through the tunnel.
+func (t *text) evidence(r Result) {
+	switch proven, known := r.pathEvidence(); {
+	case !proven:
+		t.line("", "%s", t.paint(yellow, "! "+known))
+	case known != "":
+		t.line("", "%s", known)
+	}
+}
+
 func (t *text) headline(h headline) {
+	when := ""
+	if h.When != "" {
+		when = h.When + ": "
+	}
 	if h.Rate == "" {
-		t.line(h.Title, "%s", t.paint(bold, "not measured"))
+		t.line(h.Title, "%s%s", when, t.paint(bold, "not measured"))
 	} else {
 		rate := strings.TrimSpace(h.Bound + " " + h.Rate + " inner")
-		t.line(h.Title, "%s   %s outer   %s", t.paint(bold, rate), h.Outer, h.Packets)
+		t.line(h.Title, "%s%s   %s outer   %s", when, t.paint(bold, rate), h.Outer, h.Packets)
+	}
+	if h.Aside != "" {
+		t.line("", "(%s)", h.Aside)
 	}
 	for _, f := range h.Facts {
 		t.fact(f)
@@ -169,6 +193,17 @@ func (t *text) facts(r Result) {
 	}
 }
 
+// tunnels lists how the load was spread.
+func (t *text) tunnels(tunnel Tunnel) {
+	rows := tunnel.countRows()
+	for i, row := range rows[:min(len(rows), maxTunnels)] {
+		t.line(label("Tunnels", i), "%s: %s packets sent (%s), %s received", row.Number, row.Sent, row.Share, row.Received)
+	}
+	if more := len(rows) - maxTunnels; more > 0 {
+		t.line("", "and %d more", more)
+	}
+}
+
 func (t *text) truth(truth *Truth) {
 	if truth == nil {
 		return
@@ -186,6 +221,9 @@ func (t *text) truth(truth *Truth) {
 func (t *text) ends(ends []End) {
 	for i, end := range ends[:min(len(ends), 2)] {
 		t.line(label("Ends", i), "%s", end.describe())
+		if details := end.Details; len(details) > 0 {
+			t.line("", "   %s", describeDetails(details[:min(len(details), maxDetails)]))
+		}
 	}
 }
 
