@@ -34,7 +34,8 @@ type ends struct {
 	leftSpec, rightSpec tunnel.Spec // Of the first tunnel.
 }
 
-func openESP(t *testing.T, link *tunneltest.Link, count int) ends {
+// openESP opens both ends; only6 gives the tunnels no IPv4 inside.
+func openESP(t *testing.T, link *tunneltest.Link, count int, only6 bool) ends {
 	t.Helper()
 	encapsulation, err := overhead.ESP(tunnel.AES128GCM, tunnel.UDP, overhead.IPv4)
 	if err != nil {
@@ -43,6 +44,11 @@ func openESP(t *testing.T, link *tunneltest.Link, count int) ends {
 	leftSpec, rightSpec := link.Specs(tunnel.Spec{
 		Suite: tunnel.AES128GCM, Encapsulation: tunnel.UDP, MTU: int(encapsulation.TunnelMTU(tunneltest.PathMTU)),
 	}, false)
+	if only6 {
+		for _, end := range []*tunnel.End{&leftSpec.Local, &leftSpec.Remote, &rightSpec.Local, &rightSpec.Remote} {
+			end.Inner4 = netip.Addr{}
+		}
+	}
 	leftKeys, rightKeys := tunneltest.Keys("bundle")
 	return ends{
 		left:     open(t, link.Left, numbered(leftSpec, count), leftKeys),
@@ -105,7 +111,7 @@ func listen(t *testing.T, namespace *tunnel.Namespace, local netip.AddrPort) (so
 
 func TestFlowsSpread(t *testing.T) {
 	link := tunneltest.NewLink(t, tunneltest.PathMTU)
-	e := openESP(t, link, tunnels)
+	e := openESP(t, link, tunnels, false)
 	for _, way := range []struct {
 		name                string
 		from, to            tunnel.Tunnel
@@ -239,7 +245,7 @@ func expectSum(t *testing.T, of tunnel.Tunnel) {
 }
 
 func TestPathOfSeveral(t *testing.T) {
-	e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), 2)
+	e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), 2, false)
 	path := e.left.Path()
 	want := netip.AddrPortFrom(e.leftSpec.Local.Inner4, tunnel.ProbePort)
 	if path.Local != want || path.MTU != e.leftSpec.MTU || path.Interface != "" {
@@ -249,7 +255,7 @@ func TestPathOfSeveral(t *testing.T) {
 
 // One tunnel is not touched: it has its own interface still.
 func TestOneTunnel(t *testing.T) {
-	e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), 1)
+	e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), 1, false)
 	if e.left.Path().Interface == "" {
 		t.Error("one tunnel: its interface is hidden")
 	}
