@@ -25,6 +25,9 @@ var (
 // MaxDuration bounds a paced load.
 const MaxDuration = 10 * time.Minute
 
+// MaxFlows bounds the flows of a load.
+const MaxFlows = 256
+
 // Window is the length of the receive windows in which a trial is counted.
 const Window = 20 * time.Millisecond
 
@@ -41,6 +44,10 @@ type Load struct {
 	// Train is how many packets may leave back to back when paced. Optional:
 	// zero lets the sender choose.
 	Train int
+	// Flows is over how many source ports the load is spread, train by train in
+	// turn, so that tunnels or cores side by side share it. Optional: zero means
+	// one.
+	Flows int
 }
 
 // Progress is how a trial stands while it runs. The receiver does not know Sent.
@@ -65,7 +72,8 @@ type Sent struct {
 	// Train is how many packets left back to back. Lateness of less than a
 	// train, or than four packets, is made up: so many may go before it.
 	Train int
-	// HelloRTT is the round trip of the hello that opened the trial.
+	// HelloRTT is the round trip of the hello that opened the trial; of several
+	// flows, the slowest one's.
 	HelloRTT time.Duration
 }
 
@@ -74,12 +82,14 @@ type Sent struct {
 type Received struct {
 	Packets    uint64 // Without duplicates.
 	Duplicated uint64
-	Reordered  uint64 // Arrived after a later one (RFC 4737, Section 3.3).
+	Reordered  uint64 // Arrived after a later one of its flow (RFC 4737, Section 3.3).
 	// Malformed counts datagrams on the trial's socket that were not its own.
 	Malformed uint64
 	Windows   []WindowCount
 	FirstLoss *FirstLoss // Nil where nothing was lost, or it could not be told from reordering.
-	// Variation is of one-way delay between consecutive packets (RFC 3393).
+	// Variation is of one-way delay between packets of a flow that were sent one
+	// after the other (RFC 3393); zero where trains of one packet take turns
+	// between flows.
 	Variation Variation
 	// SocketDrops counts datagrams dropped because the receiver's socket was
 	// full (the counter of SO_RXQ_OVFL): the receiver's fault, not the path's.

@@ -3,6 +3,7 @@ package udp
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -26,6 +27,7 @@ type batchReader struct {
 	iovs     []unix.Iovec
 	buffers  []byte
 	controls []byte
+	names    []unix.RawSockaddrInet6 // Of the senders; none where the socket is connected.
 	receive  func(fd uintptr) bool
 
 	count int
@@ -51,8 +53,20 @@ func newBatchReader(conn *net.UDPConn) (*batchReader, error) {
 		r.batch[i].header.SetIovlen(1)
 		r.batch[i].header.Control = &r.controls[i*controlSize]
 	}
+	if conn.RemoteAddr() == nil {
+		r.askNames()
+	}
 	r.receive = r.tryReceive
 	return r, nil
+}
+
+// askNames makes the kernel tell where each message comes from. An IPv4 address
+// fits where an IPv6 one does.
+func (r *batchReader) askNames() {
+	r.names = make([]unix.RawSockaddrInet6, batchSize)
+	for i := range r.batch {
+		r.batch[i].header.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+	}
 }
 
 // read waits for at least one message, until the socket's read deadline, and
@@ -60,6 +74,9 @@ func newBatchReader(conn *net.UDPConn) (*batchReader, error) {
 func (r *batchReader) read() (int, error) {
 	for i := range r.batch {
 		r.batch[i].header.SetControllen(controlSize) // The kernel set it to what it used.
+	}
+	for i := range r.names {
+		r.batch[i].header.Namelen = unix.SizeofSockaddrInet6 // The same.
 	}
 	if err := r.raw.Read(r.receive); err != nil {
 		return 0, err
@@ -85,6 +102,25 @@ func (r *batchReader) message(i int) (data []byte, segment int, stamp int64) {
 	control := r.controls[i*controlSize:][:min(m.header.Controllen, controlSize)]
 	segment, stamp = parseControl(control)
 	return r.buffers[i*messageSize:][:m.length], segment, stamp
+}
+
+// source is where the i-th message comes from; not valid where the socket is
+// connected.
+func (r *batchReader) source(i int) netip.AddrPort {
+	if r.names == nil {
+		return netip.AddrPort{}
+	}
+	name := &r.names[i]
+	if name.Family == unix.AF_INET {
+		four := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return netip.AddrPortFrom(netip.AddrFrom4(four.Addr), ntohs(four.Port))
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(name.Addr).Unmap(), ntohs(name.Port))
+}
+
+// ntohs reads a port, which the kernel gives in network byte order.
+func ntohs(port uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&port))[:])
 }
 
 // parseControl reads what the kernel says beside a message (cmsg(3)).

@@ -31,7 +31,7 @@ func runTrial(t testing.TB, load probe.Load, ip string) trialOutcome {
 		defer close(done)
 		o.received, o.gotEr = Receive(context.Background(), b, testTrial(t), load, nil)
 	}()
-	o.sent, o.sendErr = Send(context.Background(), a, testTrial(t), load, nil)
+	o.sent, o.sendErr = Send(context.Background(), flows(a), testTrial(t), load, nil)
 	<-done
 	return o
 }

@@ -18,17 +18,17 @@ type counts struct {
 	firstSent wire.Stamp    // and its time of departure, by the sender's clock.
 }
 
-func newCounts(longest time.Duration) *counts {
-	return &counts{tracker: newTracker(), windows: newWindows(longest), variation: newVariation()}
+func newCounts(flows int, longest time.Duration) *counts {
+	return &counts{tracker: newTracker(flows), windows: newWindows(longest), variation: newVariation()}
 }
 
-// add counts the packet that was sent with the sequence number and stamp, and
-// arrived at.
-func (c *counts) add(sequence uint64, sent wire.Stamp, at time.Duration) {
+// add counts the packet that was sent on the flow with the sequence number and
+// stamp, and arrived at.
+func (c *counts) add(flow int, sequence uint64, sent wire.Stamp, at time.Duration) {
 	if !c.any {
 		c.any, c.first, c.firstSent = true, at, sent
 	}
-	if !c.tracker.add(sequence, at) {
+	if !c.tracker.add(flow, sequence, at) {
 		return
 	}
 	since := at - c.first
@@ -36,7 +36,7 @@ func (c *counts) add(sequence uint64, sent wire.Stamp, at time.Duration) {
 	// first packet's.
 	delay := since - sent.Sub(c.firstSent)
 	c.windows.add(since, delay)
-	c.variation.add(sequence, delay)
+	c.variation.add(flow, sequence, delay)
 }
 
 // highest is the highest sequence number that came.

@@ -35,9 +35,9 @@ func TestTracker(t *testing.T) {
 		{"bits of a full turn ago", []uint64{0, 1, 64, far + 1, 2 + 64, far + 64}, 0, total{Packets: 6, Reordered: 1, Prefix: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := newTracker()
+			tr := newTracker(1)
 			for _, s := range tt.sequences {
-				tr.add(s, 0)
+				tr.add(0, s, 0)
 			}
 			got := total{tr.packets, tr.duplicated, tr.reordered, tr.lost(tt.sent), tr.prefix}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -48,10 +48,10 @@ func TestTracker(t *testing.T) {
 }
 
 func TestTrackerBeyond32Bits(t *testing.T) {
-	tr := newTracker()
+	tr := newTracker(1)
 	tr.next, tr.prefix, tr.packets = 1<<32-1, 1<<32-1, 1<<32-1
 	for _, s := range []uint64{1<<32 - 1, 1<<32 + 1, 1 << 32, 1 << 32, 1<<32 + 2} {
-		tr.add(s, 0)
+		tr.add(0, s, 0)
 	}
 	want := total{Packets: 1<<32 + 3, Duplicated: 1, Reordered: 1, Prefix: 1<<32 + 3}
 	if diff := cmp.Diff(want, total{tr.packets, tr.duplicated, tr.reordered, tr.lost(1<<32 + 3), tr.prefix}); diff != "" {
@@ -63,7 +63,7 @@ func TestTrackerBeyond32Bits(t *testing.T) {
 func FuzzTracker(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 2, 250, 0, 3})
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		tr, seen := newTracker(), map[uint64]bool{}
+		tr, seen := newTracker(1), map[uint64]bool{}
 		var at, again uint64
 		for _, step := range steps {
 			at += uint64(int8(step)) + 2 // Mostly forward, at times far back.
@@ -71,7 +71,7 @@ func FuzzTracker(f *testing.F) {
 			if at > 1<<62 {
 				at = 0
 			}
-			if tr.add(at, 0) == seen[at] {
+			if tr.add(0, at, 0) == seen[at] {
 				t.Fatalf("sequence number %d: seen before is %v", at, seen[at])
 			}
 			if seen[at] {
@@ -97,9 +97,9 @@ type arrival struct {
 }
 
 func countAll(start time.Duration, arrivals []arrival) *counts {
-	c := newCounts(time.Second)
+	c := newCounts(1, time.Second)
 	for _, a := range arrivals {
-		c.add(a.sequence, wire.StampOf(start+a.sent), start+a.at)
+		c.add(0, a.sequence, wire.StampOf(start+a.sent), start+a.at)
 	}
 	return c
 }
@@ -181,10 +181,10 @@ func TestWindowsBounded(t *testing.T) {
 func TestVariation(t *testing.T) {
 	v := newVariation()
 	for i := range 100 {
-		v.add(uint64(i), time.Duration(i%2)*100*time.Microsecond)
+		v.add(0, uint64(i), time.Duration(i%2)*100*time.Microsecond)
 	}
-	v.add(1000, time.Hour) // Not consecutive.
-	v.add(1001, time.Hour+2*ms)
+	v.add(0, 1000, time.Hour) // Not consecutive.
+	v.add(0, 1001, time.Hour+2*ms)
 	got := v.result()
 	want := probe.Variation{P50: 100 * time.Microsecond, P99: 100 * time.Microsecond, Max: 2 * ms}
 	within := func(got, want time.Duration) bool { return (got - want).Abs() <= want/1000 }

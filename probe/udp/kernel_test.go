@@ -125,7 +125,7 @@ func TestIntegrationTooLarge(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _, _ = Receive(ctx, b, testTrial(t), load, nil) }()
-	_, err := Send(ctx, a, testTrial(t), load, nil)
+	_, err := Send(ctx, flows(a), testTrial(t), load, nil)
 	cancel()
 	<-done
 	if !errors.Is(err, unix.EMSGSIZE) || !strings.Contains(err.Error(), "the path takes 1500") {
@@ -173,7 +173,7 @@ func TestIntegrationVeth(t *testing.T) {
 	var gotErr error
 	done := make(chan struct{})
 	go func() { defer close(done); got, gotErr = Receive(t.Context(), b, testTrial(t), load, nil) }()
-	sent, err := Send(t.Context(), a, testTrial(t), load, nil)
+	sent, err := Send(t.Context(), flows(a), testTrial(t), load, nil)
 	<-done
 	if err := errors.Join(err, gotErr); err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestIntegrationNoLoadWithoutPeer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			go func() { defer close(done); tt.peer(ctx, b, load) }()
-			sent, err := Send(ctx, a, trial, load, nil)
+			sent, err := Send(ctx, flows(a), trial, load, nil)
 			cancel()
 			b.Close()
 			<-done
@@ -269,7 +269,7 @@ func TestIntegrationReceiverDies(t *testing.T) {
 		})
 		died <- time.Since(start)
 	}()
-	sent, err := Send(t.Context(), a, testTrial(t), load, nil)
+	sent, err := Send(t.Context(), flows(a), testTrial(t), load, nil)
 	ended := time.Since(start)
 	dead := <-died
 	stop()
@@ -296,7 +296,7 @@ func TestIntegrationProgressHangs(t *testing.T) {
 	defer release.Stop()
 	wait := func(probe.Progress) { <-hang }
 	go func() { defer close(done); _, _ = Receive(t.Context(), b, testTrial(t), load, wait) }()
-	_, err := Send(t.Context(), a, testTrial(t), load, wait)
+	_, err := Send(t.Context(), flows(a), testTrial(t), load, wait)
 	<-done
 	if err != nil {
 		t.Errorf("got error %v, want none", err)
@@ -315,7 +315,7 @@ func TestIntegrationCancel(t *testing.T) {
 		received <- err
 	}()
 	begin := time.Now()
-	_, err := Send(ctx, a, testTrial(t), load, func(p probe.Progress) {
+	_, err := Send(ctx, flows(a), testTrial(t), load, func(p probe.Progress) {
 		if p.Received > 10 {
 			cancel()
 		}

@@ -57,7 +57,7 @@ func (l *listener) run() {
 	defer close(l.done)
 	var b [wire.FeedbackSize + 1]byte
 	for l.armed() {
-		n, err := l.sender.conn.Read(b[:])
+		n, err := l.sender.conns[0].Read(b[:])
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -67,19 +67,21 @@ func (l *listener) run() {
 	}
 }
 
-// armed sets the deadlines of the socket: reading and writing end when the
+// armed sets the deadlines of the sockets: reading and writing end when the
 // silence has lasted too long, so that a full socket does not hold the sender.
 // It says whether to go on.
 func (l *listener) armed() bool {
 	left := time.Duration(l.heard.Load()) + silenceLimit - l.sender.clock.Now()
-	_ = l.sender.conn.SetDeadline(time.Now().Add(left)) // Fails only when closed; so will Read.
+	setDeadlines(l.sender.conns, time.Now().Add(left))
 	select {
 	case <-l.closing: // Comes before or after the deadline just set; see interruptOn.
 		return false
 	default:
 	}
 	if l.stop(l.sender.clock.Now()) != nil {
-		_ = l.sender.conn.SetWriteDeadline(longAgo)
+		for _, conn := range l.sender.conns {
+			_ = conn.SetWriteDeadline(longAgo)
+		}
 		return false
 	}
 	return true
@@ -87,7 +89,7 @@ func (l *listener) armed() bool {
 
 func (l *listener) handle(b []byte) {
 	f, err := wire.OpenFeedback(b, l.sender.trial.Key)
-	fresh := err == nil && l.sender.trial.owns(f.Header) && f.Echo == l.sender.nonce && f.Sequence > l.counter
+	fresh := err == nil && l.sender.trial.owns(f.Header, 1) && f.Echo == l.sender.nonce && f.Sequence > l.counter
 	if !fresh {
 		return
 	}
@@ -113,7 +115,7 @@ func (l *listener) finish() {
 // close ends the listening and waits for it.
 func (l *listener) close() {
 	close(l.closing)
-	_ = l.sender.conn.SetReadDeadline(longAgo)
+	_ = l.sender.conns[0].SetReadDeadline(longAgo)
 	<-l.done
 	l.progress.close()
 }

@@ -16,7 +16,7 @@ func TestKeyRequired(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	if _, err := Send(t.Context(), a, Trial{Number: 3}, second350, nil); err == nil || !strings.Contains(err.Error(), "no key") {
+	if _, err := Send(t.Context(), flows(a), Trial{Number: 3}, second350, nil); err == nil || !strings.Contains(err.Error(), "no key") {
 		t.Errorf("got error %v, want one about the missing key", err)
 	}
 }
@@ -50,7 +50,7 @@ func TestLoadRefused(t *testing.T) {
 			load := good
 			tt.change(&load)
 			for end, run := range map[string]func() error{
-				"Send":    func() error { _, err := Send(t.Context(), a, testTrial(t), load, nil); return err },
+				"Send":    func() error { _, err := Send(t.Context(), flows(a), testTrial(t), load, nil); return err },
 				"Receive": func() error { _, err := Receive(t.Context(), a, testTrial(t), load, nil); return err },
 			} {
 				if err := run(); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -82,6 +82,9 @@ func pair(t testing.TB, ip string) (sender, receiver *net.UDPConn) {
 	return connect(t, a, b), connect(t, b, a)
 }
 
+// flows is what Send takes.
+func flows(conns ...*net.UDPConn) []*net.UDPConn { return conns }
+
 // testTrial and strangersTrial differ in the key only.
 func testTrial(t testing.TB) Trial { return trialWithKey(t, "a key for tests, of 32 bytes ...") }
 

@@ -33,9 +33,10 @@ type trainWriter interface {
 // others may read sequence.
 type transmission struct {
 	clock  clock
-	out    trainWriter
+	flows  []trainWriter                 // They take turns.
+	turn   int                           // The flow of the next train.
 	stop   func(now time.Duration) error // Says why not to go on; nil to go on.
-	header wire.Header
+	trial  Trial
 	size   int    // Payload of one datagram, in bytes.
 	buffer []byte // One train.
 
@@ -113,17 +114,18 @@ func (t *transmission) burst(packets int) (elapsed time.Duration, err error) {
 	return t.clock.Now() - start, err
 }
 
-// send sends a train of n packets. What the local stack refuses is counted as
+// send sends a train of n packets on the flow whose turn it is. What the local stack refuses is counted as
 // such, and its sequence numbers go to the next packets.
 func (t *transmission) send(n int, now time.Duration) (waited bool, err error) {
 	first := t.sequence.Load()
-	h := t.header
+	h := t.trial.header(wire.TypeData, t.turn)
 	h.SendTime = wire.StampOf(now)
 	for i := range n {
 		h.Sequence = first + uint64(i)
 		h.Put(t.buffer[i*t.size:])
 	}
-	taken, waited, err := t.out.writeTrain(t.buffer[:n*t.size], t.size)
+	taken, waited, err := t.flows[t.turn].writeTrain(t.buffer[:n*t.size], t.size)
+	t.turn = (t.turn + 1) % len(t.flows)
 	t.sequence.Store(first + uint64(taken))
 	if err == nil {
 		return waited, nil

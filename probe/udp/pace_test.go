@@ -24,6 +24,7 @@ type fakeHost struct {
 	waits     map[int]time.Duration               // By train: the socket was full.
 	trains    []departure
 	sequences []uint64
+	streams   []uint16
 }
 
 // departure is one train.
@@ -55,6 +56,7 @@ func (f *fakeHost) writeTrain(b []byte, size int) (int, bool, error) {
 			panic(parseErr)
 		}
 		f.sequences = append(f.sequences, h.Sequence)
+		f.streams = append(f.streams, h.Stream)
 	}
 	return taken, waited, err
 }
@@ -62,8 +64,8 @@ func (f *fakeHost) writeTrain(b []byte, size int) (int, bool, error) {
 func newTransmission(f *fakeHost, train int) *transmission {
 	const size = 1372
 	return &transmission{
-		clock: f, out: f, stop: func(time.Duration) error { return nil },
-		header: wire.Header{Type: wire.TypeData}, size: size, buffer: make([]byte, train*size),
+		clock: f, flows: []trainWriter{f}, stop: func(time.Duration) error { return nil },
+		size: size, buffer: make([]byte, train*size),
 	}
 }
 

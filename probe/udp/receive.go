@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -24,8 +25,10 @@ import (
 const nap = 50 * time.Microsecond
 
 // Receive counts the load that Send offers at the other end of conn, and
-// returns when the sender has said that it is over. conn must be connected, and
-// not be used by others meanwhile. trial and load must be the sender's.
+// returns when the sender has said that it is over. conn must not be used by
+// others meanwhile, and be connected where the load is one flow; several come
+// from several ports of trial.Peer to one that is not. trial and load must be the
+// sender's.
 //
 // progress, if not nil, is called some ten times a second from another
 // goroutine, but never after Receive has returned.
@@ -34,6 +37,9 @@ const nap = 50 * time.Microsecond
 // sender's hello did not come, probe.ErrPeerSilent when its end did not, or
 // ctx's error.
 func Receive(ctx context.Context, conn *net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Received, error) {
+	if err := checkInlet(conn, trial, load); err != nil {
+		return probe.Received{}, err
+	}
 	size, err := payloadSize(conn, trial, load)
 	if err != nil {
 		return probe.Received{}, err
@@ -62,6 +68,18 @@ func Receive(ctx context.Context, conn *net.UDPConn, trial Trial, load probe.Loa
 	return got, nil
 }
 
+// checkInlet expects a socket that takes all flows, and nothing but them.
+func checkInlet(conn *net.UDPConn, trial Trial, load probe.Load) error {
+	connected := conn.RemoteAddr() != nil
+	switch {
+	case !connected && !trial.Peer.IsValid():
+		return fmt.Errorf("take the socket at %s: it is not connected to a peer, and the trial names none", conn.LocalAddr())
+	case connected && flowsOf(load) > 1:
+		return fmt.Errorf("take the socket at %s: it is connected to one port, but %d flows come from as many", conn.LocalAddr(), load.Flows)
+	}
+	return nil
+}
+
 func firstOf(a, b error) error {
 	if a != nil {
 		return a
@@ -72,7 +90,8 @@ func firstOf(a, b error) error {
 // receiver is the receiving end of one trial.
 type receiver struct {
 	conn      *net.UDPConn
-	start     time.Time // Zero of the receiver's clock.
+	peer      netip.Addr // The only one heard; not valid where conn is connected.
+	start     time.Time  // Zero of the receiver's clock.
 	arrival   arrivalClock
 	batch     *batchReader
 	reception *reception
@@ -88,13 +107,16 @@ func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, size int, prog
 	}
 	var nonce wire.Nonce
 	_, _ = rand.Read(nonce[:]) // Never fails (crypto/rand).
-	answer := func(b []byte) {
+	r := &receiver{conn: conn, start: time.Now(), batch: batch, progress: newReporter(progress)}
+	answer := func(_ netip.AddrPort, b []byte) {
 		_, _ = conn.Write(b) // All that it answers is repeated; one may fail.
 	}
-	return &receiver{
-		conn: conn, start: time.Now(), batch: batch, progress: newReporter(progress),
-		reception: newReception(trial, load, size, nonce, 0, answer),
-	}, nil
+	if conn.RemoteAddr() == nil {
+		r.peer = trial.Peer.Unmap()
+		answer = func(to netip.AddrPort, b []byte) { _, _ = conn.WriteToUDPAddrPort(b, to) }
+	}
+	r.reception = newReception(trial, load, size, nonce, 0, answer)
+	return r, nil
 }
 
 // run receives until the trial is over or ctx ends.
@@ -134,6 +156,12 @@ func (r *receiver) take(n int) (now time.Duration) {
 	now = read.Sub(r.start)
 	for i := range n {
 		data, segment, stamp := r.batch.message(i)
+		source := r.batch.source(i)
+		if source.Addr() != r.peer {
+			r.reception.malformed++ // A stranger's; it is not answered.
+			continue
+		}
+		r.reception.source = source
 		at := r.arrival.at(stamp, read.UnixNano(), now)
 		for segment > 0 && len(data) > segment {
 			r.reception.handle(data[:segment], at)

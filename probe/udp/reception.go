@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"net/netip"
 	"time"
 
 	"tunnelmark/probe"
@@ -25,8 +26,13 @@ type reception struct {
 	size   int    // Payload of this trial's DATA.
 	limit  uint64 // No sequence number reaches it.
 	length time.Duration
-	answer func([]byte)
+	answer func(to netip.AddrPort, b []byte)
 	nonce  wire.Nonce // This end's.
+
+	// source is whence the datagrams in hand came, flows whence each flow comes.
+	// On a connected socket all of them are zero.
+	source netip.AddrPort
+	flows  []netip.AddrPort
 
 	phase     phase
 	peer      wire.Nonce // The sender's.
@@ -41,12 +47,12 @@ type reception struct {
 	nextFeedback time.Duration
 }
 
-func newReception(trial Trial, load probe.Load, size int, nonce wire.Nonce, now time.Duration, answer func([]byte)) *reception {
+func newReception(trial Trial, load probe.Load, size int, nonce wire.Nonce, now time.Duration, answer func(netip.AddrPort, []byte)) *reception {
 	length := loadTime(load) + silenceLimit + lastWithin + silenceLimit
 	return &reception{
 		trial: trial, size: size, limit: packetLimit(load), length: length,
-		answer: answer, nonce: nonce, counts: newCounts(length),
-		ends: now + trial.helloWithin(),
+		answer: answer, nonce: nonce, flows: make([]netip.AddrPort, flowsOf(load)),
+		counts: newCounts(flowsOf(load), length), ends: now + trial.helloWithin(),
 	}
 }
 
@@ -54,7 +60,7 @@ func newReception(trial Trial, load probe.Load, size int, nonce wire.Nonce, now 
 func (r *reception) handle(b []byte, at time.Duration) {
 	h, err := wire.ParseHeader(b)
 	switch {
-	case err != nil || !r.trial.owns(h):
+	case err != nil || !r.trial.owns(h, len(r.flows)):
 		r.malformed++
 	case h.Type == wire.TypeData:
 		r.data(h, len(b), at)
@@ -73,7 +79,7 @@ func (r *reception) data(h wire.Header, size int, at time.Duration) {
 	if r.phase == lingering || r.phase == over {
 		return // The final count has been told.
 	}
-	r.counts.add(h.Sequence, h.SendTime, at)
+	r.counts.add(int(h.Stream), h.Sequence, h.SendTime, at)
 	r.settles = max(r.settles, at+quiet)
 }
 
@@ -89,8 +95,9 @@ func (r *reception) hello(b []byte, at time.Duration) {
 	}
 }
 
-// open answers a hello. An older one, replayed or late, may come before the
-// sender's own; so the newest is taken until there is load.
+// open answers a hello, which shows where its flow comes from. An older one,
+// replayed or late, may come before the sender's own; so the newest is taken
+// until there is load.
 func (r *reception) open(h wire.Hello, at time.Duration) {
 	if r.phase > counting || r.counts.any && h.Nonce != r.peer {
 		return
@@ -99,10 +106,13 @@ func (r *reception) open(h wire.Hello, at time.Duration) {
 		r.phase = counting
 		r.nextFeedback = at
 	}
+	if !r.counts.any {
+		r.flows[h.Stream] = r.source
+	}
 	r.peer = h.Nonce
 	r.ends = at + r.length
 	reply := wire.Hello{Header: h.Header, Kind: wire.HelloReply, Nonce: r.nonce, Echo: h.Nonce}
-	r.answer(reply.Append(nil, r.trial.Key))
+	r.answer(r.flows[h.Stream], reply.Append(nil, r.trial.Key))
 }
 
 // last notes how much was sent; what has not come now is late or lost.
@@ -154,16 +164,17 @@ func (r *reception) periodic(now time.Duration) {
 	r.feedback(now, false)
 }
 
-// feedback tells the sender the count so far.
+// feedback tells the sender the count so far, on the first flow: before its hello
+// nobody reads it yet.
 func (r *reception) feedback(now time.Duration, final bool) {
 	r.counter++
 	f := wire.Feedback{
-		Header: r.trial.header(wire.TypeFeedback), Final: final, Echo: r.peer,
+		Header: r.trial.header(wire.TypeFeedback, 0), Final: final, Echo: r.peer,
 		Received: r.counts.tracker.packets, Highest: r.counts.highest(),
 		Lost: r.counts.tracker.lost(max(r.sent, r.counts.tracker.next)),
 	}
 	f.Sequence, f.SendTime = r.counter, wire.StampOf(now)
-	r.answer(f.Append(nil, r.trial.Key))
+	r.answer(r.flows[0], f.Append(nil, r.trial.Key))
 }
 
 // result is what was counted, and an error when the sender did not say that it

@@ -2,6 +2,7 @@ package udp
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -24,12 +25,12 @@ const fakeSize = 100
 
 func newFakePeer(t testing.TB, load probe.Load) *fakePeer {
 	p := &fakePeer{t: t, trial: testTrial(t), nonce: wire.Nonce{0xaa}}
-	p.reception = newReception(p.trial, load, fakeSize, wire.Nonce{0xbb}, 0, func(b []byte) { p.answers = append(p.answers, b) })
+	p.reception = newReception(p.trial, load, fakeSize, wire.Nonce{0xbb}, 0, func(_ netip.AddrPort, b []byte) { p.answers = append(p.answers, b) })
 	return p
 }
 
 func (p *fakePeer) hello(kind wire.HelloKind, sent uint64, change func(*wire.Hello)) []byte {
-	h := wire.Hello{Header: p.trial.header(wire.TypeHello), Kind: kind, Nonce: p.nonce, Sent: sent}
+	h := wire.Hello{Header: p.trial.header(wire.TypeHello, 0), Kind: kind, Nonce: p.nonce, Sent: sent}
 	if kind == wire.HelloLast {
 		h.Echo = p.reception.nonce
 	}
@@ -51,7 +52,7 @@ func (p *fakePeer) data(sequence uint64, at time.Duration) {
 
 func dataOf(trial Trial, sequence uint64, size int) []byte {
 	b := make([]byte, size)
-	h := trial.header(wire.TypeData)
+	h := trial.header(wire.TypeData, 0)
 	h.Sequence = sequence
 	h.Put(b)
 	return b
@@ -92,7 +93,7 @@ func TestReceptionOfWholeTrial(t *testing.T) {
 	all := p.feedback()
 	final := all[len(all)-1]
 	want := wire.Feedback{
-		Header: p.trial.header(wire.TypeFeedback), Final: true, Echo: p.nonce,
+		Header: p.trial.header(wire.TypeFeedback, 0), Final: true, Echo: p.nonce,
 		Received: 3, Highest: 3, Lost: 1,
 	}
 	want.Sequence, want.SendTime = uint64(len(all)), wire.StampOf(310*ms) // 50 ms after "last".
@@ -191,10 +192,10 @@ func TestReceptionIgnores(t *testing.T) {
 	}{
 		{"data before hello", true, func(p *fakePeer) []byte { return dataOf(p.trial, 0, fakeSize) }},
 		{"hello with another key", true, func(p *fakePeer) []byte {
-			return wire.Hello{Header: p.trial.header(wire.TypeHello), Kind: wire.HelloOpen}.Append(nil, stranger.Key)
+			return wire.Hello{Header: p.trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen}.Append(nil, stranger.Key)
 		}},
 		{"hello of another trial", true, func(p *fakePeer) []byte {
-			return wire.Hello{Header: other.header(wire.TypeHello), Kind: wire.HelloOpen}.Append(nil, p.trial.Key)
+			return wire.Hello{Header: other.header(wire.TypeHello, 0), Kind: wire.HelloOpen}.Append(nil, p.trial.Key)
 		}},
 		{"last before hello", true, func(p *fakePeer) []byte { return p.hello(wire.HelloLast, 1, nil) }},
 		{"reply", false, func(p *fakePeer) []byte { return p.hello(wire.HelloReply, 0, nil) }},
@@ -208,7 +209,7 @@ func TestReceptionIgnores(t *testing.T) {
 		{"data of another size", false, func(p *fakePeer) []byte { return dataOf(p.trial, 0, fakeSize-1) }},
 		{"data beyond the load", false, func(p *fakePeer) []byte { return dataOf(p.trial, 1<<40, fakeSize) }},
 		{"feedback", false, func(p *fakePeer) []byte {
-			return wire.Feedback{Header: p.trial.header(wire.TypeFeedback)}.Append(nil, p.trial.Key)
+			return wire.Feedback{Header: p.trial.header(wire.TypeFeedback, 0)}.Append(nil, p.trial.Key)
 		}},
 		{"noise", false, func(*fakePeer) []byte { return []byte("noise") }},
 		{"empty", false, func(*fakePeer) []byte { return nil }},
@@ -252,7 +253,7 @@ func TestReceptionReplayedHello(t *testing.T) {
 // peer, and ends in time.
 func FuzzReception(f *testing.F) {
 	trial := testTrial(f)
-	hello := wire.Hello{Header: trial.header(wire.TypeHello), Kind: wire.HelloOpen, Nonce: wire.Nonce{1}}.Append(nil, trial.Key)
+	hello := wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: wire.Nonce{1}}.Append(nil, trial.Key)
 	f.Add(dataOf(trial, 3, fakeSize), uint16(5))
 	f.Add(hello, uint16(1000))
 	f.Add([]byte{0x12}, uint16(0))

@@ -104,7 +104,7 @@ func TestIntegrationCountTruth(t *testing.T) {
 	var gotErr error
 	done := make(chan struct{})
 	go func() { defer close(done); got, gotErr = Receive(t.Context(), b, testTrial(t), load, nil) }()
-	out, err := Send(t.Context(), a, testTrial(t), load, nil)
+	out, err := Send(t.Context(), flows(a), testTrial(t), load, nil)
 	<-done
 	stop()
 	if err := errors.Join(err, gotErr); err != nil {

@@ -11,6 +11,8 @@ const trackerWindow = 1 << 20
 type tracker struct {
 	seen [trackerWindow / 64]uint64 // One bit for each of the newest sequence numbers.
 	next uint64                     // After the highest sequence number received.
+	// nextOf is the same for each flow: flows may overtake one another.
+	nextOf []uint64
 
 	packets    uint64 // Without duplicates.
 	duplicated uint64
@@ -25,12 +27,14 @@ type tracker struct {
 	prefixKnown bool
 }
 
-func newTracker() *tracker { return &tracker{prefixKnown: true} }
+func newTracker(flows int) *tracker {
+	return &tracker{nextOf: make([]uint64, flows), prefixKnown: true}
+}
 
-// add counts the packet with the sequence number that arrived at the time. It
-// says whether it came for the first time. What is too late to tell is taken
+// add counts the packet of the flow with the sequence number that arrived at the
+// time. It says whether it came for the first time. What is too late to tell is taken
 // for a duplicate, so that loss is never understated.
-func (t *tracker) add(sequence uint64, at time.Duration) (first bool) {
+func (t *tracker) add(flow int, sequence uint64, at time.Duration) (first bool) {
 	if sequence < t.next && (t.next-sequence > trackerWindow || t.has(sequence)) {
 		t.duplicated++
 		return false
@@ -39,8 +43,11 @@ func (t *tracker) add(sequence uint64, at time.Duration) (first bool) {
 	if sequence >= t.next {
 		t.forget(t.next, sequence)
 		t.next = sequence + 1
-	} else {
+	}
+	if sequence < t.nextOf[flow] {
 		t.reordered++
+	} else {
+		t.nextOf[flow] = sequence + 1
 	}
 	t.seen[sequence/64%uint64(len(t.seen))] |= 1 << (sequence % 64)
 	if sequence == t.prefix {

@@ -3,11 +3,14 @@
 //
 // A trial goes like this, in the words of package wire:
 //
-//  1. The sender says HELLO every 50 ms with a nonce of its own. It sends no
-//     load before the holder of the session's key has echoed that nonce.
+//  1. The sender says HELLO every 50 ms with a nonce of its own, on every flow.
+//     It sends no load before the holder of the session's key has echoed that
+//     nonce on each of them.
 //  2. The receiver ignores all DATA until it has seen an authentic HELLO of
-//     this trial. From then on it sends FEEDBACK ten times a second.
+//     this trial. From then on it sends FEEDBACK ten times a second, to the
+//     first flow.
 //  3. The sender paces DATA (pace.go), and stops 1 s after the last FEEDBACK.
+//     Flows take turns, train by train; packets are numbered across them all.
 //  4. The sender says "last" HELLO every 20 ms, with what it has sent. The
 //     receiver waits until all has arrived or nothing more comes, and answers
 //     with the final FEEDBACK.
@@ -23,6 +26,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"time"
 
 	"tunnelmark/probe"
@@ -50,7 +54,9 @@ const (
 type Trial struct {
 	Key    wire.Key // Of the session; both ends hold it.
 	Number uint8    // Tells late packets of the trial before from this one's.
-	Stream uint16   // Tells streams of one trial apart.
+	// Peer is the address that the flows come from, for a receiver whose socket
+	// is not connected because they come from several ports. Optional.
+	Peer netip.Addr
 	// HelloWithin is how long each end waits for the other. Optional: zero
 	// means 5 s.
 	HelloWithin time.Duration
@@ -63,12 +69,17 @@ func (t Trial) helloWithin() time.Duration {
 	return helloWithin
 }
 
-func (t Trial) header(kind wire.Type) wire.Header {
-	return wire.Header{Type: kind, Trial: t.Number, Stream: t.Stream}
+func (t Trial) header(kind wire.Type, flow int) wire.Header {
+	return wire.Header{Type: kind, Trial: t.Number, Stream: uint16(flow)}
 }
 
-// owns says whether a datagram with header h belongs to the trial.
-func (t Trial) owns(h wire.Header) bool { return h.Trial == t.Number && h.Stream == t.Stream }
+// owns says whether a datagram with header h belongs to the trial, which has so
+// many flows.
+func (t Trial) owns(h wire.Header, flows int) bool {
+	return h.Trial == t.Number && int(h.Stream) < flows
+}
+
+func flowsOf(l probe.Load) int { return max(1, l.Flows) }
 
 // loadTime bounds how long the load is sent.
 func loadTime(l probe.Load) time.Duration {
@@ -119,12 +130,12 @@ func payloadSize(conn *net.UDPConn, trial Trial, l probe.Load) (int, error) {
 	if trial.Key == (wire.Key{}) {
 		return 0, fmt.Errorf("take trial %d: it has no key", trial.Number)
 	}
-	if conn.RemoteAddr() == nil {
-		return 0, fmt.Errorf("take the socket: it is not connected to a peer")
-	}
 	least := headers(conn) + wire.HeaderSize
 	if l.InnerSize < least || l.InnerSize > maxInner {
 		return 0, fmt.Errorf("take load: inner size is %d bytes, allowed are %d to %d", l.InnerSize, least, maxInner)
+	}
+	if l.Flows < 0 || l.Flows > probe.MaxFlows {
+		return 0, fmt.Errorf("take load: %d flows, allowed are up to %d", l.Flows, probe.MaxFlows)
 	}
 	return l.InnerSize - headers(conn), checkAmount(l)
 }
@@ -152,22 +163,28 @@ func checkAmount(l probe.Load) error {
 	return nil
 }
 
-// interruptOn makes the end of ctx interrupt whatever waits on conn. The caller
-// must call release, after which nothing touches conn any more.
+// interruptOn makes the end of ctx interrupt whatever waits on conns. The caller
+// must call release, after which nothing touches conns any more.
 //
 // Whoever sets a deadline of its own looks at ctx afterwards: the end of ctx
 // comes either before that look or after that deadline.
-func interruptOn(ctx context.Context, conn *net.UDPConn) (release func()) {
+func interruptOn(ctx context.Context, conns ...*net.UDPConn) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		_ = conn.SetDeadline(longAgo) // Fails only when closed, which interrupts too.
+		setDeadlines(conns, longAgo)
 	})
 	return func() {
 		if !stop() {
 			<-done
 		}
-		_ = conn.SetDeadline(time.Time{})
+		setDeadlines(conns, time.Time{})
+	}
+}
+
+func setDeadlines(conns []*net.UDPConn, t time.Time) {
+	for _, conn := range conns {
+		_ = conn.SetDeadline(t) // Fails only when closed, which interrupts too.
 	}
 }
 

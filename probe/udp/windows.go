@@ -61,11 +61,12 @@ func (w *windows) result() []probe.WindowCount {
 // maxVariation is the largest delay variation that is told apart.
 const maxVariation = 10 * time.Second
 
-// variation collects |D(i) - D(i-1)| of packets that were sent one after the
-// other and arrived so (RFC 3393, Section 2.6).
+// variation collects |D(i) - D(i-1)| of packets of a flow that were sent one after
+// the other and arrived so (RFC 3393, Section 2.6).
 type variation struct {
 	histogram *hdrhistogram.Histogram // In ns, 0.1 % exact.
-	sequence  uint64                  // Of the packet before.
+	flow      int                     // Of the packet before.
+	sequence  uint64
 	delay     time.Duration
 	any       bool
 }
@@ -74,12 +75,12 @@ func newVariation() *variation {
 	return &variation{histogram: hdrhistogram.New(1, int64(maxVariation), 3)}
 }
 
-func (v *variation) add(sequence uint64, delay time.Duration) {
-	if v.any && sequence == v.sequence+1 {
+func (v *variation) add(flow int, sequence uint64, delay time.Duration) {
+	if v.any && flow == v.flow && sequence == v.sequence+1 {
 		d := min((delay - v.delay).Abs(), maxVariation)
 		_ = v.histogram.RecordValue(int64(d)) // Within the histogram's range.
 	}
-	v.sequence, v.delay, v.any = sequence, delay, true
+	v.flow, v.sequence, v.delay, v.any = flow, sequence, delay, true
 }
 
 func (v *variation) result() probe.Variation {

@@ -28,6 +28,9 @@ func checkLoad(l probe.Load, limits control.Limits, mtu int) error {
 	if l.Train < 0 {
 		return fmt.Errorf("a train of %d packets: allowed are 0 or more", l.Train)
 	}
+	if l.Flows < 0 || l.Flows > probe.MaxFlows {
+		return fmt.Errorf("%d flows: allowed are up to %d", l.Flows, probe.MaxFlows)
+	}
 	if l.Packets != 0 {
 		return checkBurst(l, limits)
 	}

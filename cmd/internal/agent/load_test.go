@@ -35,6 +35,8 @@ func TestCheckLoad(t *testing.T) {
 		"no duration":           {change(paced, func(l *probe.Load) { l.Duration = 0 }), "times above zero"},
 		"size above":            {change(paced, func(l *probe.Load) { l.InnerSize++ }), "allowed are 64 to 1300 B"},
 		"size negative":         {change(paced, func(l *probe.Load) { l.InnerSize = -1 }), "allowed are 64 to 1300 B"},
+		"flows negative":        {change(paced, func(l *probe.Load) { l.Flows = -1 }), "-1 flows"},
+		"too many flows":        {change(paced, func(l *probe.Load) { l.Flows = 257 }), "up to 256"},
 		"train negative":        {change(paced, func(l *probe.Load) { l.Train = -1 }), "a train of -1"},
 		"burst with a rate":     {change(burst, func(l *probe.Load) { l.InnerBitsPerSecond = 1 }), "one or the other"},
 		"burst with NaN":        {change(burst, func(l *probe.Load) { l.InnerBitsPerSecond = math.NaN() }), "one or the other"},

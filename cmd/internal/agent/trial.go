@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,11 +16,12 @@ import (
 	"tunnelmark/probe/hoststat"
 	"tunnelmark/probe/udp"
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/bundle"
 )
 
 // Send runs the sending half of a trial.
 func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.SendResponse, error) {
-	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad())
+	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad(), dial)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +29,7 @@ func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.
 	if err := a.settle(t.ctx, t.load, t.limits); err != nil {
 		return nil, t.failed(err)
 	}
-	sent, err := udp.Send(t.ctx, t.conn, t.id, t.load, nil)
+	sent, err := udp.Send(t.ctx, t.conns, t.id, t.load, nil)
 	if err != nil {
 		return nil, t.failed(err)
 	}
@@ -52,7 +54,7 @@ func (a *Agent) Receive(ctx context.Context, m *controlv1.ReceiveRequest, stream
 }
 
 func (a *Agent) receive(ctx context.Context, m *controlv1.ReceiveRequest, ready func() error) (*controlv1.ReceiveResult, error) {
-	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad())
+	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad(), listen)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func (a *Agent) receive(ctx context.Context, m *controlv1.ReceiveRequest, ready 
 	if err := ready(); err != nil {
 		return nil, err
 	}
-	received, err := udp.Receive(t.ctx, t.conn, t.id, t.load, nil)
+	received, err := udp.Receive(t.ctx, t.conns[0], t.id, t.load, nil)
 	if err != nil {
 		return nil, t.failed(err)
 	}
@@ -82,14 +84,17 @@ type trial struct {
 	id     udp.Trial
 
 	load   probe.Load
-	conn   *net.UDPConn
+	conns  []*net.UDPConn
 	host   hoststat.Snapshot
 	before tunnel.Counters
 }
 
-// startTrial checks the load against what both agents allow, opens the socket
+// opening opens the sockets of a trial where load enters the tunnel.
+type opening func(half tunnel.Tunnel, flows int) ([]*net.UDPConn, error)
+
+// startTrial checks the load against what both agents allow, opens the sockets
 // and notes what host and tunnel have counted so far. end must be called.
-func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32, load *controlv1.Load) (*trial, error) {
+func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32, load *controlv1.Load, open opening) (*trial, error) {
 	s, err := a.session(ctx, rawSession)
 	if err != nil {
 		return nil, err
@@ -100,19 +105,20 @@ func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32
 	}
 	t.id.Number = uint8(number) // It only tells a trial from the ones just before.
 	t.load = loadFrom(load)
-	if err := t.prepare(); err != nil {
+	t.id.Peer = t.half.Path().Remote.Addr()
+	if err := t.prepare(open); err != nil {
 		t.end()
 		return nil, err
 	}
 	release := t.end
 	t.end = func() {
-		_ = t.conn.Close() // All of it was read.
+		_ = closeAll(t.conns) // All of it was read.
 		release()
 	}
 	return t, nil
 }
 
-func (t *trial) prepare() (err error) {
+func (t *trial) prepare(open opening) (err error) {
 	if err := checkLoad(t.load, t.limits, t.half.Path().MTU); err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
@@ -122,22 +128,53 @@ func (t *trial) prepare() (err error) {
 	if t.before, err = countersOf(t.half); err != nil {
 		return connect.NewError(connect.CodeInternal, err)
 	}
-	if t.conn, err = dial(t.half.Path()); err != nil {
+	if t.conns, err = open(t.half, max(1, t.load.Flows)); err != nil {
 		return connect.NewError(connect.CodeFailedPrecondition, err)
 	}
 	return nil
 }
 
-// dial opens the socket of a trial where load enters the tunnel.
-func dial(path tunnel.Path) (conn *net.UDPConn, err error) {
-	err = path.Namespace.Do(func() (err error) {
-		conn, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(path.Local), net.UDPAddrFromAddrPort(path.Remote))
+// dial opens the sending end's sockets, one for each flow, from source ports that
+// share the load between tunnels side by side.
+func dial(half tunnel.Tunnel, flows int) (conns []*net.UDPConn, err error) {
+	ports, err := bundle.Ports(half, flows)
+	if err != nil {
+		return nil, err
+	}
+	path := half.Path()
+	err = path.Namespace.Do(func() error {
+		for _, port := range ports {
+			local := netip.AddrPortFrom(path.Local.Addr(), port)
+			conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(path.Remote))
+			if err != nil {
+				return err
+			}
+			conns = append(conns, conn)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the trial's sockets: %w", errors.Join(err, closeAll(conns)))
+	}
+	return conns, nil
+}
+
+// listen opens the receiving end's socket. Where several flows come from as many
+// ports, it is not connected to one: udp.Receive then holds them to the peer's
+// address itself.
+func listen(half tunnel.Tunnel, flows int) ([]*net.UDPConn, error) {
+	if flows == 1 {
+		return dial(half, flows)
+	}
+	path, conns := half.Path(), make([]*net.UDPConn, 1)
+	err := path.Namespace.Do(func() (err error) {
+		conns[0], err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(path.Local))
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the trial's socket: %w", err)
 	}
-	return conn, nil
+	return conns, nil
 }
 
 // after is what host and tunnel spent on the trial.
