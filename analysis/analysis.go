@@ -30,7 +30,8 @@ type Load struct {
 type Trial struct {
 	Load Load `json:"load"`
 	// InnerSize and OuterSize are the length, in bytes, of each packet as it
-	// enters the tunnel and as it leaves it.
+	// enters the tunnel and as it leaves it. OuterSize is zero where nobody knows
+	// what somebody else's tunnel adds.
 	InnerSize int `json:"inner_size_bytes"`
 	OuterSize int `json:"outer_size_bytes"`
 

@@ -65,7 +65,8 @@ type Ceiling struct {
 	// is flat, else Lower less what was lost there. It is inside the interval
 	// unless Note says why not.
 	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
-	// InnerSize and OuterSize, in bytes, convert it to the outer layer.
+	// InnerSize and OuterSize, in bytes, convert it to the outer layer; the latter
+	// is zero where it is not known.
 	InnerSize int `json:"inner_size_bytes"`
 	OuterSize int `json:"outer_size_bytes"`
 	// LossFloor is the loss ratio of the path far below its ceiling.

@@ -94,12 +94,12 @@ func unknownSummary(c analysis.Ceiling, tried []analysis.Evidence) string {
 		rates(c, c.InnerBitsPerSecond), strings.Join(missing(tried), "; "))
 }
 
-// rates is one inner rate in both layers.
+// rates is one inner rate in both layers, as far as they are known.
 func rates(c analysis.Ceiling, inner float64) string {
-	outer := inner
-	if c.InnerSize > 0 {
-		outer *= float64(c.OuterSize) / float64(c.InnerSize)
+	if c.InnerSize == 0 || c.OuterSize == 0 {
+		return fmt.Sprintf("%.1f Mbit/s inner", inner/1e6)
 	}
+	outer := inner * float64(c.OuterSize) / float64(c.InnerSize)
 	return fmt.Sprintf("%.1f Mbit/s inner (%.1f Mbit/s outer)", inner/1e6, outer/1e6)
 }
 

@@ -82,7 +82,7 @@ func overloadRows(overloads []analysis.Plateau, t analysis.Trial) []overloadRow 
 	var rows []overloadRow
 	for _, o := range overloads {
 		rows = append(rows, overloadRow{
-			Offered: trimmed(o.OfferedRatio, 2) + " ×", Inner: formatRate(o.InnerBitsPerSecond), Outer: formatRate(t.Outer(o.InnerBitsPerSecond)),
+			Offered: trimmed(o.OfferedRatio, 2) + " ×", Inner: formatRate(o.InnerBitsPerSecond), Outer: outerRate(t, o.InnerBitsPerSecond),
 			Spread: formatShare(o.Spread), Windows: formatCount(o.Windows), Loss: formatShare(o.LossRatio),
 		})
 	}

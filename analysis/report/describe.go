@@ -19,6 +19,9 @@ func (r Result) pathName() string {
 
 // describe is "1400 B inner = 1464 B outer".
 func (s Size) describe() string {
+	if s.Outer == 0 {
+		return fmt.Sprintf("%d"+nbsp+"B inner, outer not known", s.Inner)
+	}
 	return fmt.Sprintf("%d"+nbsp+"B inner = %d"+nbsp+"B outer", s.Inner, s.Outer)
 }
 
@@ -54,6 +57,9 @@ func (t Truth) describe() string {
 	rate, cause := "", ""
 	if want := t.Expected.OuterBitsPerSecond; want > 0 {
 		rate = fmt.Sprintf("%s outer ± %s, measured %s", formatRate(want), formatGoal(t.Expected.Tolerance), formatDifference(t.Difference))
+	}
+	if want := t.Expected.InnerBitsPerSecond; want > 0 {
+		rate = fmt.Sprintf("%s inner ± %s, measured %s", formatRate(want), formatGoal(t.Expected.Tolerance), formatDifference(t.Difference))
 	}
 	switch want := clean(string(t.Expected.Cause)); {
 	case want == "":

@@ -245,12 +245,12 @@ func availableResult() Result {
 	noise := rand.New(rand.NewPCG(9, 10))
 	c := &analysis.Ceiling{
 		Manner: analysis.Climb, Meaning: analysis.Available, At: time.Date(2026, time.November, 23, 5, 10, 42, 0, time.UTC),
-		LossGoal: 0.001, Qualified: true, InnerSize: innerSize, OuterSize: innerSize,
+		LossGoal: 0.001, Qualified: true, InnerSize: innerSize,
 		InnerLowerBitsPerSecond: 0.995 * innerLimit, InnerUpperBitsPerSecond: 1.01 * innerLimit, InnerBitsPerSecond: 0.995 * innerLimit,
 	}
 	add := func(purpose analysis.Purpose, share float64, duration time.Duration) {
 		trial := policed(noise, share*innerLimit, duration)
-		trial.OuterSize = innerSize
+		trial.OuterSize = 0
 		c.Steps = append(c.Steps, analysis.Step{Purpose: purpose, Trial: trial})
 	}
 	for share := 1.06; share > 0.003; share /= 1.1 {
@@ -272,7 +272,7 @@ func availableResult() Result {
 	}
 	r.Scenario, r.Truth, r.Baseline, r.Notes = "", nil, nil, nil
 	r.Tunnel = Tunnel{Driver: "existing", Count: 1, InnerMTU: 1438}
-	r.Size = Size{Inner: innerSize, Outer: innerSize}
+	r.Size = Size{Inner: innerSize}
 	r.Evidence = []Evidence{
 		{Site: "a", Proven: false, How: "10.2.0.1 is reached by eth0, like any other address; nothing tells whether a gateway behind it encrypts"},
 		{Site: "b", Proven: true, How: "10.1.0.1 is reached by interface st0"},

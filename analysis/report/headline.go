@@ -18,7 +18,7 @@ type headline struct {
 	Aside string
 	Bound string // "", "at least" or "below".
 	// Rate is always inner, Outer always outer; both are empty where nothing
-	// was measured.
+	// was measured, Outer also where what the tunnel adds is not known.
 	Rate    string // "334.8 Mbit/s"
 	Outer   string // "350.1 Mbit/s"
 	Packets string // "29,893 packet/s"
@@ -87,12 +87,15 @@ func rateHeadline(title, bound string, inner float64, innerSize, outerSize int) 
 		return headline{Title: title}
 	}
 	sizes := analysis.Trial{InnerSize: innerSize, OuterSize: outerSize}
-	return headline{
+	h := headline{
 		inner: inner, Title: title, Bound: bound,
 		Rate:    formatRate(inner),
-		Outer:   formatRate(sizes.Outer(inner)),
 		Packets: grouped(packetsPerSecond(inner, innerSize)) + nbsp + "packet/s",
 	}
+	if outerSize > 0 {
+		h.Outer = formatRate(sizes.Outer(inner))
+	}
+	return h
 }
 
 func interval(c analysis.Ceiling) fact {
@@ -108,7 +111,9 @@ func interval(c analysis.Ceiling) fact {
 		f.Note = "no load met the goal"
 	default:
 		f.Value = span(c.InnerLowerBitsPerSecond, c.InnerUpperBitsPerSecond) + " inner"
-		f.Note = span(c.OuterLowerBitsPerSecond(), c.OuterUpperBitsPerSecond()) + " outer"
+		if c.OuterSize > 0 {
+			f.Note = span(c.OuterLowerBitsPerSecond(), c.OuterUpperBitsPerSecond()) + " outer"
+		}
 	}
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -123,6 +124,8 @@ func TestCompare(t *testing.T) {
 		{"too low", expected, at(348e6, 1), analysis.Policer, [3]bool{false, true, false}},
 		{"another cause", expected, at(350e6, 1), analysis.Unknown, [3]bool{true, false, false}},
 		{"no limit seen", expected, at(350e6, 0), analysis.Policer, [3]bool{false, true, false}},
+		{"inner rate, through a foreign tunnel", Expected{InnerBitsPerSecond: 334e6, Tolerance: 0.005}, analysis.Ceiling{InnerBitsPerSecond: 335e6, InnerUpperBitsPerSecond: 1}, analysis.Unknown, [3]bool{true, true, true}},
+		{"inner rate too low", Expected{InnerBitsPerSecond: 334e6, Tolerance: 0.005}, analysis.Ceiling{InnerBitsPerSecond: 331e6, InnerUpperBitsPerSecond: 1}, analysis.Unknown, [3]bool{false, true, false}},
 		{"cause alone", Expected{Cause: analysis.Generator}, at(1e9, 0), analysis.Generator, [3]bool{true, true, true}},
 	}
 	for _, test := range tests {
@@ -130,6 +133,47 @@ func TestCompare(t *testing.T) {
 			got := Compare(test.expected, test.ceiling, test.cause)
 			if diff := cmp.Diff(test.want, [3]bool{got.RateMet, got.CauseMet, got.Met}); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What the JSON's headline says of what was available, and of the path.
+func TestFiguresOfAvailable(t *testing.T) {
+	var got struct {
+		Headline figures `json:"headline"`
+	}
+	if err := json.Unmarshal(output(t, WriteJSON, availableResult()), &got); err != nil {
+		t.Fatal(err)
+	}
+	h := got.Headline
+	if h.Meaning != analysis.Available || h.At.Format(time.RFC3339) != "2026-11-23T05:10:42Z" || h.PathProven == nil || *h.PathProven || h.LossyTime != 0.2 {
+		t.Errorf("meaning %q at %v, path proven %v, %g s of loss", h.Meaning, h.At, h.PathProven, h.LossyTime)
+	}
+}
+
+func TestPathEvidence(t *testing.T) {
+	told := func(proven ...bool) Result {
+		r := Result{Tunnel: Tunnel{Driver: foreign}}
+		for i, p := range proven {
+			r.Evidence = append(r.Evidence, Evidence{Site: string(rune('a' + i)), Proven: p, How: "seen"})
+		}
+		return r
+	}
+	for _, test := range []struct {
+		name   string
+		result Result
+		proven bool
+		text   string
+	}{
+		{"a tunnel of our own", Result{Tunnel: Tunnel{Driver: "esp"}}, true, ""},
+		{"nobody tells", told(), false, "path not proven: neither end could tell"},
+		{"one end cannot", told(true, false), false, "path not proven: b: seen"},
+		{"both can", told(true, true), true, "path proven: a: seen; b: seen"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if proven, text := test.result.pathEvidence(); proven != test.proven || text != test.text {
+				t.Errorf("%v, %q, want %v, %q", proven, text, test.proven, test.text)
 			}
 		})
 	}

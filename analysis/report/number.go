@@ -45,6 +45,15 @@ func scaleFor(value float64, scales []scale) scale {
 // layer.
 func formatRate(bitsPerSecond float64) string { return formatIn(bitsPerSecond, bitRates, 4) }
 
+// outerRate writes an inner rate of a trial's packets in the outer layer, if that is
+// known.
+func outerRate(t analysis.Trial, innerBitsPerSecond float64) string {
+	if t.OuterSize == 0 {
+		return none
+	}
+	return formatRate(t.Outer(innerBitsPerSecond))
+}
+
 // formatBytes writes bytes in binary units with three digits: "64.4 KiB".
 func formatBytes(bytes float64) string {
 	s := scaleFor(bytes, binary)

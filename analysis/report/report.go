@@ -75,7 +75,7 @@ type Path struct {
 // Size is the length, in bytes, of each IP packet before and in the tunnel.
 type Size struct {
 	Inner int `json:"inner_bytes"`
-	Outer int `json:"outer_bytes"`
+	Outer int `json:"outer_bytes"` // Zero where what the tunnel adds is not known.
 }
 
 // Baseline is the same path without the tunnel, where a packet has no outer
@@ -111,8 +111,10 @@ type Reproduce struct {
 	InputsSHA256 string `json:"inputs_sha256,omitempty"`
 }
 
-// Expected is the truth that a scenario states. What is zero is not compared.
+// Expected is the truth that a scenario states. What is zero is not compared; of
+// the two rates it states one.
 type Expected struct {
+	InnerBitsPerSecond float64        `json:"inner_bits_per_second,omitempty"`
 	OuterBitsPerSecond float64        `json:"outer_bits_per_second,omitempty"`
 	Tolerance          float64        `json:"tolerance_ratio,omitempty"`
 	Cause              analysis.Cause `json:"cause,omitempty"`
@@ -121,7 +123,7 @@ type Expected struct {
 // Truth holds a result against what a scenario expected.
 type Truth struct {
 	Expected Expected `json:"expected"`
-	// Difference is measured over expected outer rate, less one.
+	// Difference is measured over expected rate, less one.
 	Difference float64 `json:"difference_ratio"`
 	RateMet    bool    `json:"rate_met"`
 	CauseMet   bool    `json:"cause_met"`
@@ -149,8 +151,12 @@ type Device struct {
 // without an upper bound meets no expected rate: no limit was seen.
 func Compare(expected Expected, ceiling analysis.Ceiling, cause analysis.Cause) Truth {
 	truth := Truth{Expected: expected, RateMet: true, CauseMet: true}
-	if want := expected.OuterBitsPerSecond; want > 0 {
-		truth.Difference = ceiling.OuterBitsPerSecond()/want - 1
+	got, want := ceiling.OuterBitsPerSecond(), expected.OuterBitsPerSecond
+	if expected.InnerBitsPerSecond > 0 {
+		got, want = ceiling.InnerBitsPerSecond, expected.InnerBitsPerSecond
+	}
+	if want > 0 {
+		truth.Difference = got/want - 1
 		truth.RateMet = math.Abs(truth.Difference) <= expected.Tolerance && ceiling.InnerUpperBitsPerSecond > 0
 	}
 	if expected.Cause != "" {

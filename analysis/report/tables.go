@@ -58,7 +58,10 @@ func newTrialRow(number int, s analysis.Step, unit scale, most float64) trialRow
 	}
 	received := t.InnerReceivedBitsPerSecond()
 	row.Offered, row.Sent = column(t.Load.InnerBitsPerSecond), column(t.InnerSentBitsPerSecond())
-	row.Inner, row.Outer = column(received), column(t.Outer(received))
+	row.Inner = column(received)
+	if t.OuterSize > 0 {
+		row.Outer = column(t.Outer(received))
+	}
 	return row
 }
 
@@ -84,6 +87,9 @@ func layers(size Size, inner float64) []layerRow {
 			l.Rate = formatRate(inner * ratio)
 		}
 		return l
+	}
+	if size.Outer == 0 {
+		return []layerRow{row("inner", "IP packets that enter the tunnel; what it adds to them is not known", size.Inner)}
 	}
 	return []layerRow{
 		row("inner", "IP packets that enter the tunnel", size.Inner),

@@ -96,7 +96,11 @@ func (t *text) headline(h headline) {
 		t.line(h.Title, "%s%s", when, t.paint(bold, "not measured"))
 	} else {
 		rate := strings.TrimSpace(h.Bound + " " + h.Rate + " inner")
-		t.line(h.Title, "%s%s   %s outer   %s", when, t.paint(bold, rate), h.Outer, h.Packets)
+		outer := ""
+		if h.Outer != "" {
+			outer = h.Outer + " outer   "
+		}
+		t.line(h.Title, "%s%s   %s%s", when, t.paint(bold, rate), outer, h.Packets)
 	}
 	if h.Aside != "" {
 		t.line("", "(%s)", h.Aside)
@@ -123,7 +127,7 @@ func (t *text) trials(trials []analysis.Trial) {
 	for i, trial := range trials[:min(len(trials), maxTextTrial)] {
 		t.line(label("Trials", i), "%s %s %s %s", pad(offered(trial)+" offered", 26),
 			pad(formatRate(trial.InnerReceivedBitsPerSecond())+" inner", 20),
-			pad(formatRate(trial.Outer(trial.InnerReceivedBitsPerSecond()))+" outer", 20), formatShare(trial.LossRatio())+" loss")
+			pad(outerRate(trial, trial.InnerReceivedBitsPerSecond())+" outer", 20), formatShare(trial.LossRatio())+" loss")
 	}
 	if more := len(trials) - maxTextTrial; more > 0 {
 		t.line("", "and %d more", more)

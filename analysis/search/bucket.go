@@ -23,11 +23,12 @@ const (
 	mostBursts = 7 + 2*bursts
 )
 
-// readBucket sends short bursts, if the limit is flat: ever longer ones until one
+// readBucket sends short bursts, if the limit is flat and the outer size, in which a
+// policer counts, is known: ever longer ones until one
 // loses, then more of that length. What passed before the first loss, less what
 // the rate let pass meanwhile, was the bucket.
 func (f *finder) readBucket(ctx context.Context) error {
-	if !f.flat() {
+	if !f.flat() || f.found.OuterSize == 0 {
 		return nil
 	}
 	length, err := f.burstThatLoses(ctx)
