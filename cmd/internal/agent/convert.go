@@ -19,6 +19,7 @@ func loadFrom(l *controlv1.Load) probe.Load {
 		Packets:            int(l.GetPackets()),
 		InnerSize:          int(l.GetInnerSize()),
 		Train:              int(l.GetTrain()),
+		Flows:              int(l.GetFlows()),
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // Describe says what this agent is and what it can do.
-func (a *Agent) Describe(context.Context, *controlv1.DescribeRequest) (*controlv1.DescribeResponse, error) {
+func (a *Agent) Describe(_ context.Context, request *controlv1.DescribeRequest) (*controlv1.DescribeResponse, error) {
 	hostname, _ := os.Hostname() // Its absence is no reason to refuse.
 	fingerprint := a.identity.Fingerprint()
 	kernel, memory := kernelAndMemory()
@@ -28,7 +28,7 @@ func (a *Agent) Describe(context.Context, *controlv1.DescribeRequest) (*controlv
 		Cores:           uint32(runtime.NumCPU()),
 		MemoryBytes:     memory,
 		GoVersion:       runtime.Version(),
-		Drivers:         a.describeDrivers(),
+		Drivers:         a.describeDrivers(request.GetDrivers()),
 		Limits:          a.policy.limits().Message(),
 		Sessions:        uint32(a.count()),
 		MaxSessionAgeNs: int64(a.policy.MaxSession),

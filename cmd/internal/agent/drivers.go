@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tunnelmark/cmd/internal/control"
@@ -13,14 +14,21 @@ import (
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/clear"
 	"tunnelmark/tunnel/esp"
+	"tunnelmark/tunnel/existing"
 	"tunnelmark/tunnel/overhead"
+	"tunnelmark/tunnel/xfrm"
 )
 
 // Drivers is the one table of drivers, by the names of package kind.
 func Drivers() map[string]tunnel.Driver {
 	return map[string]tunnel.Driver{
-		kind.ESP:   esp.Driver{},
-		kind.Clear: clear.Driver{},
+		kind.ESP:         esp.Driver{},
+		"xfrm":           xfrm.Driver{Form: xfrm.Interface},
+		"xfrm-vti":       xfrm.Driver{Form: xfrm.VTI},
+		"xfrm-policy":    xfrm.Driver{Form: xfrm.Policy},
+		"xfrm-transport": xfrm.Driver{Form: xfrm.Transport},
+		kind.Existing:    existing.Driver{},
+		kind.Clear:       clear.Driver{},
 	}
 }
 
@@ -133,9 +141,10 @@ func localAddress(word string, want4 bool) (address netip.Addr, through string, 
 	return netip.Addr{}, "", fmt.Errorf("interface %s has no address of the version of the agent's outer one", word)
 }
 
-// describeDrivers says of each driver whether it works here: it is asked to
-// check a spec that any machine of its kind could build.
-func (a *Agent) describeDrivers() []*controlv1.Driver {
+// describeDrivers says of each driver whether it works here. Only those that are
+// to be tried are asked to check a spec that any machine of its kind could build:
+// the kernel may load modules for that.
+func (a *Agent) describeDrivers(try []string) []*controlv1.Driver {
 	var all []*controlv1.Driver
 	for _, k := range kind.All() {
 		if a.drivers[k.Name] == nil {
@@ -143,7 +152,9 @@ func (a *Agent) describeDrivers() []*controlv1.Driver {
 		}
 		driver := &controlv1.Driver{Name: k.Name, Supported: a.policy.allows(k.Name), Reason: "the policy does not allow it"}
 		if driver.Supported {
-			driver.Reason = ""
+			driver.Reason, driver.Tried = "", slices.Contains(try, k.Name)
+		}
+		if driver.Tried {
 			if err := a.checkExample(k); err != nil {
 				driver.Supported, driver.Reason = false, err.Error()
 			}

@@ -33,12 +33,12 @@ func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.
 	if err != nil {
 		return nil, t.failed(err)
 	}
-	host, counters, err := t.after()
+	spent, err := t.after()
 	if err != nil {
 		return nil, err
 	}
 	a.meter.TrialSent(sent.Packets, innerRate(sent.Packets, t.load.InnerSize, sent.Elapsed))
-	return &controlv1.SendResponse{Sent: sentTo(sent), Host: host, Tunnel: counters}, nil
+	return &controlv1.SendResponse{Sent: sentTo(sent), Host: spent.host, Tunnel: spent.tunnel, Tunnels: spent.tunnels}, nil
 }
 
 // Receive runs the receiving half of a trial. The trial is over before its
@@ -66,12 +66,12 @@ func (a *Agent) receive(ctx context.Context, m *controlv1.ReceiveRequest, ready 
 	if err != nil {
 		return nil, t.failed(err)
 	}
-	host, counters, err := t.after()
+	spent, err := t.after()
 	if err != nil {
 		return nil, err
 	}
 	a.meter.TrialReceived(received.Packets, innerRate(received.Packets, t.load.InnerSize, span(received.Windows)))
-	return &controlv1.ReceiveResult{Received: receivedTo(received), Host: host, Tunnel: counters}, nil
+	return &controlv1.ReceiveResult{Received: receivedTo(received), Host: spent.host, Tunnel: spent.tunnel, Tunnels: spent.tunnels}, nil
 }
 
 // trial is one half of one load while it runs.
@@ -86,7 +86,7 @@ type trial struct {
 	load   probe.Load
 	conns  []*net.UDPConn
 	host   hoststat.Snapshot
-	before tunnel.Counters
+	before []tunnel.Counters // Of each of the session's tunnels.
 }
 
 // opening opens the sockets of a trial where load enters the tunnel.
@@ -177,26 +177,45 @@ func listen(half tunnel.Tunnel, flows int) ([]*net.UDPConn, error) {
 	return conns, nil
 }
 
-// after is what host and tunnel spent on the trial.
-func (t *trial) after() (*controlv1.Host, *controlv1.TunnelCounters, error) {
+// spent is what host and tunnels spent on the trial.
+type spent struct {
+	host    *controlv1.Host
+	tunnel  *controlv1.TunnelCounters
+	tunnels []*controlv1.TunnelCounters // Of each of several.
+}
+
+func (t *trial) after() (spent, error) {
 	host, err := hoststat.Read(hoststat.Root)
 	if err != nil {
-		return nil, nil, connect.NewError(connect.CodeInternal, err)
+		return spent{}, connect.NewError(connect.CodeInternal, err)
 	}
 	counters, err := countersOf(t.half)
 	if err != nil {
-		return nil, nil, connect.NewError(connect.CodeInternal, err)
+		return spent{}, connect.NewError(connect.CodeInternal, err)
 	}
-	return hostTo(host.Since(t.host)), countersTo(counters, t.before), nil
+	now := spent{host: hostTo(host.Since(t.host)), tunnel: countersTo(sum(counters), sum(t.before))}
+	if len(counters) > 1 {
+		for i := range counters {
+			now.tunnels = append(now.tunnels, countersTo(counters[i], t.before[i]))
+		}
+	}
+	return now, nil
 }
 
-// countersOf are zero for a driver that cannot count, such as clear.
-func countersOf(half tunnel.Tunnel) (tunnel.Counters, error) {
-	counters, err := half.Counters()
+// countersOf are none for a driver that cannot count, such as clear.
+func countersOf(half tunnel.Tunnel) ([]tunnel.Counters, error) {
+	counters, err := bundle.Each(half)
 	if errors.Is(err, tunnel.ErrNotSupported) {
-		return tunnel.Counters{}, nil
+		return nil, nil
 	}
 	return counters, err
+}
+
+func sum(of []tunnel.Counters) (total tunnel.Counters) {
+	for _, counters := range of {
+		total = total.Add(counters)
+	}
+	return total
 }
 
 // failed gives a trial's error its code, and says what to look at.

@@ -173,8 +173,10 @@ type agentState struct {
 	Version  string   `json:"version,omitempty"`
 	Kernel   string   `json:"kernel,omitempty"`
 	Cores    uint32   `json:"cores,omitempty"`
-	Drivers  []string `json:"drivers,omitempty"`
+	Drivers  []string `json:"drivers,omitempty"` // Those that its policy allows.
 	Sessions uint32   `json:"sessions"`
+
+	allDrivers bool
 }
 
 // askAll asks all at once, so that those that are silent cost one time-out.
@@ -214,7 +216,17 @@ func ask(ctx context.Context, identity *control.Identity, pin control.Pin) agent
 			state.Drivers = append(state.Drivers, driver.GetName())
 		}
 	}
+	state.allDrivers = len(state.Drivers) == len(d.GetDrivers())
 	return state
+}
+
+// drivers are those that the agent's policy allows. Whether its machine can build
+// them is doctor's to find out.
+func (a agentState) drivers() string {
+	if a.allDrivers {
+		return "all"
+	}
+	return cell(strings.Join(a.Drivers, ","))
 }
 
 func printAgents(w io.Writer, all []agentState) error {
@@ -223,14 +235,14 @@ func printAgents(w io.Writer, all []agentState) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tADDRESS\tSTATE\tSESSIONS\tCORES\tDRIVERS\tKERNEL\tVERSION")
+	fmt.Fprintln(table, "NAME\tADDRESS\tSTATE\tSESSIONS\tCORES\tALLOWS\tKERNEL\tVERSION")
 	for _, a := range all {
 		health := "well"
 		if a.Error != "" {
 			health = "not well"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
-			a.Name, a.Address, health, a.Sessions, a.Cores, cell(strings.Join(a.Drivers, ",")), cell(a.Kernel), cell(a.Version))
+			a.Name, a.Address, health, a.Sessions, a.Cores, a.drivers(), cell(a.Kernel), cell(a.Version))
 	}
 	return table.Flush()
 }

@@ -90,7 +90,10 @@ func (f *fakeAgent) isOpen() bool {
 }
 
 func (f *fakeAgent) Describe(ctx context.Context, _ *controlv1.DescribeRequest) (*controlv1.DescribeResponse, error) {
-	return &controlv1.DescribeResponse{Name: f.name, Limits: f.path.limits}, f.enter(ctx, "describe")
+	return &controlv1.DescribeResponse{
+		Name: f.name, Limits: f.path.limits,
+		Drivers: []*controlv1.Driver{{Name: "esp", Supported: true}, {Name: "clear", Supported: true}, {Name: "xfrm", Reason: "no CONFIG_INET_ESP"}},
+	}, f.enter(ctx, "describe")
 }
 
 func (f *fakeAgent) Offer(ctx context.Context, _ *controlv1.OfferRequest) (*controlv1.OfferResponse, error) {

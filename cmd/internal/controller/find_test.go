@@ -2,6 +2,7 @@ package controller
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,29 @@ func TestHash(t *testing.T) {
 			t.Errorf("%s has the hash of %s", name, other)
 		}
 		seen[hash] = name
+	}
+}
+
+// A driver that an end lacks is told of before a session is begun.
+func TestDriverThatAnEndLacks(t *testing.T) {
+	from, to, a, b := newFakeEnds(t)
+	for driver, want := range map[string]string{
+		"xfrm":      "a: driver xfrm does not work there: no CONFIG_INET_ESP",
+		"wireguard": "has no driver wireguard",
+	} {
+		spec, err := Spec{Driver: driver}.Complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Run(t.Context(), Plan{From: from, To: to, Spec: spec, Tell: func(string) {}}, FixedLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payload: 1000, Duration: time.Second})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", driver, err, want)
+		}
+		for _, agent := range []*fakeAgent{a, b} {
+			if slices.Contains(agent.calls, "offer") {
+				t.Errorf("%s: agent %s was asked for an offer", driver, agent.name)
+			}
+		}
 	}
 }
 

@@ -43,9 +43,12 @@ func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pendi
 	}}
 	r.Reproduce.InputsSHA256 = p.hash(kind, question)
 	for i, end := range []End{p.From, p.To} {
-		description, err := end.Agent.Describe(ctx, &controlv1.DescribeRequest{})
+		description, err := end.Agent.Describe(ctx, &controlv1.DescribeRequest{Drivers: []string{p.Spec.Driver}})
 		if err != nil {
 			return nil, control.Explain(end.Name, err)
+		}
+		if err := supports(description, p.Spec.Driver); err != nil {
+			return nil, fmt.Errorf("%s: %w", end.Name, err)
 		}
 		r.Environment = append(r.Environment, environmentFrom(end.Name, p.Spec.Driver, description))
 		allowed := float64(description.GetLimits().GetMaxInnerBitsPerSecond())
@@ -54,6 +57,20 @@ func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pendi
 		}
 	}
 	return r, nil
+}
+
+// supports refuses a driver that an end lacks, before anything is touched.
+func supports(description *controlv1.DescribeResponse, name string) error {
+	for _, driver := range description.GetDrivers() {
+		switch {
+		case driver.GetName() != name:
+		case driver.GetSupported():
+			return nil
+		default:
+			return fmt.Errorf("driver %s does not work there: %s", name, driver.GetReason())
+		}
+	}
+	return fmt.Errorf("this agent (version %s) has no driver %s", description.GetVersion(), name)
 }
 
 // hash is over what was asked: equal hash, equal question.

@@ -1,7 +1,6 @@
 package endtoend
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,7 +92,7 @@ truth: {outer: 60Mbps, cause: policer}
 	if code := p.wait(t); code != 3 {
 		t.Errorf("exit code %d, want 3; it says %s", code, p.stderr)
 	}
-	result, err := report.Read(bytes.NewReader(p.stdout.Bytes()))
+	result, err := report.Read(strings.NewReader(p.stdout.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -203,7 +203,10 @@ func (x *PairResponse) GetVersion() string {
 }
 
 type DescribeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Drivers to try on the agent's machine, which may load kernel modules. Others
+	// are listed untried.
+	Drivers       []string `protobuf:"bytes,1,rep,name=drivers,proto3" json:"drivers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +239,13 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
 	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DescribeRequest) GetDrivers() []string {
+	if x != nil {
+		return x.Drivers
+	}
+	return nil
 }
 
 type DescribeResponse struct {
@@ -406,8 +416,9 @@ func (x *DescribeResponse) GetLastPort() uint32 {
 type Driver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Supported     bool                   `protobuf:"varint,2,opt,name=supported,proto3" json:"supported,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // Why it is not supported.
+	Supported     bool                   `protobuf:"varint,2,opt,name=supported,proto3" json:"supported,omitempty"` // The policy allows it and, if it was tried, it works here.
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`        // Why it is not supported.
+	Tried         bool                   `protobuf:"varint,4,opt,name=tried,proto3" json:"tried,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -461,6 +472,13 @@ func (x *Driver) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Driver) GetTried() bool {
+	if x != nil {
+		return x.Tried
+	}
+	return false
 }
 
 type OfferRequest struct {
@@ -2054,8 +2072,9 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\fPairResponse\x12\x1d\n" +
 	"\n" +
 	"agent_name\x18\x01 \x01(\tR\tagentName\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\x11\n" +
-	"\x0fDescribeRequest\"\xa5\x04\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"+\n" +
+	"\x0fDescribeRequest\x12\x18\n" +
+	"\adrivers\x18\x01 \x03(\tR\adrivers\"\xa5\x04\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -2075,11 +2094,12 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\router_address\x18\x0e \x01(\tR\fouterAddress\x12\x1d\n" +
 	"\n" +
 	"first_port\x18\x0f \x01(\rR\tfirstPort\x12\x1b\n" +
-	"\tlast_port\x18\x10 \x01(\rR\blastPort\"R\n" +
+	"\tlast_port\x18\x10 \x01(\rR\blastPort\"h\n" +
 	"\x06Driver\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x90\x03\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05tried\x18\x04 \x01(\bR\x05tried\"\x90\x03\n" +
 	"\fOfferRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12/\n" +

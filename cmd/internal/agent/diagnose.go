@@ -1,0 +1,61 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"connectrpc.com/connect"
+
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/doctor"
+	"tunnelmark/cmd/internal/kind"
+)
+
+// Diagnose examines this agent's host, and the path to the peer where one is
+// named. It changes and sends nothing.
+func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error) {
+	var peer netip.Addr
+	if text := request.GetPeerOuter(); text != "" {
+		var err error
+		if peer, err = netip.ParseAddr(text); err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("outer address of the peer: %w", err))
+		}
+	}
+	response := &controlv1.DiagnoseResponse{}
+	for _, f := range doctor.Examine(hostOf(a.policy, peer.Unmap())) {
+		response.Findings = append(response.Findings, &controlv1.Finding{
+			Topic: f.Topic, Subject: f.Subject, State: string(f.State),
+			Figure: f.Figure, Cost: f.Cost, Remedy: f.Remedy,
+		})
+	}
+	return response, nil
+}
+
+func hostOf(policy Policy, peer netip.Addr) doctor.Host {
+	host := doctor.Here(policy.Outer, peer)
+	host.FirstPort, host.LastPort = policy.Ports.First, policy.Ports.Last
+	return host
+}
+
+// SelfReport is what an agent with that policy would find on this machine, for who
+// has none running yet. Where the policy has no outer address, the usual one is
+// taken.
+func SelfReport(policy Policy) doctor.Report {
+	host := hostOf(policy, netip.Addr{})
+	report := doctor.Report{
+		Name: policy.Name, Version: control.Version(),
+		FirstPort: policy.Ports.First, LastPort: policy.Ports.Last,
+		Findings: doctor.Examine(host),
+	}
+	if host.Outer.IsValid() {
+		report.Outer = host.Outer.String()
+	}
+	would := &Agent{policy: policy, drivers: Drivers()}
+	for _, d := range would.describeDrivers(kind.Names()) {
+		report.Drivers = append(report.Drivers, doctor.Driver{Name: d.GetName(), Supported: d.GetSupported(), Reason: d.GetReason()})
+	}
+	report.Carries = doctor.Own(report)
+	return report
+}
