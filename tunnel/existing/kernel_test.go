@@ -33,9 +33,9 @@ func TestKernelEvidence(t *testing.T) {
 		{"IP in IP", &netlink.Iptun{LinkAttrs: attributes, Local: local, Remote: remote}},
 		{"WireGuard", &netlink.Wireguard{LinkAttrs: attributes}},
 	}
+	h := newHost(t)
 	for _, test := range tests {
 		t.Run(test.kind, func(t *testing.T) {
-			h := newHost(t)
 			if err := h.LinkAdd(test.link); err != nil {
 				t.Fatalf("add interface: %v", err)
 			}
@@ -51,6 +51,9 @@ func TestKernelEvidence(t *testing.T) {
 			want := tunnel.Evidence{Proven: true, How: "to 198.51.100.5 dev st0 (" + test.kind + ") src 192.0.2.1, PMTU 1400"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("evidence (-want +got):\n%s", diff)
+			}
+			if err := h.LinkDel(link); err != nil {
+				t.Fatalf("remove interface: %v", err)
 			}
 		})
 	}

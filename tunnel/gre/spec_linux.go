@@ -1,0 +1,67 @@
+package gre
+
+import (
+	"fmt"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/overhead"
+)
+
+const maxIPLength = 65535 // RFC 791, Section 3.1.
+
+// checkSpec refuses what no machine can build. The key of a direction is the
+// receiver's SPI; the kernel takes 0 for no key.
+func (d Driver) checkSpec(spec tunnel.Spec) error {
+	if err := spec.CheckOuter(); err != nil {
+		return err
+	}
+	if err := spec.CheckInner(); err != nil {
+		return err
+	}
+	local, remote := spec.Local, spec.Remote
+	switch {
+	case local.Outer.Addr().Unmap() == remote.Outer.Addr().Unmap():
+		return fmt.Errorf("outer address %s is that of both ends: GRE tells ends apart by address, not by port", local.Outer.Addr())
+	case local.SPI == 0 || remote.SPI == 0:
+		return fmt.Errorf("SPIs %d and %d: want none to be 0: they are the keys of GRE", local.SPI, remote.SPI)
+	}
+	added, err := d.overhead(spec)
+	if err != nil {
+		return err
+	}
+	if most := int(added.TunnelMTU(maxIPLength)); spec.MTU > most {
+		return fmt.Errorf("MTU %d: want %d or less", spec.MTU, most)
+	}
+	return nil
+}
+
+// checkPath compares the tunnel's MTU with that of the outer path: packets that
+// do not fit would be lost.
+func (d Driver) checkPath(spec tunnel.Spec, place tunnel.Place) error {
+	path, err := place.PathMTU(spec.Remote.Outer)
+	if err != nil {
+		return err
+	}
+	added, err := d.overhead(spec)
+	if err != nil {
+		return err
+	}
+	if needed := added.PathMTU(overhead.TunnelMTU(spec.MTU)); int(needed) > path {
+		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
+			spec.MTU, needed, spec.Remote.Outer.Addr(), path, added.TunnelMTU(overhead.PathMTU(path)))
+	}
+	return nil
+}
+
+func (d Driver) overhead(spec tunnel.Spec) (overhead.Encapsulation, error) {
+	version := overhead.IPv6
+	if overIPv4(spec) {
+		version = overhead.IPv4
+	}
+	if d.Guard != nil {
+		return overhead.GREOverESP(spec.Suite, spec.Encapsulation, version)
+	}
+	return overhead.GRE(version, true)
+}
+
+func overIPv4(spec tunnel.Spec) bool { return spec.Remote.Outer.Addr().Unmap().Is4() }
