@@ -11,10 +11,11 @@ import (
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/doctor"
 	"tunnelmark/cmd/internal/kind"
+	"tunnelmark/tunnel/xfrm"
 )
 
 // Diagnose examines this agent's host, and the path to the peer where one is
-// named. It changes and sends nothing.
+// named. It sends nothing; for kernel ESP the kernel may load modules.
 func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error) {
 	var peer netip.Addr
 	if text := request.GetPeerOuter(); text != "" {
@@ -36,6 +37,7 @@ func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) 
 func hostOf(policy Policy, peer netip.Addr) doctor.Host {
 	host := doctor.Here(policy.Outer, peer)
 	host.FirstPort, host.LastPort = policy.Ports.First, policy.Ports.Last
+	host.PerCPUSAs, _ = xfrm.PerCPU() // Where it cannot be asked, this process has no kernel ESP.
 	return host
 }
 

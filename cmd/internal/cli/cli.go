@@ -125,6 +125,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
 	root.AddCommand(findCommand(), runCommand(), holdCommand(), pairCommand(), agentsCommand(), trustCommand())
+	root.AddCommand(doctorCommand())
 	root.AddCommand(manual.Command("1"))
 	root.AddCommand(labCommands()...)
 	return root
