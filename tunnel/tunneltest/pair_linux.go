@@ -58,9 +58,26 @@ func (l *Link) OpenPair(t testing.TB, driver tunnel.Driver, template tunnel.Spec
 	t.Helper()
 	leftSpec, rightSpec := l.Specs(template, outer6)
 	leftKeys, rightKeys := Keys(secret)
-	return &Pair{
+	pair := &Pair{
 		Left:  l.Left.open(t, driver, leftSpec, leftKeys),
 		Right: l.Right.open(t, driver, rightSpec, rightKeys),
+	}
+	pair.Left.await(t)
+	pair.Right.await(t)
+	return pair
+}
+
+// await waits for halves that have to meet before packets pass.
+func (h *Half) await(t testing.TB) {
+	t.Helper()
+	awaiter, ok := h.Tunnel.(tunnel.Awaiter)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	if err := awaiter.Await(ctx); err != nil {
+		t.Fatalf("await peer: %v", err)
 	}
 }
 

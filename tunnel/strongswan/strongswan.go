@@ -1,0 +1,10 @@
+// Package strongswan is the tunnel driver that negotiates by IKEv2 (RFC 7296):
+// strongSwan's daemon charon, one process for each half, driven through swanctl,
+// with the kernel's ESP or charon's own in user space (plugin kernel-libipsec).
+//
+// A half's charon shares nothing with one that the host runs already: it has its
+// own configuration, control socket, process-id file and UDP ports, all files of
+// which live in a file system in memory that only its own mount namespace shows.
+// It dies with the agent, and with it go its files and interfaces; what the
+// kernel keeps for it (SAs, policies) has the spec's lifetime.
+package strongswan
