@@ -25,7 +25,7 @@ func ports(t *testing.T, of tunnel.Tunnel, count int) []uint16 {
 func TestPortsSpreadEvenly(t *testing.T) {
 	for _, inside := range []string{"IPv4", "IPv6"} {
 		t.Run(inside, func(t *testing.T) {
-			e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), tunnels, inside == "IPv6")
+			e := openESP(t, tunnels, inside == "IPv6")
 			for _, test := range []struct {
 				flows int
 				want  []uint64 // Flows per tunnel, sorted.
@@ -64,7 +64,7 @@ func expectShares(t *testing.T, from, to tunnel.Tunnel, flows int, want []uint64
 }
 
 func TestPortsOfOneTunnel(t *testing.T) {
-	e := openESP(t, tunneltest.NewLink(t, tunneltest.PathMTU), 1, false)
+	e := openESP(t, 1, false)
 	want := []uint16{tunnel.ProbePort, tunnel.ProbePort + 1, tunnel.ProbePort + 2}
 	if diff := cmp.Diff(want, ports(t, e.left, 3)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
