@@ -17,10 +17,7 @@ import (
 
 // Driver gives the path between the two outer addresses of a spec, which are
 // those that the tunnel joins. The zero value is ready.
-type Driver struct {
-	// Interface is the one by which packets to the peer must leave. Optional.
-	Interface string
-}
+type Driver struct{}
 
 var _ tunnel.Driver = Driver{}
 
@@ -34,7 +31,7 @@ func (Driver) Check(spec tunnel.Spec) error {
 }
 
 // Open refuses a peer that cannot be reached, that is this host, or that is
-// reached by another interface than the driver's, and an MTU that the path is
+// reached by another interface than the place's, and an MTU that the path is
 // known not to take. It closes the reserved socket, so that a probe can bind its
 // address and port. keys are not asked.
 func (d Driver) Open(ctx context.Context, spec tunnel.Spec, _ tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
@@ -45,7 +42,7 @@ func (d Driver) Open(ctx context.Context, spec tunnel.Spec, _ tunnel.Keys, place
 	if err != nil {
 		return nil, fmt.Errorf("open existing tunnel: %w", err)
 	}
-	return half{path: path, driver: d}, nil
+	return half{path: path, through: place.Interface}, nil
 }
 
 func (d Driver) open(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (tunnel.Path, error) {
@@ -58,7 +55,7 @@ func (d Driver) open(ctx context.Context, spec tunnel.Spec, place tunnel.Place) 
 	if place.Outer == nil || place.Socket == nil {
 		return tunnel.Path{}, fmt.Errorf("no place: want an outer namespace and socket: %w", os.ErrInvalid)
 	}
-	if _, err := d.look(place.Outer, flowBetween(spec.Local.Outer, spec.Remote.Outer)); err != nil {
+	if _, err := look(place.Outer, flowBetween(spec.Local.Outer, spec.Remote.Outer), place.Interface); err != nil {
 		return tunnel.Path{}, err
 	}
 	return place.OuterPath(spec)
@@ -79,8 +76,8 @@ func flowBetween(local, remote netip.AddrPort) flow {
 
 // half is one end of the path. There is nothing to keep.
 type half struct {
-	path   tunnel.Path
-	driver Driver
+	path    tunnel.Path
+	through string // The interface that packets to the peer must leave by; empty: any.
 }
 
 var (
@@ -104,7 +101,7 @@ func (half) Close() error { return nil }
 // Evidence looks how the peer is reached at this moment. It sends nothing.
 func (h half) Evidence() tunnel.Evidence {
 	f := flowBetween(h.path.Local, h.path.Remote)
-	w, err := h.driver.look(h.path.Namespace, f)
+	w, err := look(h.path.Namespace, f, h.through)
 	if err == nil {
 		err = w.measure(h.path.Namespace)
 	}

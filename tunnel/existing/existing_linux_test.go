@@ -96,7 +96,7 @@ func (h *host) addTUN(t *testing.T, name string) {
 }
 
 // open opens a half from the host's own address to the peer.
-func (h *host) open(t *testing.T, driver existing.Driver, peer string) (tunnel.Tunnel, error) {
+func (h *host) open(t *testing.T, through, peer string) (tunnel.Tunnel, error) {
 	t.Helper()
 	remote, local := netip.MustParseAddr(peer), h.site.Addr4
 	if remote.Is6() {
@@ -115,13 +115,13 @@ func (h *host) open(t *testing.T, driver existing.Driver, peer string) (tunnel.T
 		Local:  tunnel.End{Outer: netip.AddrPortFrom(local, 4500)},
 		Remote: tunnel.End{Outer: netip.AddrPortFrom(remote, 4500)},
 	}
-	place := tunnel.Place{Outer: h.site.Outer, Inner: h.site.Inner, Socket: socket}
-	return driver.Open(context.Background(), spec, nil, place)
+	place := tunnel.Place{Outer: h.site.Outer, Inner: h.site.Inner, Socket: socket, Interface: through}
+	return existing.Driver{}.Open(context.Background(), spec, nil, place)
 }
 
-func (h *host) witness(t *testing.T, driver existing.Driver, peer string) tunnel.Witness {
+func (h *host) witness(t *testing.T, through, peer string) tunnel.Witness {
 	t.Helper()
-	half, err := h.open(t, driver, peer)
+	half, err := h.open(t, through, peer)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -193,7 +193,7 @@ func TestEvidence(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
 			test.setUp(t, h)
-			got := h.witness(t, existing.Driver{}, test.peer).Evidence()
+			got := h.witness(t, "", test.peer).Evidence()
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("evidence (-want +got):\n%s", diff)
 			}
@@ -225,7 +225,7 @@ func TestEvidenceIsCurrent(t *testing.T) {
 	h := newHost(t)
 	h.addTUN(t, "st0")
 	h.route(t, "198.51.100.0/24", netlink.Route{LinkIndex: h.index(t, "st0")})
-	witness := h.witness(t, existing.Driver{Interface: "st0"}, "198.51.100.5")
+	witness := h.witness(t, "st0", "198.51.100.5")
 	if got := witness.Evidence(); !got.Proven {
 		t.Errorf("while the route leads into the tunnel: got %+v, want a proof", got)
 	}
@@ -249,20 +249,20 @@ func TestOpenRefuses(t *testing.T) {
 		return func(t *testing.T, h *host) { h.route(t, prefix, netlink.Route{Type: kind}) }
 	}
 	tests := []struct {
-		name   string
-		driver existing.Driver
-		peer   string
-		setUp  func(*testing.T, *host)
-		want   string
-		is     error
+		name    string
+		through string
+		peer    string
+		setUp   func(*testing.T, *host)
+		want    string
+		is      error
 	}{
-		{"no route", existing.Driver{}, "198.51.100.5", nil, "this host has none", unix.ENETUNREACH},
-		{"no route by IPv6", existing.Driver{}, "2001:db8:1::5", nil, "this host has none", unix.ENETUNREACH},
-		{"blackhole", existing.Driver{}, "198.51.100.5", routed("198.51.100.0/24", unix.RTN_BLACKHOLE), "of type blackhole", unix.EINVAL},
-		{"blackhole by IPv6", existing.Driver{}, "2001:db8:1::5", routed("2001:db8:1::/48", unix.RTN_BLACKHOLE), "of type blackhole", unix.EINVAL},
-		{"prohibit", existing.Driver{}, "198.51.100.5", routed("198.51.100.0/24", unix.RTN_PROHIBIT), "of type prohibit", unix.EACCES},
-		{"unreachable", existing.Driver{}, "198.51.100.5", routed("198.51.100.0/24", unix.RTN_UNREACHABLE), "of type unreachable", unix.EHOSTUNREACH},
-		{"address of this host", existing.Driver{}, "192.0.2.9", func(t *testing.T, h *host) {
+		{"no route", "", "198.51.100.5", nil, "this host has none", unix.ENETUNREACH},
+		{"no route by IPv6", "", "2001:db8:1::5", nil, "this host has none", unix.ENETUNREACH},
+		{"blackhole", "", "198.51.100.5", routed("198.51.100.0/24", unix.RTN_BLACKHOLE), "of type blackhole", unix.EINVAL},
+		{"blackhole by IPv6", "", "2001:db8:1::5", routed("2001:db8:1::/48", unix.RTN_BLACKHOLE), "of type blackhole", unix.EINVAL},
+		{"prohibit", "", "198.51.100.5", routed("198.51.100.0/24", unix.RTN_PROHIBIT), "of type prohibit", unix.EACCES},
+		{"unreachable", "", "198.51.100.5", routed("198.51.100.0/24", unix.RTN_UNREACHABLE), "of type unreachable", unix.EHOSTUNREACH},
+		{"address of this host", "", "192.0.2.9", func(t *testing.T, h *host) {
 			link, err := h.LinkByName(tunneltest.Interface)
 			if err == nil {
 				err = h.AddrAdd(link, &netlink.Addr{IPNet: subnet("192.0.2.9/32")})
@@ -271,15 +271,15 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "192.0.2.9 is an address of this host", nil},
-		{"broadcast", existing.Driver{}, "192.0.2.255", nil, "no unicast address", nil},
-		{"other interface", existing.Driver{Interface: "st0"}, "192.0.2.2", nil, "leave by wan0, not by st0", nil},
-		{"blocking policy", existing.Driver{}, "192.0.2.2", func(t *testing.T, h *host) {
+		{"broadcast", "", "192.0.2.255", nil, "no unicast address", nil},
+		{"other interface", "st0", "192.0.2.2", nil, "leave by wan0, not by st0", nil},
+		{"blocking policy", "", "192.0.2.2", func(t *testing.T, h *host) {
 			policy := &netlink.XfrmPolicy{Src: subnet("192.0.2.0/24"), Dst: subnet("192.0.2.0/24"), Dir: netlink.XFRM_DIR_OUT, Action: netlink.XFRM_POLICY_BLOCK}
 			if err := h.XfrmPolicyAdd(policy); err != nil {
 				t.Fatal(err)
 			}
 		}, "an xfrm policy of this host blocks packets to 192.0.2.2", nil},
-		{"path too narrow", existing.Driver{}, "198.51.100.5", func(t *testing.T, h *host) {
+		{"path too narrow", "", "198.51.100.5", func(t *testing.T, h *host) {
 			h.route(t, "198.51.100.0/24", netlink.Route{Gw: net.ParseIP("192.0.2.2"), MTU: 1200})
 		}, "MTU 1280: the path to 198.51.100.5 takes packets of at most 1200 bytes", nil},
 	}
@@ -289,7 +289,7 @@ func TestOpenRefuses(t *testing.T) {
 			if test.setUp != nil {
 				test.setUp(t, h)
 			}
-			_, err := h.open(t, test.driver, test.peer)
+			_, err := h.open(t, test.through, test.peer)
 			if err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {
 				t.Errorf("got %v, want an error that wraps %v and says %q", err, test.is, test.want)
 			}

@@ -47,7 +47,7 @@ func TestKernelEvidence(t *testing.T) {
 				t.Fatalf("bring interface up: %v", err)
 			}
 			h.route(t, "198.51.100.0/24", netlink.Route{LinkIndex: link.Attrs().Index})
-			got := h.witness(t, existing.Driver{Interface: "st0"}, "198.51.100.5").Evidence()
+			got := h.witness(t, "st0", "198.51.100.5").Evidence()
 			want := tunnel.Evidence{Proven: true, How: "to 198.51.100.5 dev st0 (" + test.kind + ") src 192.0.2.1, PMTU 1400"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("evidence (-want +got):\n%s", diff)
@@ -72,7 +72,7 @@ func TestKernelEvidenceOfPolicy(t *testing.T) {
 	if err := h.XfrmStateAdd(state); err != nil {
 		t.Fatalf("add SA: %v", err)
 	}
-	got := h.witness(t, existing.Driver{Interface: tunneltest.Interface}, "198.51.100.5").Evidence()
+	got := h.witness(t, tunneltest.Interface, "198.51.100.5").Evidence()
 	want := tunnel.Evidence{Proven: true, How: "to 198.51.100.5 via 192.0.2.2 dev wan0 (xfrm policy: esp tunnel to 192.0.2.2) src 192.0.2.1, PMTU 1446"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("evidence (-want +got):\n%s", diff)

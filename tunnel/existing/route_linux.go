@@ -14,16 +14,16 @@ import (
 )
 
 // look finds the way of a flow out of this host, and refuses one that no load
-// may take.
-func (d Driver) look(namespace *tunnel.Namespace, f flow) (way, error) {
+// may take: through is the interface that it must leave by, empty for any.
+func look(namespace *tunnel.Namespace, f flow, through string) (way, error) {
 	w, err := findWay(namespace, f)
 	if err != nil {
 		return way{}, err
 	}
 	for _, hop := range w.hops {
-		if d.Interface != "" && hop.name != d.Interface {
+		if through != "" && hop.name != through {
 			return way{}, fmt.Errorf("packets to %s leave by %s, not by %s: route the peer's address by %s, or name the interface that is meant",
-				f.remote.Addr(), hop.name, d.Interface, d.Interface)
+				f.remote.Addr(), hop.name, through, through)
 		}
 		if hop.policy != nil && hop.policy.blocks {
 			return way{}, fmt.Errorf("an xfrm policy of this host blocks packets to %s: see ip xfrm policy", f.remote.Addr())

@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"tunnelmark/cmd/internal/control"
@@ -15,6 +19,7 @@ import (
 	"tunnelmark/tunnel/clear"
 	"tunnelmark/tunnel/esp"
 	"tunnelmark/tunnel/existing"
+	"tunnelmark/tunnel/gre"
 	"tunnelmark/tunnel/overhead"
 	"tunnelmark/tunnel/xfrm"
 )
@@ -27,6 +32,8 @@ func Drivers() map[string]tunnel.Driver {
 		"xfrm-vti":       xfrm.Driver{Form: xfrm.VTI},
 		"xfrm-policy":    xfrm.Driver{Form: xfrm.Policy},
 		"xfrm-transport": xfrm.Driver{Form: xfrm.Transport},
+		"gre":            gre.Driver{},
+		"gre-esp":        gre.Driver{Guard: xfrm.Guard{}},
 		kind.Existing:    existing.Driver{},
 		kind.Clear:       clear.Driver{},
 	}
@@ -96,26 +103,54 @@ func pathTo(mine, theirs *control.Offer, spec tunnel.Spec, path tunnel.Path) *co
 		Driver:        mine.Driver,
 		Suite:         string(spec.Suite),
 		Encapsulation: string(spec.Encapsulation),
+
+		LinkBitsPerSecond: linkRate(mine.Outer),
 	}
 }
 
 // outerMTU is that of the interface which has the address, 1500 where none is
 // found (an address behind NAT).
 func outerMTU(address netip.Addr) int {
+	if i := interfaceOf(address); i != nil {
+		return min(i.MTU, 65535) // Loopback's is one more than an IP packet can have.
+	}
 	const ethernet = 1500
+	return ethernet
+}
+
+// linkRate is that of the interface which has the address, as its driver says, in
+// bit/s; 0 where it is not known.
+func linkRate(address netip.Addr) uint64 {
+	i := interfaceOf(address)
+	if i == nil {
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join("/sys/class/net", i.Name, "speed"))
+	if err != nil {
+		return 0 // Interfaces without a link say EINVAL.
+	}
+	megabits, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || megabits < 0 { // -1 is unknown.
+		return 0
+	}
+	return uint64(megabits) * 1e6
+}
+
+// interfaceOf returns the interface that has the address, nil if there is none.
+func interfaceOf(address netip.Addr) *net.Interface {
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		return ethernet
+		return nil
 	}
 	for _, i := range interfaces {
 		addresses, _ := i.Addrs() // One that is just going has none.
 		for _, a := range addresses {
 			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == address {
-				return min(i.MTU, 65535) // Loopback's is one more than an IP packet can have.
+				return &i
 			}
 		}
 	}
-	return ethernet
+	return nil
 }
 
 // localAddress resolves an address of this host, or the name of one of its

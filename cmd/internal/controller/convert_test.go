@@ -30,7 +30,8 @@ func TestTrialFrom(t *testing.T) {
 	bridgetest.Fill(&sent)
 	var received controlv1.ReceiveResult
 	bridgetest.Fill(&received)
-	sent.Tunnel, received.Tunnel = nil, nil // See TestDrops.
+	sent.Tunnel, received.Tunnel = nil, nil   // See TestDrops.
+	sent.Tunnels, received.Tunnels = nil, nil // See TestCountOfSeveralTunnels.
 	// Not in analysis.Trial:
 	sent.Sent.HelloRttNs, received.Received.Malformed = 0, 0
 	for _, host := range []*controlv1.Host{sent.Host, received.Host} {

@@ -12,6 +12,7 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/tunnel/overhead"
 )
 
 // Plan is what Find and Run share: from where to where, through what.
@@ -106,13 +107,40 @@ func (s *Session) fits(size int) error {
 	return nil
 }
 
-// describe notes the tunnel that was built, and the size of its packets.
+// assumedLink is the link for which a report says what a tunnel can carry at most
+// where neither end knows its own, in bit/s.
+const assumedLink = 1e9
+
+// describe notes the tunnel that was built, what each of several carried, and the
+// size of the packets.
 func (s *Session) describe(r *pending, size int) {
 	r.Tunnel = report.Tunnel{
 		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
-		Count: 1, InnerMTU: s.InnerMTU, OuterFamily: s.family(),
+		Count: s.Spec.Tunnels, InnerMTU: s.InnerMTU, OuterFamily: s.family(),
+		Setup: max(s.Built[0].Setup, s.Built[1].Setup), Most: s.most(), PerTunnel: s.carried,
 	}
 	r.Size = report.Size{Inner: size, Outer: s.overhead.OuterLength(size)}
+	for i, built := range s.Built {
+		for _, detail := range built.Details {
+			r.Environment[i].Details = append(r.Environment[i].Details, report.Detail{Name: detail.Name, Value: detail.Value})
+		}
+		if built.Evidence != nil {
+			r.Evidence = append(r.Evidence, report.Evidence{Site: s.ends()[i].Name, Proven: built.Evidence.Proven, How: built.Evidence.How})
+		}
+	}
+}
+
+// most is what the ends' links can carry through such a tunnel.
+func (s *Session) most() *report.Most {
+	link := s.LinkBitsPerSecond
+	if link == 0 {
+		link = assumedLink
+	}
+	most := s.overhead.Most(link, overhead.PathMTU(s.OuterMTU))
+	return &report.Most{
+		LinkBitsPerSecond: link, LinkMTU: s.OuterMTU, InnerSize: most.InnerSize,
+		InnerBitsPerSecond: most.InnerBitsPerSecond, GoodputBitsPerSecond: most.UDPGoodputBitsPerSecond,
+	}
 }
 
 func (r *pending) finish() report.Result {

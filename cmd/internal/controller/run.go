@@ -31,11 +31,11 @@ func Run(ctx context.Context, p Plan, load FixedLoad) (report.Result, error) {
 		if err := s.fits(size); err != nil {
 			return err
 		}
-		s.describe(r, size)
 		inner := s.innerRate(load, size)
 		p.Tell(fmt.Sprintf("offering %s inner for %v", unit.FormatBitRate(inner), load.Duration))
 		trial, err := s.Trial(ctx, analysis.Load{InnerBitsPerSecond: inner, Duration: load.Duration}, size)
 		r.Trials = []analysis.Trial{trial}
+		s.describe(r, size)
 		return err
 	})
 	if err != nil {

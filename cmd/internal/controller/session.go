@@ -18,6 +18,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
+	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
@@ -48,6 +49,8 @@ type Session struct {
 	Spec     Spec
 	InnerMTU int
 	OuterMTU int // The smaller of both ends' links, in bytes.
+	// LinkBitsPerSecond is the lower of both ends' links; 0 where neither knows.
+	LinkBitsPerSecond float64
 	// Built is how each end built its half, Ways how probes enter it there.
 	Built [2]Built
 	Ways  [2]Way
@@ -56,8 +59,9 @@ type Session struct {
 	group    []byte // Of sessions that run side by side; empty: alone.
 	overhead overhead.Encapsulation
 	outer    overhead.IPVersion
-	headers  int    // IP and UDP, before the payload of a probe, in bytes.
-	trials   uint32 // Numbers the trials; a session runs one at a time.
+	headers  int                  // IP and UDP, before the payload of a probe, in bytes.
+	trials   uint32               // Numbers the trials; a session runs one at a time.
+	carried  []report.TunnelCount // By each of several tunnels, in all trials.
 
 	ended        context.Context // Done once an agent has ended the session by itself.
 	end          context.CancelCauseFunc
@@ -82,7 +86,13 @@ type Built struct {
 // half. It waits while an agent is busy with another session, and tells
 // waiting why.
 func Open(ctx context.Context, from, to End, spec Spec, waiting func(string)) (*Session, error) {
-	s := &Session{From: from, To: to, Spec: spec, id: make([]byte, 16)}
+	return openBeside(ctx, from, to, spec, nil, waiting)
+}
+
+// openBeside opens a session that others of its group may run beside; none may
+// where the group is empty.
+func openBeside(ctx context.Context, from, to End, spec Spec, group []byte, waiting func(string)) (*Session, error) {
+	s := &Session{From: from, To: to, Spec: spec, id: make([]byte, 16), group: group}
 	_, _ = rand.Read(s.id) // crypto/rand never fails.
 	lease, err := s.exchange(ctx, waiting)
 	if err != nil {
@@ -193,6 +203,7 @@ func (s *Session) learn(near, far *controlv1.OpenResponse) (err error) {
 		if s.Ways[i], err = wayFrom(path); err != nil {
 			return fmt.Errorf("read the path from %s: %w", s.ends()[i].Name, err)
 		}
+		s.LinkBitsPerSecond = lowerKnown(s.LinkBitsPerSecond, float64(path.GetLinkBitsPerSecond()))
 	}
 	if s.outer, err = versionOf(near.GetLocalOuter()); err != nil {
 		return fmt.Errorf("read the outer address from %s: %w", s.From.Name, err)
@@ -201,6 +212,13 @@ func (s *Session) learn(near, far *controlv1.OpenResponse) (err error) {
 	added, err := s.Spec.overhead(s.outer)
 	s.overhead = added.WithMTU(overhead.TunnelMTU(s.InnerMTU))
 	return err
+}
+
+func lowerKnown(a, b float64) float64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 func wayFrom(path *controlv1.OpenResponse) (Way, error) {

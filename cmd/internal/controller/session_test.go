@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/analysis"
+	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/unit"
 )
@@ -225,5 +227,42 @@ func TestInnerRate(t *testing.T) {
 	bad := &controlv1.OpenResponse{LocalProbe: "x", LocalOuter: "192.0.2.1:1"}
 	if err := (&Session{Spec: DefaultSpec()}).learn(bad, bad); err == nil {
 		t.Error("an address that is none is taken")
+	}
+}
+
+// What each tunnel carried adds up over the trials.
+func TestCountOfSeveralTunnels(t *testing.T) {
+	s := &Session{}
+	sent := &controlv1.SendResponse{Tunnels: []*controlv1.TunnelCounters{{OutPackets: 1, OutInnerBytes: 2}, {OutPackets: 3, OutInnerBytes: 4}}}
+	received := &controlv1.ReceiveResult{Tunnels: []*controlv1.TunnelCounters{{InPackets: 5, InInnerBytes: 6}, {InPackets: 7, InInnerBytes: 8}}}
+	s.count(sent, received)
+	s.count(sent, received)
+	want := []report.TunnelCount{
+		{Number: 0, SentPackets: 2, SentInnerBytes: 4, ReceivedPackets: 10, ReceivedInnerBytes: 12},
+		{Number: 1, SentPackets: 6, SentInnerBytes: 8, ReceivedPackets: 14, ReceivedInnerBytes: 16},
+	}
+	if diff := cmp.Diff(want, s.carried); diff != "" {
+		t.Errorf("carried (-want +got):\n%s", diff)
+	}
+}
+
+// An unknown link is no link of rate zero.
+func TestMost(t *testing.T) {
+	s := &Session{Spec: DefaultSpec(), OuterMTU: 1500}
+	path := &controlv1.OpenResponse{
+		LocalProbe: "198.18.0.1:1", RemoteProbe: "198.19.0.1:1", LocalOuter: "192.0.2.1:1", InnerMtu: 1438, OuterMtu: 1500,
+	}
+	if err := s.learn(path, path); err != nil {
+		t.Fatal(err)
+	}
+	if most := s.most(); most.LinkBitsPerSecond != assumedLink || most.InnerSize != 1438 {
+		t.Errorf("of an unknown link: %+v", most)
+	}
+	slow := &controlv1.OpenResponse{LocalProbe: path.LocalProbe, RemoteProbe: path.RemoteProbe, LocalOuter: path.LocalOuter, InnerMtu: 1438, OuterMtu: 1500, LinkBitsPerSecond: 1e8}
+	if err := s.learn(path, slow); err != nil {
+		t.Fatal(err)
+	}
+	if most := s.most(); most.LinkBitsPerSecond != 1e8 {
+		t.Errorf("of one known link: %+v", most)
 	}
 }

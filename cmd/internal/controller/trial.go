@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tunnelmark/analysis"
+	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 )
@@ -27,6 +28,7 @@ func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) 
 	defer cancel()
 	s.trials++
 	asked := loadTo(load, innerSize)
+	asked.Flows = uint32(s.flows())
 	ready := make(chan struct{})
 	var sent *controlv1.SendResponse
 	var received *controlv1.ReceiveResult
@@ -47,7 +49,33 @@ func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) 
 	if err := both.Wait(); err != nil {
 		return analysis.Trial{}, err
 	}
+	s.count(sent, received)
 	return trialFrom(load, innerSize, s.overhead.OuterLength(innerSize), sent, received), nil
+}
+
+// flows is how many five-tuples a load has: one, unless several tunnels are to
+// share it.
+func (s *Session) flows() int {
+	const each = 4
+	if s.Spec.Tunnels < 2 {
+		return 1
+	}
+	return each * s.Spec.Tunnels
+}
+
+// count adds up what each of several tunnels carried.
+func (s *Session) count(sent *controlv1.SendResponse, received *controlv1.ReceiveResult) {
+	for i, out := range sent.GetTunnels() {
+		if i == len(s.carried) {
+			s.carried = append(s.carried, report.TunnelCount{Number: i})
+		}
+		s.carried[i].SentPackets += out.GetOutPackets()
+		s.carried[i].SentInnerBytes += out.GetOutInnerBytes()
+	}
+	for i, in := range received.GetTunnels()[:min(len(received.GetTunnels()), len(s.carried))] {
+		s.carried[i].ReceivedPackets += in.GetInPackets()
+		s.carried[i].ReceivedInnerBytes += in.GetInInnerBytes()
+	}
 }
 
 // send runs the sender's half.

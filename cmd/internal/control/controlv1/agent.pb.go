@@ -731,19 +731,20 @@ func (x *OpenRequest) GetPeerOffer() *SignedOffer {
 
 // OpenResponse is the path on which probes run.
 type OpenResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	InnerMtu      uint32                 `protobuf:"varint,1,opt,name=inner_mtu,json=innerMtu,proto3" json:"inner_mtu,omitempty"`
-	LocalProbe    string                 `protobuf:"bytes,2,opt,name=local_probe,json=localProbe,proto3" json:"local_probe,omitempty"` // Address and port.
-	RemoteProbe   string                 `protobuf:"bytes,3,opt,name=remote_probe,json=remoteProbe,proto3" json:"remote_probe,omitempty"`
-	LocalOuter    string                 `protobuf:"bytes,4,opt,name=local_outer,json=localOuter,proto3" json:"local_outer,omitempty"`
-	RemoteOuter   string                 `protobuf:"bytes,5,opt,name=remote_outer,json=remoteOuter,proto3" json:"remote_outer,omitempty"`
-	OuterMtu      uint32                 `protobuf:"varint,6,opt,name=outer_mtu,json=outerMtu,proto3" json:"outer_mtu,omitempty"` // The smaller of both ends' links.
-	Driver        string                 `protobuf:"bytes,7,opt,name=driver,proto3" json:"driver,omitempty"`
-	Suite         string                 `protobuf:"bytes,8,opt,name=suite,proto3" json:"suite,omitempty"`
-	Encapsulation string                 `protobuf:"bytes,9,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
-	Namespace     string                 `protobuf:"bytes,10,opt,name=namespace,proto3" json:"namespace,omitempty"` // Its name, where one was asked for.
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	InnerMtu          uint32                 `protobuf:"varint,1,opt,name=inner_mtu,json=innerMtu,proto3" json:"inner_mtu,omitempty"`
+	LocalProbe        string                 `protobuf:"bytes,2,opt,name=local_probe,json=localProbe,proto3" json:"local_probe,omitempty"` // Address and port.
+	RemoteProbe       string                 `protobuf:"bytes,3,opt,name=remote_probe,json=remoteProbe,proto3" json:"remote_probe,omitempty"`
+	LocalOuter        string                 `protobuf:"bytes,4,opt,name=local_outer,json=localOuter,proto3" json:"local_outer,omitempty"`
+	RemoteOuter       string                 `protobuf:"bytes,5,opt,name=remote_outer,json=remoteOuter,proto3" json:"remote_outer,omitempty"`
+	OuterMtu          uint32                 `protobuf:"varint,6,opt,name=outer_mtu,json=outerMtu,proto3" json:"outer_mtu,omitempty"` // The smaller of both ends' links.
+	Driver            string                 `protobuf:"bytes,7,opt,name=driver,proto3" json:"driver,omitempty"`
+	Suite             string                 `protobuf:"bytes,8,opt,name=suite,proto3" json:"suite,omitempty"`
+	Encapsulation     string                 `protobuf:"bytes,9,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
+	Namespace         string                 `protobuf:"bytes,10,opt,name=namespace,proto3" json:"namespace,omitempty"`                                               // Its name, where one was asked for.
+	LinkBitsPerSecond uint64                 `protobuf:"varint,11,opt,name=link_bits_per_second,json=linkBitsPerSecond,proto3" json:"link_bits_per_second,omitempty"` // Of this end's outer interface; 0 = not known.
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *OpenResponse) Reset() {
@@ -844,6 +845,13 @@ func (x *OpenResponse) GetNamespace() string {
 		return x.Namespace
 	}
 	return ""
+}
+
+func (x *OpenResponse) GetLinkBitsPerSecond() uint64 {
+	if x != nil {
+		return x.LinkBitsPerSecond
+	}
+	return 0
 }
 
 type AwaitRequest struct {
@@ -2123,7 +2131,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12A\n" +
 	"\n" +
-	"peer_offer\x18\x02 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\tpeerOffer\"\xc2\x02\n" +
+	"peer_offer\x18\x02 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\tpeerOffer\"\xf3\x02\n" +
 	"\fOpenResponse\x12\x1b\n" +
 	"\tinner_mtu\x18\x01 \x01(\rR\binnerMtu\x12\x1f\n" +
 	"\vlocal_probe\x18\x02 \x01(\tR\n" +
@@ -2137,7 +2145,8 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x05suite\x18\b \x01(\tR\x05suite\x12$\n" +
 	"\rencapsulation\x18\t \x01(\tR\rencapsulation\x12\x1c\n" +
 	"\tnamespace\x18\n" +
-	" \x01(\tR\tnamespace\"-\n" +
+	" \x01(\tR\tnamespace\x12/\n" +
+	"\x14link_bits_per_second\x18\v \x01(\x04R\x11linkBitsPerSecond\"-\n" +
 	"\fAwaitRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\"\xa0\x01\n" +
