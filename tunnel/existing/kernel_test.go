@@ -10,7 +10,6 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tunnelmark/tunnel"
-	"tunnelmark/tunnel/existing"
 	"tunnelmark/tunnel/tunneltest"
 )
 

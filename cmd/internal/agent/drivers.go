@@ -21,21 +21,24 @@ import (
 	"tunnelmark/tunnel/existing"
 	"tunnelmark/tunnel/gre"
 	"tunnelmark/tunnel/overhead"
+	"tunnelmark/tunnel/strongswan"
 	"tunnelmark/tunnel/xfrm"
 )
 
 // Drivers is the one table of drivers, by the names of package kind.
 func Drivers() map[string]tunnel.Driver {
 	return map[string]tunnel.Driver{
-		kind.ESP:         esp.Driver{},
-		"xfrm":           xfrm.Driver{Form: xfrm.Interface},
-		"xfrm-vti":       xfrm.Driver{Form: xfrm.VTI},
-		"xfrm-policy":    xfrm.Driver{Form: xfrm.Policy},
-		"xfrm-transport": xfrm.Driver{Form: xfrm.Transport},
-		"gre":            gre.Driver{},
-		"gre-esp":        gre.Driver{Guard: xfrm.Guard{}},
-		kind.Existing:    existing.Driver{},
-		kind.Clear:       clear.Driver{},
+		kind.ESP:          esp.Driver{},
+		"xfrm":            xfrm.Driver{Form: xfrm.Interface},
+		"xfrm-vti":        xfrm.Driver{Form: xfrm.VTI},
+		"xfrm-policy":     xfrm.Driver{Form: xfrm.Policy},
+		"xfrm-transport":  xfrm.Driver{Form: xfrm.Transport},
+		"strongswan":      strongswan.Driver{},
+		"strongswan-user": strongswan.Driver{UserSpace: true},
+		"gre":             gre.Driver{},
+		"gre-esp":         gre.Driver{Guard: xfrm.Guard{}},
+		kind.Existing:     existing.Driver{},
+		kind.Clear:        clear.Driver{},
 	}
 }
 

@@ -51,7 +51,7 @@ func All() []Kind {
 	return []Kind{
 		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: aeads, Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm", About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
-		{Name: "xfrm-vti", About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
+		{Name: "xfrm-vti", About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-transport", About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
 		{Name: "wireguard", About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
