@@ -75,7 +75,8 @@ func (s *addressSide) open(ctx context.Context, p plan, spec tunnel.Spec, outer 
 func (s *addressSide) connect(ctx context.Context, local, remote netip.Addr, device int) error {
 	address := &netlink.Addr{
 		IPNet: hostNet(local),
-		Flags: unix.IFA_F_NODAD, ValidLft: int(seconds(s.lifetime)), PreferedLft: int(seconds(s.lifetime)),
+		Flags: unix.IFA_F_NODAD, ValidLft: int(seconds(s.lifetime)),
+		PreferedLft: 0, // Nobody uses it who does not ask for it (RFC 4862, Section 5.5.4).
 	}
 	if err := s.handle.AddrAdd(s.loopback, address); err != nil {
 		return fmt.Errorf("add address %s to lo: %w", local, err)
