@@ -19,6 +19,11 @@ import (
 // Interface is the name of the outer interface at both ends of a Link.
 const Interface = "wan0"
 
+// leftIndex is another number than the right end gets: the kernel notices at
+// once that a link is up whose ends have different ones, but else once a second
+// (linkwatch_urgent_event of net/core/link_watch.c).
+const leftIndex = 1000
+
 // Site is one end of a Link: an outer namespace with an interface to the other
 // site, and an empty inner one.
 type Site struct {
@@ -84,7 +89,7 @@ func (l *Link) join(mtu int) error {
 	}
 	defer right.Close()
 	pair := &netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: Interface, MTU: mtu},
+		LinkAttrs:     netlink.LinkAttrs{Name: Interface, MTU: mtu, Index: leftIndex},
 		PeerName:      Interface,
 		PeerMTU:       uint32(mtu),
 		PeerNamespace: netlink.NsFd(l.Right.Outer.FD()),
