@@ -53,21 +53,17 @@ func specOf(mine, theirs *control.Offer, number int, lifetime time.Duration) (tu
 	if spec.MTU != 0 {
 		return spec, nil
 	}
-	added, err := overheadOf(mine)
-	spec.MTU = int(added.TunnelMTU(overhead.PathMTU(min(mine.OuterMTU, theirs.OuterMTU))))
-	return spec, err
-}
-
-func overheadOf(offer *control.Offer) (overhead.Encapsulation, error) {
-	k, err := kind.Find(offer.Driver)
+	k, err := kind.Find(mine.Driver)
 	if err != nil {
-		return overhead.Encapsulation{}, err
+		return spec, err
 	}
 	version := overhead.IPv6
-	if offer.Outer.Is4() {
+	if mine.Outer.Is4() {
 		version = overhead.IPv4
 	}
-	return k.Overhead(offer.Suite, offer.Encapsulation, version)
+	added, err := k.Overhead(mine.Suite, mine.Encapsulation, version)
+	spec.MTU = k.InnerMTU(added, overhead.PathMTU(min(mine.OuterMTU, theirs.OuterMTU)))
+	return spec, err
 }
 
 func endOf(offer *control.Offer, number int) tunnel.End {
@@ -214,7 +210,7 @@ func (a *Agent) checkExample(k kind.Kind) error {
 		}
 	}
 	return a.drivers[k.Name].Check(tunnel.Spec{
-		Suite: suite, Encapsulation: encapsulation, MTU: 1400, Lifetime: a.policy.MaxSession,
+		Suite: suite, Encapsulation: encapsulation, NoESN: k.NoESN, MTU: 1400, Lifetime: a.policy.MaxSession,
 		Local:  end("192.0.2.1:4500", "198.18.0.1", "2001:2::1", firstSPI),
 		Remote: end("192.0.2.2:4500", "198.18.0.2", "2001:2::2", firstSPI+1),
 	})

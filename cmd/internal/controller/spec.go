@@ -57,7 +57,7 @@ func (s Spec) Complete() (Spec, error) {
 		return s, err
 	}
 	s.Suite, s.Encapsulation = string(suite), string(encapsulation)
-	s.Tunnels = max(s.Tunnels, 1)
+	s.Tunnels, s.NoESN = max(s.Tunnels, 1), s.NoESN || k.NoESN
 	return s, s.check(k)
 }
 

@@ -26,6 +26,11 @@ type Kind struct {
 	Inner bool
 	// Many: several of it can stand side by side in one session.
 	Many bool
+	// NoESN: it has 32-bit sequence numbers only (RFC 4303, Section 2.2).
+	NoESN bool
+	// MaxMTU is the largest inner packet that it takes on any path, in bytes; 0:
+	// whatever the path leaves.
+	MaxMTU int
 	// Foreign: it is not ours, and may carry others' traffic.
 	Foreign bool
 
@@ -57,7 +62,7 @@ func All() []Kind {
 		{Name: "wireguard", About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
 		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, added: wireGuard},
 		{Name: "strongswan", About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "strongswan-user", About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, added: overhead.ESP},
+		{Name: "strongswan-user", About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, added: overhead.ESP},
 		{Name: "gre", About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
 		{Name: "gre-esp", About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
 		{Name: Existing, About: "a tunnel that is already there: nothing is built", Foreign: true, added: nothing},
@@ -126,6 +131,15 @@ func words[T ~string](list []T) []string {
 		all = append(all, string(word))
 	}
 	return all
+}
+
+// InnerMTU is the largest inner packet that needs no fragment on a path.
+func (k Kind) InnerMTU(added overhead.Encapsulation, path overhead.PathMTU) int {
+	mtu := int(added.TunnelMTU(path))
+	if k.MaxMTU > 0 {
+		mtu = min(mtu, k.MaxMTU)
+	}
+	return mtu
 }
 
 // Overhead is what a tunnel of this kind adds to each packet.
