@@ -2,6 +2,7 @@ package search
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -199,8 +200,8 @@ func TestPlan(t *testing.T) {
 		want Forecast
 	}{
 		{"climb", Options{Manner: analysis.Climb, MinInnerBitsPerSecond: 1e6, MaxInnerBitsPerSecond: 1.21e6, Traffic: 5 * time.Second}, Forecast{
-			Manner: analysis.Climb, FirstInnerBitsPerSecond: 1e6, Step: 0.1, MostInnerBitsPerSecond: 1.21e6,
-			MostInnerBytes: (0.2*1e6 + 0.2*1.1e6 + 4.6*1.21e6) / 8,
+			Manner: analysis.Climb, FirstInnerBitsPerSecond: 1e6, MostOverClean: 1.1, MostInnerBitsPerSecond: 1.21e6,
+			MostInnerBytes: math.Ceil((0.2*1e6 + 0.2*1.1e6 + 4.6*1.21e6) / 8),
 			MostTraffic:    5 * time.Second, MostTrials: 26, MostLossy: 2 * time.Second,
 		}},
 		{"overload", Options{MaxInnerBitsPerSecond: 1e9}, Forecast{

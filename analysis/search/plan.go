@@ -2,6 +2,7 @@ package search
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"tunnelmark/analysis"
@@ -11,11 +12,11 @@ import (
 // less, unless the path carries all that may be offered.
 type Forecast struct {
 	Manner analysis.Manner `json:"manner"`
-	// FirstInnerBitsPerSecond is the first load; the next ones are higher by no
-	// more than Step, as a ratio, than the highest clean one. A search that may
-	// overload the path knows no such step: zero.
+	// FirstInnerBitsPerSecond is the first load; each of the next ones is at most
+	// so many times the highest clean one. A search that may overload the path knows
+	// no such bound: zero.
 	FirstInnerBitsPerSecond float64 `json:"first_inner_bits_per_second"`
-	Step                    float64 `json:"step_ratio,omitempty"`
+	MostOverClean           float64 `json:"most_over_clean_ratio,omitempty"`
 	// MostInnerBitsPerSecond is the highest load, MostInnerBytes are all of them.
 	MostInnerBitsPerSecond float64 `json:"most_inner_bits_per_second"`
 	MostInnerBytes         float64 `json:"most_inner_bytes"`
@@ -50,7 +51,7 @@ func Plan(o Options) (Forecast, error) {
 // loses, and then stays at the top.
 func (o Options) planClimb() Forecast {
 	f := Forecast{
-		Manner: o.Manner, FirstInnerBitsPerSecond: o.MinInnerBitsPerSecond, Step: o.Overload - 1,
+		Manner: o.Manner, FirstInnerBitsPerSecond: o.MinInnerBitsPerSecond, MostOverClean: o.Overload,
 		MostTraffic: o.Traffic, MostTrials: mostTrials(o.Traffic), MostLossy: o.Lossy,
 	}
 	load := o.MinInnerBitsPerSecond
@@ -59,6 +60,7 @@ func (o Options) planClimb() Forecast {
 		f.MostInnerBytes += load / 8 * min(leastTrial, o.Traffic-sent).Seconds()
 		load = o.clamp(load * o.Overload)
 	}
+	f.MostInnerBytes = math.Ceil(f.MostInnerBytes)
 	return f
 }
 

@@ -54,6 +54,7 @@ type findFlags struct {
 	sizes      []int
 	manner     string
 	noBaseline bool
+	dryRun     bool
 }
 
 func findCommand() *cobra.Command {
@@ -65,12 +66,18 @@ func findCommand() *cobra.Command {
 FROM to TO within the loss goal, says what limits it, and removes the tunnel.
 
 The search overloads the path for some seconds. Where production shares it, use
---manner climb: it comes from below, and stops at the first seconds of loss.
+--manner climb: it comes from below, offers no more than a tenth above what was
+clean, and stops after --overload-budget seconds of loss. What it finds is what was
+available at that time, a ceiling only where --idle asserts that nothing else uses
+the tunnel. With --driver existing, which may carry production, the search climbs.
+
+--dry-run says what the search would do to the path at most, and sends nothing.
 
 Exits 4 where the generator, not the path, was the limit.`,
 		Example: `  tunnelmark find dc-a dc-b
   tunnelmark find dc-a dc-b --suite chacha20-poly1305 --size 512,1400 --html report.html
-  tunnelmark find dc-a dc-b --manner climb --max 500M --json`,
+  tunnelmark find dc-a dc-b --manner climb --max 500M --json
+  tunnelmark find dc-a dc-b --driver existing --max 300M --dry-run`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
 		RunE: f.run,
 	}
@@ -79,13 +86,16 @@ Exits 4 where the generator, not the path, was the limit.`,
 	f.tunnel.add(command)
 	flags := command.Flags()
 	flags.IntSliceVar(&f.sizes, "size", []int{1400}, "inner IP packet lengths in bytes, one search each")
-	flags.StringVar(&f.manner, "manner", string(analysis.Overload), "overload, or climb where production shares the path")
+	flags.StringVar(&f.manner, "manner", "", "overload, or climb where production shares the path (default: climb for driver existing, else overload)")
+	duration(flags, &f.options.Lossy, overloadBudget, "", "for how long a climb may lose more than the loss goal in all (default 2s)")
+	flags.BoolVar(&f.options.Idle, "idle", false, "assert that nothing else uses the tunnel: what a climb finds is then a ceiling")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what the search would send and lose at most")
 	ratio(flags, &f.options.LossGoal, "loss-goal", "loss that a load may have (default 0.1%)")
-	ratio(flags, &f.options.Width, "width", "how narrow the result shall be (default 0.5%)")
-	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min", "least inner rate to offer (default 1M)")
+	ratio(flags, &f.options.Width, "width", "how narrow the result shall be (default 0.5%, of a climb 2%)")
+	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min", "least inner rate to offer, with which a climb begins (default 1M)")
 	bitRate(flags, &f.options.MaxInnerBitsPerSecond, "max", "highest inner rate to offer (default: what the agents allow)")
-	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s)")
-	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
+	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s, in a climb 40s)")
+	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
 	return command
 }
 
@@ -95,10 +105,18 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 		return err
 	}
 	f.options.Manner = analysis.Manner(f.manner)
-	for _, checked := range []error{f.options.Check(), checkSizes(f.sizes), f.output.check()} {
+	if f.options, err = controller.ChooseManner(spec, f.options); err != nil {
+		return usageError{err}
+	}
+	for _, checked := range []error{f.options.Check(), f.checkBudget(command), checkSizes(f.sizes), f.output.check()} {
 		if checked != nil {
 			return usageError{checked}
 		}
+	}
+	if f.dryRun {
+		return f.forecast(command, given, controller.FindPlan{
+			Plan: controller.Plan{Spec: spec}, Search: f.options, Baseline: !f.noBaseline && spec.Builds(),
+		})
 	}
 	ends, disconnect, err := dialEnds(&f.state, given[0], given[1])
 	defer disconnect()
@@ -130,6 +148,22 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 	return judge(results)
 }
 
+const overloadBudget = "overload-budget"
+
+// checkBudget refuses a budget of loss that would not be kept: none at all, which
+// would mean the default, and that of a search which may overload.
+func (f *findFlags) checkBudget(command *cobra.Command) error {
+	switch {
+	case !command.Flags().Changed(overloadBudget):
+		return nil
+	case f.options.Manner != analysis.Climb:
+		return fmt.Errorf("--%s: is for --manner climb; a search by overload loses as it needs", overloadBudget)
+	case f.options.Lossy == 0:
+		return fmt.Errorf("--%s: a search without any loss cannot find a limit; give --max as the highest rate instead", overloadBudget)
+	}
+	return nil
+}
+
 // judge turns results into an exit code: where a truth is stated it decides,
 // whatever the verdict; elsewhere the verdict does.
 func judge(results []report.Result) error {
@@ -140,7 +174,7 @@ func judge(results []report.Result) error {
 		case r.Truth == nil && r.Verdict != nil && r.Verdict.Cause == analysis.Generator:
 			return fmt.Errorf("%w: it is not the path's ceiling, the generator could not offer more", errInvalid)
 		case r.Truth == nil && r.Ceiling != nil && !r.Ceiling.Qualified && !r.Ceiling.Flat:
-			return fmt.Errorf("%w: no load was held for long enough; the host may be too busy, or the budget too small", errInvalid)
+			return fmt.Errorf("%w: no load was held for long enough; the host may be too busy, or the budget (--budget, --overload-budget) too small", errInvalid)
 		}
 	}
 	return nil

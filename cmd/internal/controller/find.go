@@ -15,9 +15,11 @@ import (
 // FindPlan is a search from one end to the other.
 type FindPlan struct {
 	Plan
-	Size   int // Inner IP length, in bytes.
+	Size int // Inner IP length, in bytes.
+	// Search is completed by ChooseManner.
 	Search search.Options
-	// Baseline measures the same path without the tunnel first.
+	// Baseline measures the same path without the tunnel first, unless the search
+	// is a climb.
 	Baseline bool
 }
 
@@ -28,14 +30,19 @@ const (
 	baselineWidth   = 0.02
 )
 
-// Find searches the ceiling of a tunnel and judges its cause.
+// Find searches the ceiling of a tunnel, or what it has available, and judges the
+// cause.
 func Find(ctx context.Context, p FindPlan) (report.Result, error) {
+	var err error
+	if p.Search, err = ChooseManner(p.Spec, p.Search); err != nil {
+		return report.Result{}, err
+	}
 	r, err := p.begin(ctx, report.Find, p.question())
 	if err != nil {
 		return report.Result{}, err
 	}
 	capped := p.cap(r.mostInner)
-	if p.Baseline {
+	if p.hasBaseline() {
 		if r.Baseline, err = p.measureBaseline(ctx); err != nil {
 			return report.Result{}, err
 		}
@@ -44,14 +51,18 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 		if err := s.fits(p.Size); err != nil {
 			return err
 		}
-		s.describe(r, p.Size)
 		p.Tell("searching the ceiling of the tunnel")
 		ceiling, err := p.search(ctx, s, p.Search)
 		if err != nil {
 			return err
 		}
+		if ceiling.IsAvailable() {
+			ceiling.At = time.Now()
+		}
 		verdict := cause.Judge(ceiling)
 		r.Ceiling, r.Verdict = &ceiling, &verdict
+		s.describe(r, p.Size)
+		p.forgetOuter(r)
 		return nil
 	})
 	if err != nil {
@@ -76,7 +87,11 @@ func (p *FindPlan) cap(mostInner float64) bool {
 
 func (p FindPlan) search(ctx context.Context, s *Session, options search.Options) (analysis.Ceiling, error) {
 	return search.Find(ctx, func(ctx context.Context, load analysis.Load) (analysis.Trial, error) {
-		return s.Trial(ctx, load, p.Size)
+		trial, err := s.Trial(ctx, load, p.Size)
+		if p.Spec.IsExisting() {
+			trial.OuterSize = 0
+		}
+		return trial, err
 	}, options)
 }
 
@@ -88,11 +103,9 @@ func (p FindPlan) measureBaseline(ctx context.Context) (*report.Baseline, error)
 		return nil, err
 	}
 	p.Tell("measuring the path without the tunnel")
-	options := p.Search
-	options.Traffic, options.Width = baselineTraffic, baselineWidth
 	var baseline *report.Baseline
 	err := p.within(ctx, ClearSpec(), func(s *Session) error {
-		ceiling, err := p.search(ctx, s, options)
+		ceiling, err := p.search(ctx, s, p.baselineOptions())
 		baseline = &report.Baseline{
 			InnerBitsPerSecond: ceiling.InnerBitsPerSecond,
 			AtLeast:            ceiling.InnerUpperBitsPerSecond == 0,
@@ -103,6 +116,12 @@ func (p FindPlan) measureBaseline(ctx context.Context) (*report.Baseline, error)
 		return nil, fmt.Errorf("measure the path without the tunnel (--no-baseline leaves that out): %w", err)
 	}
 	return baseline, nil
+}
+
+func (p FindPlan) baselineOptions() search.Options {
+	options := p.Search
+	options.Traffic, options.Width = baselineTraffic, baselineWidth
+	return options
 }
 
 // question is what the result depends on; the callback is no part of it.
