@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
-// subjectTime is compared between two ends; its figure is of timeFormat.
+// What is compared between two ends: the time, as timeFormat, and how long the
+// examination had taken by then, as time.Duration writes it.
 const (
 	subjectTime = "time"
+	subjectTook = "examined in"
 	timeFormat  = time.RFC3339Nano
 )
 
@@ -22,7 +24,10 @@ func clock(h Host) []Finding {
 	if h.Clock == nil {
 		return found
 	}
-	return append(found, synchronised(h.Clock), Finding{Subject: subjectTime, State: OK, Figure: h.Clock.Now.UTC().Format(timeFormat)})
+	now := h.Clock.Now()
+	return append(found, synchronised(h.Clock),
+		Finding{Subject: subjectTime, State: OK, Figure: now.UTC().Format(timeFormat)},
+		Finding{Subject: subjectTook, State: OK, Figure: now.Sub(h.Clock.Began).String()})
 }
 
 func clockSource(h Host) Finding {

@@ -57,12 +57,14 @@ type Path struct {
 
 // Clock is the system's clock.
 type Clock struct {
-	Now          time.Time
+	Now          func() time.Time
+	Began        time.Time // When the examination did.
 	Synchronised bool
-	MaxError     time.Duration // By which Now may be wrong, as the kernel reckons.
+	MaxError     time.Duration // By which the time may be wrong, as the kernel reckons.
 }
 
-// topics are examined in this order.
+// topics are examined in this order; the clock is read last, so that the asker can
+// tell how long the examination took from how long the answer took.
 var topics = []struct {
 	name    string
 	examine func(Host) []Finding

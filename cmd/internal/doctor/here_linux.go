@@ -22,10 +22,11 @@ import (
 // which this machine reaches others is taken. peer is the other end's; where it is
 // not valid, no path is looked at. The caller adds ports and per-CPU SAs.
 func Here(outer, peer netip.Addr) Host {
+	clock := readClock()
 	if !outer.IsValid() {
 		outer = usualSource()
 	}
-	host := Host{Files: os.DirFS("/"), Outer: outer, Interface: interfaceOf(outer), Clock: readClock()}
+	host := Host{Files: os.DirFS("/"), Outer: outer, Interface: interfaceOf(outer), Clock: clock}
 	if peer.IsValid() {
 		host.Path = pathTo(outer, peer)
 	}
@@ -86,7 +87,7 @@ func askDriver(i net.Interface) *Interface {
 	if features, err := tool.Features(i.Name); err == nil {
 		told.Offloads = features
 	}
-	if link, err := tool.CmdGetMapped(i.Name); err == nil {
+	if link, err := tool.CmdGetMapped(i.Name); err == nil && !slices.Contains(pretenders, told.Driver) {
 		told.BitsPerSecond = linkRate(link["Speed"])
 	}
 	if rings, err := tool.GetRing(i.Name); err == nil {
@@ -98,6 +99,10 @@ func askDriver(i net.Interface) *Interface {
 	}
 	return told
 }
+
+// pretenders are drivers of links that are no wire: they name a rate that means
+// nothing.
+var pretenders = []string{"veth", "tun", "bridge", "dummy", "ifb"}
 
 // maxPacket is the longest IP packet, in bytes; loopback's MTU is one more.
 const maxPacket = 65535
@@ -130,7 +135,8 @@ func readClock() *Clock {
 		return nil
 	}
 	return &Clock{
-		Now:          time.Now(),
+		Now:          time.Now,
+		Began:        time.Now(),
 		Synchronised: state.Status&unix.STA_UNSYNC == 0,
 		MaxError:     time.Duration(state.Maxerror) * time.Microsecond,
 	}

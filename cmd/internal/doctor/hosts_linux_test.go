@@ -36,6 +36,8 @@ func readHost(t testing.TB, name string) fstest.MapFS {
 	return files
 }
 
+func at(moment time.Time) func() time.Time { return func() time.Time { return moment } }
+
 // testHost is one of testdata's with what no file of it tells.
 func testHost(t testing.TB, name string) Host {
 	t.Helper()
@@ -49,12 +51,12 @@ func testHost(t testing.TB, name string) Host {
 			Exceeded: map[string]uint64{"bw_out_allowance_exceeded": 7, "pps_allowance_exceeded": 0},
 		}
 		host.Path = &Path{Peer: netip.MustParseAddr("192.0.2.5"), MTU: 1500, Interface: "ens5", LinkMTU: 9001}
-		host.Clock = &Clock{Now: noon.Add(20 * time.Millisecond), Synchronised: true, MaxError: 1234 * time.Microsecond}
+		host.Clock = &Clock{Now: at(noon.Add(20 * time.Millisecond)), Began: noon.Add(19 * time.Millisecond), Synchronised: true, MaxError: 1234 * time.Microsecond}
 	case "container":
 		host.Outer = netip.MustParseAddr("192.0.2.5")
 		host.LastPort = 4500
 		host.Path = &Path{Peer: netip.MustParseAddr("192.0.2.1"), Problem: "network is unreachable"}
-		host.Clock = &Clock{Now: noon}
+		host.Clock = &Clock{Now: at(noon), Began: noon.Add(-time.Millisecond)}
 	case "metal":
 		host.PerCPUSAs = true
 		host.Outer = netip.MustParseAddr("2001:db8::1")
@@ -67,7 +69,7 @@ func testHost(t testing.TB, name string) Host {
 			Exceeded: map[string]uint64{"pps_allowance_exceeded": 0},
 		}
 		host.Path = &Path{Peer: netip.MustParseAddr("2001:db8::2"), MTU: 1500, Interface: "enp1s0", LinkMTU: 1500}
-		host.Clock = &Clock{Now: noon, Synchronised: true, MaxError: 400 * time.Microsecond}
+		host.Clock = &Clock{Now: at(noon), Began: noon.Add(-time.Millisecond), Synchronised: true, MaxError: 400 * time.Microsecond}
 	}
 	return host
 }
@@ -81,6 +83,8 @@ func testReport(t testing.TB, name string) Report {
 		FirstPort: host.FirstPort, LastPort: host.LastPort,
 		Drivers: []Driver{
 			{Name: "esp", Supported: true},
+			{Name: "xfrm", Reason: "check xfrm tunnel: no CAP_NET_ADMIN"},
+			{Name: "xfrm-policy", Reason: "check xfrm-policy tunnel: no CAP_NET_ADMIN"},
 			{Name: "xfrm-vti", Reason: "VTI interface: not supported: this kernel lacks it; load or build the module ip_vti (CONFIG_NET_IPVTI), or use driver esp"},
 			{Name: "clear", Supported: true},
 		},

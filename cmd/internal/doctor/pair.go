@@ -17,7 +17,7 @@ type Pair struct {
 	Carries  []Carry   `json:"carries,omitempty"`
 }
 
-// Asked is when an end was asked and when it had answered, by the asker's clock.
+// Asked is when an end was asked and when its answer came, by the asker's clock.
 type Asked struct{ From, To time.Time }
 
 // Compare holds two reports of ends that could be asked against each other.
@@ -157,14 +157,18 @@ func clocks(a, b Report) []Finding {
 	return []Finding{f}
 }
 
-// ahead is by how much the end's clock is ahead of the asker's.
+// ahead is by how much the end's clock is ahead of the asker's: of the time that
+// the answer took, what was no examination was the way there and back, and how it
+// shares between the two is not known (RFC 5905, Section 8).
 func (r Report) ahead() (by, unsure time.Duration, known bool) {
 	told, err := time.Parse(timeFormat, figureOf(r.Findings, topicClock, subjectTime))
-	if err != nil || r.Asked.To.IsZero() {
+	took, errTook := time.ParseDuration(figureOf(r.Findings, topicClock, subjectTook))
+	answered := r.Asked.To.Sub(r.Asked.From)
+	if err != nil || errTook != nil || took < 0 || took > answered {
 		return 0, 0, false
 	}
-	half := r.Asked.To.Sub(r.Asked.From) / 2
-	return told.Sub(r.Asked.From.Add(half)), half, true
+	half := (answered - took) / 2
+	return told.Sub(r.Asked.To.Add(-half)), half, true
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }

@@ -13,6 +13,9 @@ import (
 // lineWidth is how wide text is where it wraps, in columns.
 const lineWidth = 80
 
+// belowState is the indent of what stands below a line that begins with a state.
+const belowState = "             "
+
 // WriteText writes for people. Of each end what needs care comes first, then all
 // the rest by topic.
 func WriteText(w io.Writer, d Document) error {
@@ -87,19 +90,40 @@ func split(findings []Finding) (care, rest []Finding) {
 	return append(care, warnings...), rest
 }
 
+// writeDrivers writes those that work in one line, and those that do not by why.
 func writeDrivers(page *bytes.Buffer, all []Driver) {
-	width := 0
+	var working []string
+	var reasons []string // In the order in which they come.
+	failing := map[string][]string{}
 	for _, d := range all {
-		width = max(width, len(d.Name))
-	}
-	for _, d := range all {
-		if d.Reason == "" {
-			fmt.Fprintf(page, "    %-7s  %s\n", choose(d.Supported, "yes", "no"), d.Name)
-			continue
+		reason := withoutCheck(d.Reason)
+		switch {
+		case d.Supported:
+			working = append(working, d.Name)
+		case failing[reason] == nil:
+			reasons = append(reasons, reason)
+			fallthrough
+		default:
+			failing[reason] = append(failing[reason], d.Name)
 		}
-		fmt.Fprintf(page, "    %-7s  %-*s  ", "no", width, d.Name)
-		wrapFrom(page, strings.Repeat(" ", 4+7+2+width+2), d.Reason)
 	}
+	if len(working) > 0 {
+		page.WriteString("    yes      ")
+		wrapFrom(page, belowState, strings.Join(working, ", "))
+	}
+	for _, reason := range reasons {
+		page.WriteString("    no       ")
+		wrapFrom(page, belowState, strings.Join(failing[reason], ", "))
+		wrap(page, belowState, "why: "+reason)
+	}
+}
+
+// withoutCheck takes off which driver was asked: "check xfrm tunnel: " and so on.
+func withoutCheck(reason string) string {
+	if first, rest, found := strings.Cut(reason, ": "); found && strings.HasPrefix(first, "check ") {
+		return rest
+	}
+	return reason
 }
 
 // writeTopics writes the findings of one topic after those of another.
@@ -124,13 +148,12 @@ func writeFindings(page *bytes.Buffer, findings []Finding, withTopic bool) {
 	}
 	for _, f := range findings {
 		fmt.Fprintf(page, "    %-7s  %-*s  ", f.State, width, subject(f))
-		wrapFrom(page, strings.Repeat(" ", 4+7+2+width+2), f.Figure)
-		below := strings.Repeat(" ", 4+7+2)
+		wrapFrom(page, belowState+strings.Repeat(" ", width+2), f.Figure)
 		if f.Cost != "" {
-			wrap(page, below, "costs: "+f.Cost)
+			wrap(page, belowState, "costs: "+f.Cost)
 		}
 		if f.Remedy != "" {
-			fmt.Fprintf(page, "%sto do: %s\n", below, f.Remedy) // In one line: there are commands in it.
+			fmt.Fprintf(page, "%sto do: %s\n", belowState, f.Remedy) // In one line: there are commands in it.
 		}
 	}
 }
