@@ -131,7 +131,7 @@ func hostNet(address netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, bits)}
 }
 
-// count has nothing to add: what is refused here is refused to the sender.
+// count has nothing to say: what is refused here is refused to the sender.
 func (s *addressSide) count(*tunnel.Counters) error { return nil }
 
 // remove also cleans up after open. What has expired is gone already.

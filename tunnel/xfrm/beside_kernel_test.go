@@ -262,3 +262,24 @@ func (h halves) close(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+// An address of ours that is taken is refused, and nothing remains of the SAs and
+// policies that were there already.
+func TestKernelRefusesTakenAddress(t *testing.T) {
+	link := tunneltest.NewLink(t, tunneltest.PathMTU)
+	v := variant{xfrm.Policy, tunnel.AES128GCM, tunnel.UDP, overhead.IPv4, false}
+	spec, _ := link.Specs(v.spec(t), false)
+	h := handle(t, link.Left.Outer)
+	loopback, err := h.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.AddrAdd(loopback, &netlink.Addr{IPNet: one(spec.Local.Inner6), Flags: unix.IFA_F_NODAD}); err != nil {
+		t.Fatal(err)
+	}
+	before := inventory(t, link.Left.Outer)
+	expectOpen(t, link, xfrm.Policy, spec, "add address 2001:2::1 to lo")
+	if diff := cmp.Diff(before, inventory(t, link.Left.Outer)); diff != "" {
+		t.Errorf("namespace (-before +after):\n%s", diff)
+	}
+}

@@ -3,6 +3,7 @@ package xfrm
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +77,7 @@ func (p plan) explain(err error) error {
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		return lacking("IPv6 (CONFIG_IPV6)", err)
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOENT):
-		return lacking(fmt.Sprintf("an algorithm of suite %q, %q (see /proc/crypto; modules are in the package of the kernel's extra modules)", p.suite, p.names()), err)
+		return lacking(fmt.Sprintf("%s for suite %q (%s)", strings.Join(p.names(), " with "), p.suite, p.options), err)
 	case errors.Is(err, unix.EINVAL) && v6 && p.udp:
 		return lacking("UDP encapsulation over IPv6 (Linux 5.8)", err)
 	}

@@ -10,7 +10,7 @@ import (
 
 // clearSide is what a form puts where load enters; transport mode has none.
 type clearSide interface {
-	// count adds what was refused there.
+	// count says what was refused there.
 	count(counters *tunnel.Counters) error
 	remove() error
 }
@@ -34,16 +34,16 @@ func openInterface(ctx context.Context, form Form, p plan, spec tunnel.Spec, pla
 	return &interfaceSide{side, place.Inner, l.name}, nil
 }
 
-// count reads the interface: what it took and could not send, and what it had
-// no room for. Packets that ESP refused are errors there, too, but are counted by
-// their reason already.
+// count reads the interface: what it took and could not send, which is a better
+// count than the namespace's, and what it had no room for. Packets that ESP refused
+// are errors there, too, but are counted by their reason already.
 func (s *interfaceSide) count(counters *tunnel.Counters) error {
 	statistics, err := s.Statistics()
 	if err != nil {
 		return err
 	}
-	counters.SendRefused += statistics.TxErrors
-	counters.DeliverRefused += statistics.RxDropped - min(statistics.RxErrors, statistics.RxDropped)
+	counters.SendRefused = statistics.TxErrors
+	counters.DeliverRefused = statistics.RxDropped - min(statistics.RxErrors, statistics.RxDropped)
 	return nil
 }
 

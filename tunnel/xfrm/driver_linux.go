@@ -64,11 +64,12 @@ func (d Driver) open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, pl
 	if err != nil {
 		return nil, err
 	}
-	h := &half{protection: protection, path: d.path(p, spec, place), details: p.details(d.Form)}
-	if h.clear, err = d.openClear(ctx, p, spec, place); err != nil {
+	clear, err := d.openClear(ctx, p, spec, place)
+	if err != nil {
 		return nil, errors.Join(err, protection.Close())
 	}
-	return h, nil
+	protection.clear = clear
+	return &half{protection, d.path(p, spec, place), p.details(d.Form)}, nil
 }
 
 // prepare finds whatever forbids the half, before anything is touched.

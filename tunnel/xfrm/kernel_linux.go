@@ -18,9 +18,8 @@ import (
 // own messages where package netlink cannot say what is needed: lifetimes of
 // policies and routes, SAs for inner packets of both IP versions.
 type kernel struct {
-	namespace *tunnel.Namespace
-	protocol  int // unix.NETLINK_XFRM or unix.NETLINK_ROUTE.
-	sockets   map[int]*nl.SocketHandle
+	protocol int // unix.NETLINK_XFRM or unix.NETLINK_ROUTE.
+	sockets  map[int]*nl.SocketHandle
 }
 
 func openKernel(namespace *tunnel.Namespace, protocol int) (*kernel, error) {
@@ -28,7 +27,7 @@ func openKernel(namespace *tunnel.Namespace, protocol int) (*kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	k := &kernel{namespace, protocol, map[int]*nl.SocketHandle{protocol: {Socket: socket}}}
+	k := &kernel{protocol, map[int]*nl.SocketHandle{protocol: {Socket: socket}}}
 	err = errors.Join(
 		socket.SetSendTimeout(&nl.SocketTimeoutTv),
 		socket.SetReceiveTimeout(&nl.SocketTimeoutTv),

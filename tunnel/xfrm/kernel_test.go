@@ -5,7 +5,6 @@ package xfrm_test
 import (
 	"fmt"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -16,9 +15,6 @@ import (
 	"tunnelmark/tunnel/tunneltest"
 	"tunnelmark/tunnel/xfrm"
 )
-
-// The first thread never exits: no test may take it into a namespace.
-func init() { runtime.LockOSThread() }
 
 // variant is one way to build a tunnel. Together the variants of a test cover
 // every form, suite, outer IP version and encapsulation at least once.

@@ -13,7 +13,7 @@ import (
 )
 
 // protection is a plan at work: two SAs and the policies that demand them, in
-// the outer namespace.
+// the outer namespace, and the clear side before them.
 type protection struct {
 	plan     plan
 	kernel   *kernel
@@ -21,6 +21,7 @@ type protection struct {
 	states   []association
 	policies []policy
 	drops    *dropCounts
+	clear    clearSide // nil where packets come from the outer addresses themselves.
 
 	mu     sync.Mutex // Guards what follows.
 	closed bool
@@ -104,22 +105,31 @@ func (s *protection) countLocked() (tunnel.Counters, error) {
 	}
 	counters, err := s.drops.read()
 	for _, a := range s.states {
-		state, readErr := s.kernel.getState(a)
-		if errors.Is(readErr, unix.ESRCH) {
-			readErr = fmt.Errorf("the SA's lifetime of %s is over: %w", a.lifetime, readErr)
-		}
-		err = errors.Join(err, readErr)
-		a.count(state, &counters)
+		err = errors.Join(err, s.countState(a, &counters))
+	}
+	if s.clear != nil {
+		err = errors.Join(err, s.clear.count(&counters))
 	}
 	if err != nil {
-		return s.last, fmt.Errorf("count packets of the SAs: %w", err)
+		return s.last, fmt.Errorf("count packets of kernel ESP: %w", err)
 	}
 	s.last = counters
 	return counters, nil
 }
 
-// Close removes the SAs first: until the policies are gone, what would go
-// unprotected goes nowhere.
+func (s *protection) countState(a association, counters *tunnel.Counters) error {
+	state, err := s.kernel.getState(a)
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("the SA's lifetime of %s is over: %w", a.lifetime, err)
+	}
+	if err == nil {
+		a.count(state, counters)
+	}
+	return err
+}
+
+// Close removes first the clear side, then the SAs, then the policies: until they
+// are gone, what would go unprotected goes nowhere.
 func (s *protection) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,6 +144,9 @@ func (s *protection) Close() error {
 // remove also cleans up after install.
 func (s *protection) remove() error {
 	var errs []error
+	if s.clear != nil {
+		errs = append(errs, s.clear.remove())
+	}
 	for _, a := range s.states {
 		errs = append(errs, s.kernel.deleteState(a))
 	}

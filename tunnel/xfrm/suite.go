@@ -12,21 +12,27 @@ type algorithms struct {
 	suite     tunnel.Suite
 	cipher    string
 	integrity string
+	options   string // Of the kernel's configuration that bring them.
 }
+
+const (
+	gcm = "CONFIG_CRYPTO_GCM, CONFIG_CRYPTO_SEQIV"
+	cbc = "CONFIG_CRYPTO_CBC, CONFIG_CRYPTO_AUTHENC, CONFIG_CRYPTO_ECHAINIV, CONFIG_CRYPTO_"
+)
 
 // suites maps the one table of cipher suites to the kernel's (aead_list, aalg_list
 // and ealg_list of net/xfrm/xfrm_algo.c).
 var suites = []algorithms{
-	{tunnel.AES128GCM, "rfc4106(gcm(aes))", ""},
-	{tunnel.AES256GCM, "rfc4106(gcm(aes))", ""},
-	{tunnel.ChaCha20Poly1305, "rfc7539esp(chacha20,poly1305)", ""},
-	{tunnel.AES128CBCSHA1, "cbc(aes)", "hmac(sha1)"},
-	{tunnel.AES256CBCSHA1, "cbc(aes)", "hmac(sha1)"},
-	{tunnel.AES128CBCSHA256, "cbc(aes)", "hmac(sha256)"},
-	{tunnel.AES256CBCSHA256, "cbc(aes)", "hmac(sha256)"},
-	{tunnel.AES128CBCSHA512, "cbc(aes)", "hmac(sha512)"},
-	{tunnel.AES256CBCSHA512, "cbc(aes)", "hmac(sha512)"},
-	{tunnel.NullSHA256, "ecb(cipher_null)", "hmac(sha256)"},
+	{tunnel.AES128GCM, "rfc4106(gcm(aes))", "", gcm},
+	{tunnel.AES256GCM, "rfc4106(gcm(aes))", "", gcm},
+	{tunnel.ChaCha20Poly1305, "rfc7539esp(chacha20,poly1305)", "", "CONFIG_CRYPTO_CHACHA20POLY1305"},
+	{tunnel.AES128CBCSHA1, "cbc(aes)", "hmac(sha1)", cbc + "SHA1"},
+	{tunnel.AES256CBCSHA1, "cbc(aes)", "hmac(sha1)", cbc + "SHA1"},
+	{tunnel.AES128CBCSHA256, "cbc(aes)", "hmac(sha256)", cbc + "SHA256"},
+	{tunnel.AES256CBCSHA256, "cbc(aes)", "hmac(sha256)", cbc + "SHA256"},
+	{tunnel.AES128CBCSHA512, "cbc(aes)", "hmac(sha512)", cbc + "SHA512"},
+	{tunnel.AES256CBCSHA512, "cbc(aes)", "hmac(sha512)", cbc + "SHA512"},
+	{tunnel.NullSHA256, "ecb(cipher_null)", "hmac(sha256)", "CONFIG_CRYPTO_NULL, CONFIG_CRYPTO_AUTHENC, CONFIG_CRYPTO_SHA256"},
 }
 
 func findSuite(name tunnel.Suite) (algorithms, error) {

@@ -11,8 +11,10 @@
 // changed; selectors that overlap theirs are refused; and all that is added carries
 // a hard lifetime, after which the kernel removes it without us.
 //
-// The order of the files: driver_linux.go builds a half, from plan.go (what its
-// SAs and policies have in common), check_linux.go (whether this kernel can),
-// protection_linux.go (SAs and policies), clear_linux.go (the clear side).
-// state_linux.go and policy_linux.go write the messages that kernel_linux.go sends.
+// The order of the files: driver_linux.go builds a half, from form.go and plan.go
+// (what its SAs and policies have in common), check_linux.go (whether this kernel
+// can), protection_linux.go (SAs and policies, counts, removal), and the clear side:
+// clear_linux.go with link_linux.go, or address_linux.go. state_linux.go and
+// policy_linux.go write the messages that kernel_linux.go sends. guard_linux.go
+// protects what others build, such as GRE.
 package xfrm
