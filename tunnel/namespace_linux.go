@@ -34,6 +34,16 @@ func CurrentNamespace() (*Namespace, error) {
 	return onOwnThread(openThreadNamespace)
 }
 
+// NamespaceFrom holds the namespace that somebody else's descriptor refers to, by a
+// copy of it.
+func NamespaceFrom(descriptor int) (*Namespace, error) {
+	own, err := unix.FcntlInt(uintptr(descriptor), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("hold network namespace of descriptor %d: %w", descriptor, err)
+	}
+	return &Namespace{file: os.NewFile(uintptr(own), "network namespace")}, nil
+}
+
 // openThreadNamespace opens the calling thread's namespace: /proc/self would
 // name the thread-group leader's.
 func openThreadNamespace() (*Namespace, error) {

@@ -71,14 +71,13 @@ func startFleet(ctx context.Context, s Scenario, built *lab.Lab, o Options) (_ *
 	if f.identity, err = control.LoadOrCreate(f.state.Dir()); err != nil {
 		return nil, err
 	}
-	for i, site := range s.Topology.Sites {
-		peer := s.Topology.Sites[(i+1)%len(s.Topology.Sites)]
-		addresses, err := built.Addresses(site, peer)
+	for _, site := range s.Topology.Sites {
+		host, err := built.Host(site)
 		if err != nil {
 			return nil, err
 		}
 		o.Tell("starting tunnelmark-agent in " + site)
-		if err := f.start(site, addresses.V4.String(), built, o); err != nil {
+		if err := f.start(site, host.V4.String(), built, o); err != nil {
 			return nil, fmt.Errorf("start the agent of %s: %w", site, err)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
-	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/control"
@@ -31,12 +31,17 @@ type Options struct {
 // Run does the whole job of a scenario, in this order, and removes everything
 // in the reverse order whatever happens:
 //
-//  1. build the sites, links and devices;
-//  2. start one agent in each site, as a process of its own;
-//  3. pair with all of them and introduce them to each other;
-//  4. for each size, search the ceiling of the tunnel between two of them;
-//  5. hold each result against the truth of the scenario.
+//  1. build the sites, gateways, links and devices;
+//  2. join the gateways by strongSwan;
+//  3. start one agent in each site, as a process of its own;
+//  4. pair with all of them and introduce them to each other;
+//  5. for each size, search the ceiling of the tunnel on each path in turn, and
+//     then of all together, where that is asked for;
+//  6. hold each result against the truth of the scenario.
 func Run(ctx context.Context, s Scenario, o Options) (results []report.Result, err error) {
+	if err := checkGateways(s); err != nil {
+		return nil, err
+	}
 	o.Tell(fmt.Sprintf("building the lab %q: %s", s.Name, s.About))
 	built, err := lab.Build(ctx, s.Topology)
 	if err != nil {
@@ -48,6 +53,11 @@ func Run(ctx context.Context, s Scenario, o Options) (results []report.Result, e
 			return nil, err
 		}
 	}
+	gateways, err := startGateways(ctx, s, built, o.Tell)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, gateways.stop()) }()
 	fleet, err := startFleet(ctx, s, built, o)
 	if err != nil {
 		return nil, err
@@ -57,52 +67,21 @@ func Run(ctx context.Context, s Scenario, o Options) (results []report.Result, e
 	if err != nil {
 		return nil, fleet.whyGone(err)
 	}
-	for _, size := range s.Find.Sizes {
-		result, err := find(fleet.ctx, s, built, ends, size, o)
-		if err != nil {
-			return results, fleet.whyGone(err)
-		}
-		results = append(results, result)
+	w := &work{scenario: s, options: o, built: built, ends: ends}
+	if err := w.all(fleet.ctx); err != nil {
+		return w.results, fleet.whyGone(err)
 	}
-	return results, nil
+	return w.results, nil
 }
 
-// find searches one ceiling; the truth is looked at when the search is over.
-func find(ctx context.Context, s Scenario, built *lab.Lab, ends map[string]controller.End, size int, o Options) (report.Result, error) {
-	before, err := built.Counters()
-	if err != nil {
-		return report.Result{}, err
-	}
-	result, err := controller.Find(ctx, controller.FindPlan{
-		Plan: controller.Plan{
-			From: ends[s.Find.From], To: ends[s.Find.To], Spec: s.Tunnel,
-			Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
-			Tell:      o.Tell,
-		},
-		Size: size, Search: search.Options{Progress: o.Progress},
-		Baseline: !o.NoBaseline && s.Tunnel.Builds(),
-	})
-	result.Scenario = s.Name
-	if err != nil || s.Truth == nil {
-		return result, err
-	}
-	after, err := built.Counters()
-	if err != nil {
-		return result, err
-	}
-	truth := report.Compare(report.Expected{
-		OuterBitsPerSecond: s.Truth.OuterBitsPerSecond, Tolerance: s.Truth.Tolerance, Cause: analysis.Cause(s.Truth.Cause),
-	}, *result.Ceiling, result.Verdict.Cause)
-	truth.Devices = devices(s.Topology, before, after)
-	result.Truth = &truth
-	return result, nil
-}
-
-// devices is the lab's ground truth: how each direction was set, and what it
-// counted while the search ran.
-func devices(t lab.Topology, before, after []lab.DeviceCounters) []report.Device {
+// devices is the lab's ground truth on some paths: how each direction was set, and
+// what it counted while the search ran.
+func devices(t lab.Topology, paths []Path, before, after []lab.DeviceCounters) []report.Device {
 	var all []report.Device
 	for i, c := range after {
+		if !slices.ContainsFunc(paths, func(p Path) bool { return p.joins(c.Between) }) {
+			continue
+		}
 		device := deviceOf(t, c)
 		all = append(all, report.Device{
 			Link: c.Between[0] + "-" + c.Between[1], Toward: c.Toward, Kind: string(c.Kind),

@@ -11,10 +11,14 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
+	"tunnelmark/analysis"
+	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/lab"
+	"tunnelmark/tunnel"
 )
 
 // Version is the version of the format that this program reads.
@@ -25,23 +29,70 @@ type Scenario struct {
 	Name     string
 	About    string
 	Topology lab.Topology
+	Gateways []Gateway       // What runs on those of the topology, in its order.
 	Tunnel   controller.Spec // What is under test.
 	Find     Find
 	Truth    *Truth // Nil where the file states none.
 	Text     []byte // The file as it was read.
 }
 
-// Find is the work: one search per size, each an inner IP length in bytes.
-type Find struct {
-	From, To string
-	Sizes    []int
+// Gateway is what a site's gateway runs: strongSwan, joined with each gateway at
+// the other end of a link.
+type Gateway struct {
+	Site  string
+	Suite tunnel.Suite
 }
 
-// Truth is what the result is compared with; the search never sees it.
+// Find is the work: on each path one search per size, each an inner IP length in
+// bytes.
+type Find struct {
+	Paths []Path
+	Sizes []int
+	// Together measures all paths at once, after each by itself.
+	Together bool
+	// Idle asserts that nothing else uses a tunnel that is already there.
+	Idle bool
+	// Manner is how the paths may be loaded; empty: what is fit for the tunnel.
+	Manner analysis.Manner
+	// Traffic is for how long each search may send; zero is the search's own.
+	Traffic time.Duration
+}
+
+// Path is where load flows, from site to site.
+type Path struct {
+	From, To string
+}
+
+// joins says whether the path's ends are these two, in either order.
+func (p Path) joins(ends [2]string) bool {
+	return ends == [2]string{p.From, p.To} || ends == [2]string{p.To, p.From}
+}
+
+// Truth is what results are compared with; the search never sees it.
 type Truth struct {
-	OuterBitsPerSecond float64
-	Tolerance          float64 // Ratio.
-	Cause              string
+	// InnerBitsPerSecond or OuterBitsPerSecond hold one rate for each path. None of
+	// both is compared where both are empty.
+	InnerBitsPerSecond, OuterBitsPerSecond []float64
+	// TogetherBitsPerSecond is the sum when all are measured at once, in the layer
+	// of the rates above. Zero: not compared.
+	TogetherBitsPerSecond float64
+	Tolerance             float64 // Ratio.
+	Cause                 string
+}
+
+// gateway returns a site's; found is false where it has none.
+func (s Scenario) gateway(site string) (gateway Gateway, found bool) {
+	for _, gateway := range s.Gateways {
+		if gateway.Site == site {
+			return gateway, true
+		}
+	}
+	return Gateway{}, false
+}
+
+// options are those of every search.
+func (s Scenario) options() (search.Options, error) {
+	return controller.ChooseManner(s.Tunnel, search.Options{Manner: s.Find.Manner, Idle: s.Find.Idle, Traffic: s.Find.Traffic})
 }
 
 //go:embed shipped/*.yaml

@@ -5,10 +5,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"tunnelmark/analysis"
+	"tunnelmark/analysis/report"
+	"tunnelmark/analysis/search"
+	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/lab"
+	"tunnelmark/tunnel"
 )
 
 // whole is the example of the design, with all keys that are supported.
@@ -56,9 +63,9 @@ func TestParse(t *testing.T) {
 				Device: lab.Device{Kind: lab.Policer, OuterBitsPerSecond: 350e6, BurstBytes: 65536, Toward: "b"},
 			}},
 		},
-		Tunnel: Tunnel{Driver: "esp", Suite: "aes-256-gcm", Encapsulation: "udp", Count: 1},
-		Find:   Find{From: "b", To: "a", Sizes: []int{512, 1400}},
-		Truth:  &Truth{OuterBitsPerSecond: 350e6, Tolerance: 0.005, Cause: "policer"},
+		Tunnel: controller.Spec{Driver: "esp", Suite: "aes-256-gcm", Encapsulation: "udp", Tunnels: 1},
+		Find:   Find{Paths: []Path{{"b", "a"}}, Sizes: []int{512, 1400}},
+		Truth:  &Truth{OuterBitsPerSecond: []float64{350e6}, Tolerance: 0.005, Cause: "policer"},
 		Text:   []byte(whole),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -67,15 +74,104 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseDefaults(t *testing.T) {
-	got, err := Parse("test.yaml", []byte("version: 1\nname: x\nsites: [dc1, dc2]\nlinks: [{between: [dc1, dc2]}]\n"))
+	got := mustParse(t, "version: 1\nname: x\nsites: [dc1, dc2]\nlinks: [{between: [dc1, dc2]}]\n")
+	if diff := cmp.Diff(Find{Paths: []Path{{"dc1", "dc2"}}, Sizes: []int{1400}}, got.Find); diff != "" {
+		t.Errorf("Find (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(controller.DefaultSpec(), got.Tunnel); diff != "" {
+		t.Errorf("Tunnel (-want +got):\n%s", diff)
+	}
+}
+
+func mustParse(t *testing.T, text string) Scenario {
+	t.Helper()
+	s, err := Parse("test.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Find{From: "dc1", To: "dc2", Sizes: []int{1400}}, got.Find); diff != "" {
-		t.Errorf("Find (-want +got):\n%s", diff)
+	return s
+}
+
+// hub is a scenario of several sites, but for its find and truth.
+const hub = `version: 1
+name: hub
+sites: [a, b, c]
+links:
+  - between: [a, b]
+  - between: [c, a]
+`
+
+// Where load flows follows from what the file names.
+func TestPaths(t *testing.T) {
+	const pair = "version: 1\nname: x\nsites: [a, b]\nlinks: [{between: [b, a]}]\n"
+	for name, c := range map[string]struct {
+		text string
+		want []Path
+	}{
+		"two sites":        {pair, []Path{{"a", "b"}}},
+		"from the second":  {pair + "find: {from: b}", []Path{{"b", "a"}}},
+		"to the first":     {pair + "find: {to: a}", []Path{{"b", "a"}}},
+		"all links":        {hub, []Path{{"a", "b"}, {"c", "a"}}},
+		"one against link": {hub + "find: {from: a, to: c}", []Path{{"a", "c"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, mustParse(t, c.text).Find.Paths); diff != "" {
+				t.Errorf("paths (-want +got):\n%s", diff)
+			}
+		})
 	}
-	if diff := cmp.Diff(Tunnel{Driver: "esp", Suite: "aes-128-gcm", Encapsulation: "udp", Count: 1}, got.Tunnel); diff != "" {
-		t.Errorf("Tunnel (-want +got):\n%s", diff)
+}
+
+// Gateways stand in the order of their sites, and a rate is that of each path.
+func TestParseGateways(t *testing.T) {
+	got := mustParse(t, `version: 1
+name: x
+gateways: {b: {kind: strongswan}, a: {kind: strongswan, suite: aes-128-gcm}}
+sites: [a, b]
+links: [{between: [a, b]}]
+tunnel: {driver: existing}
+find: {idle: true, budget: 12s}
+truth: {inner: 40Mbps}
+`)
+	if diff := cmp.Diff([]Gateway{{"a", tunnel.AES128GCM}, {"b", tunnel.AES128GCM}}, got.Gateways); diff != "" {
+		t.Errorf("gateways (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, got.Topology.Gateways); diff != "" {
+		t.Errorf("gateways of the topology (-want +got):\n%s", diff)
+	}
+	want := search.Options{Manner: analysis.Climb, Idle: true, Traffic: 12 * time.Second}
+	options, err := got.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, options, cmpopts.IgnoreFields(search.Options{}, "Progress")); diff != "" {
+		t.Errorf("search (-want +got):\n%s", diff)
+	}
+}
+
+func TestTruth(t *testing.T) {
+	const find = "find: {together: true}\n"
+	for name, c := range map[string]struct {
+		truth string
+		want  []report.Expected // Of each path, and of all together.
+	}{
+		"none": {"", []report.Expected{{}, {}, {}}},
+		"one rate for all": {"truth: {outer: 10Mbps, together: 15Mbps, tolerance: 1%}", []report.Expected{
+			{OuterBitsPerSecond: 10e6, Tolerance: 0.01}, {OuterBitsPerSecond: 10e6, Tolerance: 0.01}, {OuterBitsPerSecond: 15e6, Tolerance: 0.01},
+		}},
+		"one rate each": {"truth: {inner: [10Mbps, 20Mbps], together: 30Mbps}", []report.Expected{
+			{InnerBitsPerSecond: 10e6, Tolerance: 0.005}, {InnerBitsPerSecond: 20e6, Tolerance: 0.005}, {InnerBitsPerSecond: 30e6, Tolerance: 0.005},
+		}},
+		"cause only": {"truth: {cause: policer}", []report.Expected{
+			{Tolerance: 0.005, Cause: "policer"}, {Tolerance: 0.005, Cause: "policer"}, {Tolerance: 0.005, Cause: "policer"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			truth := mustParse(t, hub+find+c.truth).Truth
+			if diff := cmp.Diff(c.want, []report.Expected{truth.of(0), truth.of(1), truth.together()}); diff != "" {
+				t.Errorf("expected (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -96,15 +192,22 @@ func TestParseRefuses(t *testing.T) {
 		"twice":             {change("name: srx-350", "name: x\nname: y"), `test.yaml:3: key "name" is given twice`},
 		"version":           {change("version: 1", "version: 2"), `test.yaml:1: version: "2" is not a whole number from 1 to 1`},
 		"no version":        {change("version: 1\n", ""), `key "version" is missing`},
-		"one site":          {change("[a, b]\nlinks", "[a]\nlinks"), "test.yaml:4: sites: want two sites, not 1"},
-		"three sites":       {change("[a, b]\nlinks", "[a, b, c]\nlinks"), "more than two sites are not yet supported"},
+		"one site":          {change("[a, b]\nlinks", "[a]\nlinks"), "test.yaml:4: sites: want two sites or more, not 1"},
 		"site twice":        {change("[a, b]\nlinks", "[a, a]\nlinks"), `"a" is given twice`},
 		"bad site":          {change("[a, b]\nlinks", "[a, ../b]\nlinks"), "lower-case letters"},
 		"link to nowhere":   {change("between: [a, b]", "between: [a, z]"), `test.yaml:6: link 1: between: "z"`},
 		"delay":             {change("icmp: blackhole", "delay: 5ms"), "test.yaml:8: links: delay: delay on a link is not yet supported"},
 		"loss":              {change("icmp: blackhole", "loss: 0.1%"), "loss on a link is not yet supported"},
 		"limits":            {change("limits: {}", "limits: {a: {cpu: 1}}"), "test.yaml:14: limits: limiting a site is not yet supported"},
-		"gateways":          {change("gateways: {}", "gateways: {a: {kind: strongswan}}"), "not yet supported"},
+		"one gateway":       {change("gateways: {}", "gateways: {a: {kind: strongswan}}"), "test.yaml:6: links: one of a and b has a gateway: want two or none"},
+		"gateway nowhere":   {change("gateways: {}", "gateways: {z: {kind: strongswan}}"), `test.yaml:15: gateways: unknown key "z"; allowed: a, b`},
+		"gateway's kind":    {change("gateways: {}", "gateways: {a: {kind: srx}}"), `test.yaml:15: gateways: a: kind: "srx" is not one of strongswan`},
+		"no kind":           {change("gateways: {}", "gateways:\n  a: {suite: aes-128-gcm}"), "test.yaml:16: gateways: a: kind is missing"},
+		"gateway's suite":   {change("gateways: {}", "gateways: {a: {kind: strongswan, suite: des}}"), `gateways: a: suite "des": allowed with driver strongswan are aes-128-gcm`},
+		"two suites":        {change("gateways: {}", "gateways: {a: {kind: strongswan}, b: {kind: strongswan, suite: aes-256-gcm}}"), "have the suites aes-128-gcm and aes-256-gcm: want the same"},
+		"hub of gateways":   {hub + "gateways: {a: {kind: strongswan}, b: {kind: strongswan}, c: {kind: strongswan}}", "test.yaml:6: links: the gateway of c or a has a link already"},
+		"gateway alone":     {change("sites: [a, b]", "sites: [a, b, c]") + "gateways: {c: {kind: strongswan}}", `key "gateways" is given twice`},
+		"gateway unlinked":  {strings.Replace(hub, "  - between: [c, a]\n", "", 1) + "gateways: {c: {kind: strongswan}}", "test.yaml:6: gateways: no link leads to that of c"},
 		"rate without unit": {change("rate: 350Mbps", "rate: fast"), `test.yaml:11: links: device: "fast" is not a rate`},
 		"rate of zero":      {change("rate: 350Mbps", "rate: 0"), "test.yaml:11"},
 		"no rate":           {change("      rate: 350Mbps\n", ""), "rate is missing"},
@@ -114,10 +217,20 @@ func TestParseRefuses(t *testing.T) {
 		"toward nowhere":    {change("toward: b", "toward: z"), `"z"`},
 		"mtu":               {change("mtu: 1500", "mtu: 100"), "test.yaml:7: links: mtu: \"100\" is not a whole number from 1280"},
 		"mtu is a list":     {change("mtu: 1500", "mtu: [1500]"), "test.yaml:7"},
-		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `"tcp" is not one of udp, raw`},
-		"two tunnels":       {change("count: 1", "count: 2"), "not yet supported"},
+		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp, raw`},
+		"two tunnels":       {change("driver: esp", "driver: xfrm-policy\n  count: 2\nx:"), "driver xfrm-policy builds one"},
 		"from itself":       {change("from: b", "from: a"), "find: from and to are the same site"},
 		"from nowhere":      {change("from: b", "from: z"), `find: from: "z" is not one of the sites a, b`},
+		"from alone":        {hub + "find: {from: a}", "test.yaml:7: find: with more than two sites want from and to, or neither"},
+		"no link":           {hub + "find: {from: b, to: c}", "test.yaml:7: find: no link joins b and c"},
+		"together alone":    {change("from: b", "together: true"), "test.yaml:22: find: together: there is one path; want two or more"},
+		"idle":              {change("from: b", "idle: true"), "find: idle: nothing else can use a tunnel of driver esp"},
+		"overload":          {strings.Replace(hub, "links", "tunnel: {driver: existing}\nfind: {manner: overload}\nlinks", 1), "test.yaml:5: find: an existing tunnel may carry production"},
+		"tiny budget":       {change("from: b", "budget: 1s"), "find: traffic (s) is 1: must be from 5"},
+		"two truths":        {change("cause: policer", "inner: 300Mbps"), "test.yaml:26: truth: want inner or outer, not both"},
+		"foreign truth":     {strings.Replace(hub, "links", "tunnel: {driver: existing}\ntruth: {outer: 1Mbps}\nlinks", 1), "test.yaml:5: truth: outer packets of driver existing are not the agents' own; give inner"},
+		"truth of many":     {change("outer: 350Mbps", "outer: [1Mbps, 2Mbps]"), "truth: 2 rates for 1 paths: want one for all"},
+		"truth together":    {change("cause: policer", "together: 300Mbps"), "truth: together: nothing is measured together; set find: together: true"},
 		"tiny size":         {change("[512, 1400]", "[20]"), "test.yaml:24: find: sizes: \"20\" is not a whole number from 64"},
 		"tolerance":         {change("0.5%", "150%"), "test.yaml:27: truth: tolerance"},
 		"alias":             {change("about: an appliance", "about: &x y\nlinks: *x"), "aliases are not allowed"},
@@ -146,7 +259,8 @@ func TestShipped(t *testing.T) {
 			t.Errorf("Load(%q) = %q, %v", s.Name, loaded.Name, err)
 		}
 	}
-	if diff := cmp.Diff([]string{"no-device", "srx-350"}, names); diff != "" {
+	want := []string{"appliance", "four-dc", "no-device", "srx-350"}
+	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("shipped scenarios (-want +got):\n%s", diff)
 	}
 }
@@ -167,6 +281,7 @@ func TestLoad(t *testing.T) {
 // Whatever is read is refused or can be built.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte(hub + "gateways: {a: {kind: strongswan}, b: {kind: strongswan}}\nfind: {together: true}\ntruth: {outer: [1Mbps, 2Mbps], together: 3Mbps}"))
 	f.Add([]byte("version: 1\nname: x\nsites: [a, b]\nlinks: [{between: [a, b], device: {kind: pps, rate: 3kpps}}]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Parse("fuzz.yaml", text)
@@ -176,8 +291,14 @@ func FuzzParse(f *testing.F) {
 		if err := s.Topology.Validate(); err != nil {
 			t.Errorf("Parse accepts what the lab refuses: %v", err)
 		}
-		if len(s.Find.Sizes) == 0 || s.Find.From == s.Find.To {
+		if len(s.Find.Sizes) == 0 || len(s.Find.Paths) == 0 {
 			t.Errorf("Parse accepts a search without work: %+v", s.Find)
+		}
+		for i, path := range s.Find.Paths {
+			if path.From == path.To {
+				t.Errorf("Parse accepts a path from %s to itself", path.From)
+			}
+			_ = s.Truth.of(i) // Every path has a rate, or none has.
 		}
 	})
 }

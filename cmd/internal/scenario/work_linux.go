@@ -1,0 +1,118 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+
+	"tunnelmark/analysis"
+	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/controller"
+	"tunnelmark/lab"
+)
+
+// work is what a scenario measures in the lab that stands.
+type work struct {
+	scenario Scenario
+	options  Options
+	built    *lab.Lab
+	ends     map[string]controller.End
+	results  []report.Result
+}
+
+// all measures each path with each size, and then all paths together.
+func (w *work) all(ctx context.Context) error {
+	find := w.scenario.Find
+	for _, size := range find.Sizes {
+		var plans []controller.FindPlan
+		var alone []float64 // Inner bit/s.
+		for i, path := range find.Paths {
+			plan, err := w.plan(path, size)
+			if err != nil {
+				return err
+			}
+			w.options.Tell(fmt.Sprintf("measuring from %s to %s", path.From, path.To))
+			err = w.measure([]Path{path}, w.scenario.Truth.of(i), func() (report.Result, error) { return controller.Find(ctx, plan) })
+			if err != nil {
+				return err
+			}
+			plans = append(plans, plan)
+			alone = append(alone, w.results[len(w.results)-1].Ceiling.InnerBitsPerSecond)
+		}
+		if !find.Together {
+			continue
+		}
+		err := w.measure(find.Paths, w.scenario.Truth.together(), func() (report.Result, error) { return controller.FindTogether(ctx, plans, alone) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) plan(path Path, size int) (controller.FindPlan, error) {
+	s, o := w.scenario, w.options
+	search, err := s.options()
+	search.Progress = o.Progress
+	return controller.FindPlan{
+		Plan: controller.Plan{
+			From: w.ends[path.From], To: w.ends[path.To], Spec: s.Tunnel,
+			Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
+			Tell:      o.Tell,
+		},
+		Size: size, Search: search,
+		Baseline: !o.NoBaseline && s.Tunnel.Builds(),
+	}, err
+}
+
+// measure searches one ceiling of one path or several; the truth is looked at when the search is over.
+func (w *work) measure(paths []Path, expected report.Expected, search func() (report.Result, error)) error {
+	before, err := w.built.Counters()
+	if err != nil {
+		return err
+	}
+	result, err := search()
+	if err != nil {
+		return err
+	}
+	result.Scenario = w.scenario.Name
+	if w.scenario.Truth != nil {
+		after, err := w.built.Counters()
+		if err != nil {
+			return err
+		}
+		truth := report.Compare(expected, *result.Ceiling, result.Verdict.Cause)
+		truth.Devices = devices(w.scenario.Topology, paths, before, after)
+		result.Truth = &truth
+	}
+	w.results = append(w.results, result)
+	return nil
+}
+
+// of is what the i-th path shall show.
+func (t *Truth) of(i int) (expected report.Expected) {
+	if t == nil {
+		return expected
+	}
+	expected.Tolerance, expected.Cause = t.Tolerance, analysis.Cause(t.Cause)
+	if len(t.InnerBitsPerSecond) > 0 {
+		expected.InnerBitsPerSecond = t.InnerBitsPerSecond[i]
+	}
+	if len(t.OuterBitsPerSecond) > 0 {
+		expected.OuterBitsPerSecond = t.OuterBitsPerSecond[i]
+	}
+	return expected
+}
+
+// together is what all paths shall show at once.
+func (t *Truth) together() (expected report.Expected) {
+	if t == nil {
+		return expected
+	}
+	expected.Tolerance, expected.Cause = t.Tolerance, analysis.Cause(t.Cause)
+	if len(t.InnerBitsPerSecond) > 0 {
+		expected.InnerBitsPerSecond = t.TogetherBitsPerSecond
+	} else {
+		expected.OuterBitsPerSecond = t.TogetherBitsPerSecond
+	}
+	return expected
+}
