@@ -52,7 +52,7 @@ func (w way) evidence() tunnel.Evidence {
 	if !slices.ContainsFunc(w.hops, func(h hop) bool { return !h.intoTunnel() }) {
 		return tunnel.Evidence{Proven: true, How: w.String()}
 	}
-	const missing = ": this host sees no tunnel on the way; ask the gateway (its ESP packet counter before and after) or give --gateway-evidence"
+	const missing = ": this host sees no tunnel on the way; the gateway's counter of encrypted packets would prove it (--gateway-counter)"
 	return tunnel.Evidence{How: w.String() + w.narrowing() + missing}
 }
 

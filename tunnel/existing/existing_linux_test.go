@@ -22,7 +22,7 @@ import (
 // The first thread never exits: no test may take it into a namespace.
 func init() { runtime.LockOSThread() }
 
-const unseen = ": this host sees no tunnel on the way; ask the gateway (its ESP packet counter before and after) or give --gateway-evidence"
+const unseen = ": this host sees no tunnel on the way; the gateway's counter of encrypted packets would prove it (--gateway-counter)"
 
 func TestConformance(t *testing.T) {
 	for name, outer6 := range map[string]bool{"IPv4": false, "IPv6": true} {

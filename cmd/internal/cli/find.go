@@ -55,6 +55,7 @@ type findFlags struct {
 	manner     string
 	noBaseline bool
 	dryRun     bool
+	gateway    string
 }
 
 func findCommand() *cobra.Command {
@@ -77,7 +78,8 @@ Exits 4 where the generator, not the path, was the limit.`,
 		Example: `  tunnelmark find dc-a dc-b
   tunnelmark find dc-a dc-b --suite chacha20-poly1305 --size 512,1400 --html report.html
   tunnelmark find dc-a dc-b --manner climb --max 500M --json
-  tunnelmark find dc-a dc-b --driver existing --max 300M --dry-run`,
+  tunnelmark find dc-a dc-b --driver existing --max 300M --dry-run
+  tunnelmark find dc-a dc-b --driver existing --gateway-counter 'ssh gw cat /sys/class/net/st0/statistics/tx_packets'`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
 		RunE: f.run,
 	}
@@ -95,6 +97,7 @@ Exits 4 where the generator, not the path, was the limit.`,
 	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min", "least inner rate to offer, with which a climb begins (default 1M)")
 	bitRate(flags, &f.options.MaxInnerBitsPerSecond, "max", "highest inner rate to offer (default: what the agents allow)")
 	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s, in a climb 40s)")
+	flags.StringVar(&f.gateway, "gateway-counter", "", "with --driver existing: command that prints how many packets the gateway before FROM has encrypted; run before and after, it proves the path")
 	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
 	return command
 }
@@ -108,7 +111,7 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 	if f.options, err = controller.ChooseManner(spec, f.options); err != nil {
 		return usageError{err}
 	}
-	for _, checked := range []error{f.options.Check(), f.checkBudget(command), checkSizes(f.sizes), f.output.check()} {
+	for _, checked := range []error{f.checkGateway(spec), f.options.Check(), f.checkBudget(command), checkSizes(f.sizes), f.output.check()} {
 		if checked != nil {
 			return usageError{checked}
 		}
@@ -131,6 +134,7 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
 		},
 		Search: f.options, Baseline: !f.noBaseline && spec.Builds(),
+		Gateway: gatewayCounter(f.gateway),
 	}
 	var results []report.Result
 	for i, size := range f.sizes {

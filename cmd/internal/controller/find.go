@@ -18,6 +18,8 @@ type FindPlan struct {
 	Size int // Inner IP length, in bytes.
 	// Search is completed by ChooseManner.
 	Search search.Options
+	// Gateway proves that load passes through a tunnel that is not ours. Optional.
+	Gateway GatewayCounter
 	// Baseline measures the same path without the tunnel first, unless the search
 	// is a climb.
 	Baseline bool
@@ -52,7 +54,11 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 			return err
 		}
 		p.Tell("searching the ceiling of the tunnel")
-		ceiling, err := p.search(ctx, s, p.Search)
+		var ceiling analysis.Ceiling
+		evidence, err := p.Gateway.witness(ctx, s, func() (err error) {
+			ceiling, err = p.search(ctx, s, p.Search)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -62,7 +68,9 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 		verdict := cause.Judge(ceiling)
 		r.Ceiling, r.Verdict = &ceiling, &verdict
 		s.describe(r, p.Size)
-		p.forgetOuter(r)
+		if evidence != nil {
+			r.Evidence = []report.Evidence{*evidence} // It knows, the ends can only guess.
+		}
 		return nil
 	})
 	if err != nil {
@@ -87,11 +95,7 @@ func (p *FindPlan) cap(mostInner float64) bool {
 
 func (p FindPlan) search(ctx context.Context, s *Session, options search.Options) (analysis.Ceiling, error) {
 	return search.Find(ctx, func(ctx context.Context, load analysis.Load) (analysis.Trial, error) {
-		trial, err := s.Trial(ctx, load, p.Size)
-		if p.Spec.IsExisting() {
-			trial.OuterSize = 0
-		}
-		return trial, err
+		return s.Trial(ctx, load, p.Size)
 	}, options)
 }
 

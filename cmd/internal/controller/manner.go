@@ -59,11 +59,3 @@ func (p FindPlan) Forecast(ctx context.Context) (f Forecast, err error) {
 func (p FindPlan) hasBaseline() bool {
 	return p.Baseline && p.Search.Manner != analysis.Climb
 }
-
-// forgetOuter leaves the outer layer open where nobody tells what somebody else's
-// gateway adds to a packet.
-func (p FindPlan) forgetOuter(r *pending) {
-	if p.Spec.IsExisting() {
-		r.Size.Outer, r.Tunnel.Most = 0, nil
-	}
-}

@@ -119,7 +119,7 @@ func (s *Session) describe(r *pending, size int) {
 		Count: s.Spec.Tunnels, InnerMTU: s.InnerMTU, OuterFamily: s.family(),
 		Setup: max(s.Built[0].Setup, s.Built[1].Setup), Most: s.most(), PerTunnel: s.carried,
 	}
-	r.Size = report.Size{Inner: size, Outer: s.overhead.OuterLength(size)}
+	r.Size = report.Size{Inner: size, Outer: s.outerLength(size)}
 	for i, built := range s.Built {
 		for _, detail := range built.Details {
 			r.Environment[i].Details = append(r.Environment[i].Details, report.Detail{Name: detail.Name, Value: detail.Value})
@@ -130,8 +130,21 @@ func (s *Session) describe(r *pending, size int) {
 	}
 }
 
-// most is what the ends' links can carry through such a tunnel.
+// outerLength is that of the packet which carries an inner one, in bytes; 0 where
+// nobody tells what somebody else's gateway adds.
+func (s *Session) outerLength(size int) int {
+	if s.Spec.IsExisting() {
+		return 0
+	}
+	return s.overhead.OuterLength(size)
+}
+
+// most is what the ends' links can carry through such a tunnel; nil where that is
+// not known.
 func (s *Session) most() *report.Most {
+	if s.Spec.IsExisting() {
+		return nil
+	}
 	link := s.LinkBitsPerSecond
 	if link == 0 {
 		link = assumedLink

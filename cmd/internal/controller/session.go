@@ -61,6 +61,7 @@ type Session struct {
 	outer    overhead.IPVersion
 	headers  int                  // IP and UDP, before the payload of a probe, in bytes.
 	trials   uint32               // Numbers the trials; a session runs one at a time.
+	received uint64               // Packets of all trials.
 	carried  []report.TunnelCount // By each of several tunnels, in all trials.
 
 	ended        context.Context // Done once an agent has ended the session by itself.

@@ -50,7 +50,7 @@ func (s *Session) Trial(ctx context.Context, load analysis.Load, innerSize int) 
 		return analysis.Trial{}, err
 	}
 	s.count(sent, received)
-	return trialFrom(load, innerSize, s.overhead.OuterLength(innerSize), sent, received), nil
+	return trialFrom(load, innerSize, s.outerLength(innerSize), sent, received), nil
 }
 
 // flows is how many five-tuples a load has: one, unless several tunnels are to
@@ -63,8 +63,9 @@ func (s *Session) flows() int {
 	return each * s.Spec.Tunnels
 }
 
-// count adds up what each of several tunnels carried.
+// count adds up what arrived, and what each of several tunnels carried.
 func (s *Session) count(sent *controlv1.SendResponse, received *controlv1.ReceiveResult) {
+	s.received += received.GetReceived().GetPackets()
 	for i, out := range sent.GetTunnels() {
 		if i == len(s.carried) {
 			s.carried = append(s.carried, report.TunnelCount{Number: i})
