@@ -199,6 +199,8 @@ func TestCipherFinding(t *testing.T) {
 		"rfc4106(gcm_base(ctr(aes-generic),ghash-generic))":        Warning,
 		"cbc(ecb(aes-fixed-time))":                                 Warning,
 		"rfc7539esp(chacha20-x86_64,poly1305-x86_64)":              OK,
+		"rfc7539esp(chacha20-generic,poly1305-generic)":            Note,
+		"rfc7539esp(chacha20-generic,poly1305-simd)":               Note,
 		"cryptd(__rfc4106-gcm-aesni)":                              OK,
 		"rfc4106(gcm_base(ctr(aes-generic),ghash-clmulni))":        Warning,
 		"something that a later kernel calls by a name of its own": OK,
