@@ -1,0 +1,114 @@
+package wireguard
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tunnelmark/tunnel"
+)
+
+// example is a spec that works.
+func example() tunnel.Spec {
+	return tunnel.Spec{
+		MTU: 1440,
+		Local: tunnel.End{
+			Outer:  netip.MustParseAddrPort("192.0.2.1:4500"),
+			Inner4: netip.MustParseAddr("198.18.0.1"), Inner6: netip.MustParseAddr("2001:2::1"),
+		},
+		Remote: tunnel.End{
+			Outer:  netip.MustParseAddrPort("192.0.2.2:4500"),
+			Inner4: netip.MustParseAddr("198.18.0.2"), Inner6: netip.MustParseAddr("2001:2::2"),
+		},
+	}
+}
+
+func TestCheckSpec(t *testing.T) {
+	tests := []struct {
+		name      string
+		alter     func(*tunnel.Spec)
+		want      string // "": accepted.
+		supported bool   // The refusal is not that something is not supported.
+	}{
+		{"good", func(*tunnel.Spec) {}, "", true},
+		{"its own words", func(s *tunnel.Spec) { s.Suite, s.Encapsulation = tunnel.ChaCha20Poly1305, tunnel.UDP }, "", true},
+		{"another suite", func(s *tunnel.Spec) { s.Suite = tunnel.AES128GCM },
+			`suite "aes-128-gcm": WireGuard has only chacha20-poly1305: not supported`, false},
+		{"without UDP", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw },
+			`encapsulation "raw": WireGuard has only udp: not supported`, false},
+		{"no ESN", func(s *tunnel.Spec) { s.NoESN = true },
+			"32-bit sequence numbers: not supported, WireGuard's counters have 64", false},
+		{"replay window", func(s *tunnel.Spec) { s.ReplayWindow = 64 },
+			"replay window of 64 packets: not supported, WireGuard's is fixed", false},
+		{"largest MTU", func(s *tunnel.Spec) { s.MTU = 65535 - 20 - 8 - 16 - 16 }, "", true},
+		{"MTU beyond IP", func(s *tunnel.Spec) { s.MTU = 65535 - 20 - 8 - 16 - 16 + 1 },
+			"MTU 65476: want at most 65475", true},
+		{"no outer address", func(s *tunnel.Spec) { s.Remote.Outer = netip.AddrPort{} },
+			`outer address "invalid AddrPort": want an IP address and a port`, true},
+		{"no inner address", func(s *tunnel.Spec) { s.Remote.Inner6 = netip.Addr{} },
+			`inner addresses "2001:2::1" and "invalid IP": want none or both`, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spec := example()
+			test.alter(&spec)
+			err := checkSpec(spec)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got error %q, want %q", got, test.want)
+			}
+			if errors.Is(err, tunnel.ErrNotSupported) == test.supported {
+				t.Errorf("error %v wraps %v: want %t", err, tunnel.ErrNotSupported, !test.supported)
+			}
+		})
+	}
+}
+
+func TestCheckPath(t *testing.T) {
+	spec := example()
+	if err := checkPath(spec, 1500); err != nil {
+		t.Errorf("an MTU that just fits: %v", err)
+	}
+	const want = "MTU 1440 makes outer packets of 1500 bytes, but the path to 192.0.2.2 takes 1499: want an MTU of at most 1439"
+	if err := checkPath(spec, 1499); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestExplainFamily(t *testing.T) {
+	missing := explainFamily(syscall.ENOENT)
+	if !errors.Is(missing, tunnel.ErrNotSupported) {
+		t.Errorf("got %v, want it to wrap %v", missing, tunnel.ErrNotSupported)
+	}
+	for _, word := range []string{"CONFIG_WIREGUARD", "module wireguard", "wireguard-user"} {
+		if !strings.Contains(missing.Error(), word) {
+			t.Errorf("%q does not name %s", missing, word)
+		}
+	}
+	forbidden := explainFamily(syscall.EPERM)
+	if !errors.Is(forbidden, os.ErrPermission) || errors.Is(forbidden, tunnel.ErrNotSupported) {
+		t.Errorf("got %v, want it to wrap %v only", forbidden, os.ErrPermission)
+	}
+	if err := explainFamily(nil); err != nil {
+		t.Errorf("got %v for a kernel that has WireGuard", err)
+	}
+}
+
+func TestExplainPort(t *testing.T) {
+	other := errors.New("other")
+	if got := explainPort(other, 4500); got.Error() != "other" {
+		t.Errorf("got %v, want it as it was", got)
+	}
+	taken := fmt.Errorf("bring up: %w", syscall.EADDRINUSE)
+	const want = "bring up: address already in use: UDP port 4500 is taken at an address of this host, and WireGuard listens on all: choose another port"
+	if got := explainPort(taken, 4500); got.Error() != want || !errors.Is(got, syscall.EADDRINUSE) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
