@@ -26,6 +26,7 @@ type fakeAgent struct {
 	calls   []string
 	open    bool
 	offers  int
+	groups  []string                                                     // Of the sessions that were offered.
 	busy    int                                                          // So many offers are refused at first.
 	renewed chan struct{}                                                // Gets a value for each renewal. Optional.
 	silent  map[string]bool                                              // Calls that are never answered.
@@ -96,12 +97,13 @@ func (f *fakeAgent) Describe(ctx context.Context, _ *controlv1.DescribeRequest) 
 	}, f.enter(ctx, "describe")
 }
 
-func (f *fakeAgent) Offer(ctx context.Context, _ *controlv1.OfferRequest) (*controlv1.OfferResponse, error) {
+func (f *fakeAgent) Offer(ctx context.Context, m *controlv1.OfferRequest) (*controlv1.OfferResponse, error) {
 	if err := f.enter(ctx, "offer"); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.groups = append(f.groups, string(m.GetGroup()))
 	if f.offers++; f.offers <= f.busy {
 		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("somebody else has a session"))
 	}
