@@ -3,7 +3,6 @@ package wireguard
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -41,15 +40,21 @@ func (w *wide) advance(now uint32) uint64 {
 func newMeter(handle *netlink.Handle, link netlink.Link) (*meter, error) {
 	m := &meter{handle: handle, link: link}
 	err := m.attach()
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
+	switch {
+	case err == nil:
+		return m, nil
+	case lacksFilters(err):
 		m.refused = fmt.Errorf("count packets of interface %s: %w (%w): the kernel wants CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_MATCHALL and CONFIG_NET_ACT_GACT",
 			link.Attrs().Name, tunnel.ErrNotSupported, err)
 		return m, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("count packets of interface %s: %w", link.Attrs().Name, err)
-	}
-	return m, nil
+	return nil, fmt.Errorf("count packets of interface %s: %w", link.Attrs().Name, err)
+}
+
+// lacksFilters tells a kernel that does not know qdisc, filter or action
+// (tcf_proto_lookup_ops of net/sched/cls_api.c, for one), or has no actions.
+func lacksFilters(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 func (m *meter) attach() error {
