@@ -10,12 +10,11 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/doctor"
-	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel/xfrm"
 )
 
 // Diagnose examines this agent's host, and the path to the peer where one is
-// named. It sends nothing; for kernel ESP the kernel may load modules.
+// named. It sends nothing; for kernel ESP, if asked to try, the kernel may load modules.
 func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) (*controlv1.DiagnoseResponse, error) {
 	var peer netip.Addr
 	if text := request.GetPeerOuter(); text != "" {
@@ -25,7 +24,7 @@ func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) 
 		}
 	}
 	response := &controlv1.DiagnoseResponse{}
-	for _, f := range doctor.Examine(hostOf(a.policy, peer.Unmap())) {
+	for _, f := range doctor.Examine(hostOf(a.policy, peer.Unmap(), request.GetTry())) {
 		response.Findings = append(response.Findings, &controlv1.Finding{
 			Topic: f.Topic, Subject: f.Subject, State: string(f.State),
 			Figure: f.Figure, Cost: f.Cost, Remedy: f.Remedy,
@@ -34,18 +33,20 @@ func (a *Agent) Diagnose(_ context.Context, request *controlv1.DiagnoseRequest) 
 	return response, nil
 }
 
-func hostOf(policy Policy, peer netip.Addr) doctor.Host {
+func hostOf(policy Policy, peer netip.Addr, try bool) doctor.Host {
 	host := doctor.Here(policy.Outer, peer)
 	host.FirstPort, host.LastPort = policy.Ports.First, policy.Ports.Last
-	host.PerCPUSAs, _ = xfrm.PerCPU() // Where it cannot be asked, this process has no kernel ESP.
+	if try {
+		host.PerCPUSAs, _ = xfrm.PerCPU() // Where it cannot be asked, this process has no kernel ESP.
+	}
 	return host
 }
 
 // SelfReport is what an agent with that policy would find on this machine, for who
 // has none running yet. Where the policy has no outer address, the usual one is
-// taken.
-func SelfReport(policy Policy) doctor.Report {
-	host := hostOf(policy, netip.Addr{})
+// taken. try the kernel's drivers, too.
+func SelfReport(policy Policy, try bool) doctor.Report {
+	host := hostOf(policy, netip.Addr{}, try)
 	report := doctor.Report{
 		Name: policy.Name, Version: control.Version(),
 		FirstPort: policy.Ports.First, LastPort: policy.Ports.Last,
@@ -55,8 +56,8 @@ func SelfReport(policy Policy) doctor.Report {
 		report.Outer = host.Outer.String()
 	}
 	would := &Agent{policy: policy, drivers: Drivers()}
-	for _, d := range would.describeDrivers(kind.Names()) {
-		report.Drivers = append(report.Drivers, doctor.Driver{Name: d.GetName(), Supported: d.GetSupported(), Reason: d.GetReason()})
+	for _, d := range would.describeDrivers(doctor.Drivers(try)) {
+		report.Drivers = append(report.Drivers, doctor.Driver{Name: d.GetName(), Supported: d.GetSupported(), Tried: d.GetTried(), Reason: d.GetReason()})
 	}
 	report.Carries = doctor.Own(report)
 	return report

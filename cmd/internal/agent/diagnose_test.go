@@ -60,7 +60,7 @@ func TestDiagnosePeer(t *testing.T) {
 func TestSelfReport(t *testing.T) {
 	policy := testPolicy("here")
 	policy.Outer = netip.Addr{}
-	report := SelfReport(policy)
+	report := SelfReport(policy, true)
 	if report.Name != "here" || len(report.Findings) == 0 || len(report.Drivers) != len(Drivers()) {
 		t.Errorf("report of %q has %d findings and %d drivers, want %d drivers", report.Name, len(report.Findings), len(report.Drivers), len(Drivers()))
 	}

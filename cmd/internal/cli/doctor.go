@@ -19,6 +19,7 @@ type doctorFlags struct {
 	state stateFlag
 	list  listFlag
 	ports bool
+	try   bool
 }
 
 func doctorCommand() *cobra.Command {
@@ -31,8 +32,9 @@ network interface, path, ports, sysctls, clock. Each finding comes with what it
 costs and what to do. Two agents are compared as a pair, with what their link
 could carry at most through each kind of tunnel.
 
-Nothing is sent and no setting is changed; but each kind of tunnel is tried in a
-namespace that goes at once, for which the kernel may load modules.
+Nothing is sent and nothing is changed. With --try each of the kernel's kinds of
+tunnel is tried in a namespace that goes at once; for that the kernel may load
+modules, and those of GRE and VTI leave idle interfaces (gre0, ip_vti0).
 
 Without arguments all paired agents are asked; where none is paired, this machine
 is examined itself.
@@ -40,13 +42,14 @@ is examined itself.
 With --ports it prints instead what firewalls must let in for the two.`,
 		Example: `  tunnelmark doctor                    # this machine, as long as no agent is paired
   tunnelmark doctor dc-a dc-b
-  tunnelmark doctor dc-a dc-b --json
+  tunnelmark doctor dc-a dc-b --try --json
   tunnelmark doctor dc-a dc-b --ports  # firewall rules for both ends`,
 		Args: arguments(0, 2, "the names of at most two agents (see: tunnelmark agents)"),
 		RunE: f.run,
 	}
 	f.state.add(command)
 	f.list.add(command)
+	command.Flags().BoolVar(&f.try, "try", false, "try the kernel's tunnels, too, for which it may load modules")
 	command.Flags().BoolVar(&f.ports, "ports", false, "print the firewall rules that the pair needs")
 	return command
 }
@@ -71,12 +74,12 @@ func (f *doctorFlags) run(command *cobra.Command, names []string) error {
 	var document doctor.Document
 	switch {
 	case len(patients) == 0:
-		document, err = examineHere()
+		document, err = examineHere(f.try)
 	case f.ports:
 		ends := controller.Describe(command.Context(), patients)
 		document = doctor.Document{Ends: ends, Rules: doctor.Rules(ends[0], ends[1])}
 	default:
-		document = controller.Diagnose(command.Context(), patients)
+		document = controller.Diagnose(command.Context(), patients, f.try)
 	}
 	if err != nil {
 		return err

@@ -8,11 +8,11 @@ import (
 )
 
 // examineHere examines this machine as an agent on it would.
-func examineHere() (doctor.Document, error) {
+func examineHere(try bool) (doctor.Document, error) {
 	policy := agent.DefaultPolicy()
 	policy.Name = "this machine"
 	if name, err := os.Hostname(); err == nil {
 		policy.Name = name
 	}
-	return doctor.Document{Ends: []doctor.Report{agent.SelfReport(policy)}}, nil
+	return doctor.Document{Ends: []doctor.Report{agent.SelfReport(policy, try)}}, nil
 }

@@ -9,6 +9,6 @@ import (
 )
 
 // examineHere has nothing to examine: tunnels are built on Linux.
-func examineHere() (doctor.Document, error) {
+func examineHere(bool) (doctor.Document, error) {
 	return doctor.Document{}, errors.New("no agent is paired, and this machine is no Linux that could be examined itself; pair with: tunnelmark pair TOKEN-A TOKEN-B")
 }

@@ -10,7 +10,6 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/doctor"
-	"tunnelmark/cmd/internal/kind"
 )
 
 const (
@@ -29,9 +28,9 @@ type Patient struct {
 
 // Diagnose asks all agents at once to examine their hosts. Two are a pair: each
 // also looks at its path to the other. An agent that does not answer has that as
-// its report's error.
-func Diagnose(ctx context.Context, patients []Patient) doctor.Document {
-	reports := Describe(ctx, patients, kind.Names()...)
+// its report's error. try the kernel's drivers, too.
+func Diagnose(ctx context.Context, patients []Patient, try bool) doctor.Document {
+	reports := Describe(ctx, patients, doctor.Drivers(try)...)
 	var asking sync.WaitGroup
 	for i, patient := range patients {
 		if reports[i].Error != "" {
@@ -41,7 +40,7 @@ func Diagnose(ctx context.Context, patients []Patient) doctor.Document {
 		if len(patients) == 2 {
 			peer = reports[1-i].Outer // Read only: findings alone are written meanwhile.
 		}
-		asking.Go(func() { examine(ctx, patient, peer, &reports[i]) })
+		asking.Go(func() { examine(ctx, patient, &controlv1.DiagnoseRequest{PeerOuter: peer, Try: try}, &reports[i]) })
 	}
 	asking.Wait()
 	document := doctor.Document{Ends: reports}
@@ -80,18 +79,18 @@ func describe(ctx context.Context, patient Patient, drivers []string) doctor.Rep
 	report.FirstPort, report.LastPort = uint16(d.GetFirstPort()), uint16(d.GetLastPort())
 	for _, driver := range d.GetDrivers()[:min(len(d.GetDrivers()), maxFindings)] {
 		report.Drivers = append(report.Drivers, doctor.Driver{
-			Name: bounded(driver.GetName()), Supported: driver.GetSupported(), Reason: bounded(driver.GetReason()),
+			Name: bounded(driver.GetName()), Supported: driver.GetSupported(), Tried: driver.GetTried(), Reason: bounded(driver.GetReason()),
 		})
 	}
 	return report
 }
 
 // examine adds the findings to a report, or the error that there was instead.
-func examine(ctx context.Context, patient Patient, peer string, report *doctor.Report) {
+func examine(ctx context.Context, patient Patient, request *controlv1.DiagnoseRequest, report *doctor.Report) {
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
 	from := time.Now()
-	d, err := patient.Agent.Diagnose(ctx, &controlv1.DiagnoseRequest{PeerOuter: peer})
+	d, err := patient.Agent.Diagnose(ctx, request)
 	if err != nil {
 		report.Error = control.Explain(patient.Name, err).Error()
 		return

@@ -65,7 +65,7 @@ func newSick(outer string) *sickAgent {
 
 func TestDiagnosePair(t *testing.T) {
 	a, b := newSick("192.0.2.1"), newSick("192.0.2.5")
-	document := Diagnose(t.Context(), []Patient{a.serve(t, "dc-a"), b.serve(t, "dc-b")})
+	document := Diagnose(t.Context(), []Patient{a.serve(t, "dc-a"), b.serve(t, "dc-b")}, true)
 	if a.peer != "192.0.2.5" || b.peer != "192.0.2.1" {
 		t.Errorf("paths to %s and %s were looked at, want each to the other's address", a.peer, b.peer)
 	}
@@ -100,7 +100,7 @@ func TestDiagnoseFailures(t *testing.T) {
 		"cannot diagnose": {described: newSick("192.0.2.5").described, refuse: connect.NewError(connect.CodeFailedPrecondition, errors.New("it has no time"))},
 	} {
 		well := newSick("192.0.2.1")
-		document := Diagnose(t.Context(), []Patient{well.serve(t, "dc-a"), broken.serve(t, "dc-b")})
+		document := Diagnose(t.Context(), []Patient{well.serve(t, "dc-a"), broken.serve(t, "dc-b")}, true)
 		if document.Pair != nil {
 			t.Errorf("%s: a pair of one end: %+v", name, document.Pair)
 		}
@@ -115,7 +115,7 @@ func TestDiagnoseFailures(t *testing.T) {
 
 func TestDiagnoseOne(t *testing.T) {
 	alone := newSick("192.0.2.1")
-	document := Diagnose(t.Context(), []Patient{alone.serve(t, "dc-a")})
+	document := Diagnose(t.Context(), []Patient{alone.serve(t, "dc-a")}, true)
 	if alone.peer != "" || document.Pair != nil || len(document.Ends) != 1 || document.Ends[0].Error != "" {
 		t.Errorf("one agent alone: asked for a path to %q, document %+v", alone.peer, document)
 	}
@@ -128,7 +128,7 @@ func TestDiagnoseHostile(t *testing.T) {
 	for range 10 * maxFindings {
 		hostile.findings = append(hostile.findings, &controlv1.Finding{Topic: "a\nb", Figure: strings.Repeat("é", maxFindingText)})
 	}
-	report := Diagnose(t.Context(), []Patient{hostile.serve(t, "dc-a")}).Ends[0]
+	report := Diagnose(t.Context(), []Patient{hostile.serve(t, "dc-a")}, true).Ends[0]
 	if report.Outer != "" || len(report.Version) > maxFindingText || strings.Contains(report.Version, "\n") {
 		t.Errorf("outer %q, version of %d bytes", report.Outer, len(report.Version))
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"tunnelmark/cmd/internal/kind"
 )
 
 // SchemaVersion is that of Document in JSON. It grows when a reader could be
@@ -38,8 +40,17 @@ type Report struct {
 // Driver is one kind of tunnel at one end.
 type Driver struct {
 	Name      string `json:"name"`
-	Supported bool   `json:"supported"`
+	Supported bool   `json:"supported"` // It works, or was not tried.
+	Tried     bool   `json:"tried"`
 	Reason    string `json:"reason,omitempty"` // Why it is not.
+}
+
+// Drivers lists those that are tried on a machine: of the kernel's only if asked.
+func Drivers(tryKernel bool) []string {
+	if tryKernel {
+		return kind.Names()
+	}
+	return kind.Harmless()
 }
 
 // WriteJSON writes one document.

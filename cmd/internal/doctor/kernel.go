@@ -49,13 +49,16 @@ func kernel(h Host) []Finding {
 			Cost: f.cost, Remedy: fmt.Sprintf("run a kernel of %v or later", f.since),
 		})
 	}
-	return append(found, perCPU(h.PerCPUSAs))
+	return append(found, perCPU(h.PerCPUSAs, running))
 }
 
-// perCPU tells of RFC 9611's SAs.
-func perCPU(have bool) Finding {
-	if have {
+// perCPU tells of RFC 9611's SAs: as they were tried, else by the kernel's version.
+func perCPU(have bool, running version) Finding {
+	switch {
+	case have:
 		return Finding{Subject: "per-CPU SAs", State: OK, Figure: "yes"}
+	case running.atLeast(version{6, 13}):
+		return Finding{Subject: "per-CPU SAs", State: OK, Figure: "yes, since 6.13, if it has kernel ESP"}
 	}
 	return Finding{
 		Subject: "per-CPU SAs", State: Note, Figure: "no, they came with 6.13 and need kernel ESP",

@@ -83,11 +83,11 @@ func drivers(a, b Report) Finding {
 	}
 }
 
-// supported are the names of the drivers that work at an end.
+// supported are the names of the drivers that were seen to work at an end.
 func supported(r Report) []string {
 	var names []string
 	for _, d := range r.Drivers {
-		if d.Supported {
+		if d.Supported && d.Tried {
 			names = append(names, d.Name)
 		}
 	}

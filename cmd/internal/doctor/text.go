@@ -90,14 +90,17 @@ func split(findings []Finding) (care, rest []Finding) {
 	return append(care, warnings...), rest
 }
 
-// writeDrivers writes those that work in one line, and those that do not by why.
+// writeDrivers writes those that work in one line, those that were not tried in
+// another, and those that do not work by why.
 func writeDrivers(page *bytes.Buffer, all []Driver) {
-	var working []string
+	var working, untried []string
 	var reasons []string // In the order in which they come.
 	failing := map[string][]string{}
 	for _, d := range all {
 		reason := withoutCheck(d.Reason)
 		switch {
+		case d.Supported && !d.Tried:
+			untried = append(untried, d.Name)
 		case d.Supported:
 			working = append(working, d.Name)
 		case failing[reason] == nil:
@@ -110,6 +113,11 @@ func writeDrivers(page *bytes.Buffer, all []Driver) {
 	if len(working) > 0 {
 		page.WriteString("    yes      ")
 		wrapFrom(page, belowState, strings.Join(working, ", "))
+	}
+	if len(untried) > 0 {
+		page.WriteString("    untried  ")
+		wrapFrom(page, belowState, strings.Join(untried, ", "))
+		wrap(page, belowState, "why: the kernel may load modules for them; see those below, or ask with --try")
 	}
 	for _, reason := range reasons {
 		page.WriteString("    no       ")

@@ -24,6 +24,8 @@ type Kind struct {
 	// Inner: it has inner addresses of its own. Otherwise load goes from outer
 	// address to outer address.
 	Inner bool
+	// Kernel: the kernel builds it; trying whether it can may load modules.
+	Kernel bool
 	// Many: several of it can stand side by side in one session.
 	Many bool
 	// NoESN: it has 32-bit sequence numbers only (RFC 4303, Section 2.2).
@@ -55,16 +57,16 @@ var (
 func All() []Kind {
 	return []Kind{
 		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: aeads, Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
-		{Name: "xfrm", About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
-		{Name: "xfrm-vti", About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "xfrm-policy", About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "xfrm-transport", About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
-		{Name: "wireguard", About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
+		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
+		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "xfrm-transport", Kernel: true, About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
+		{Name: "wireguard", Kernel: true, About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
 		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, added: wireGuard},
-		{Name: "strongswan", About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "strongswan", Kernel: true, About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "strongswan-user", About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, added: overhead.ESP},
-		{Name: "gre", About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
-		{Name: "gre-esp", About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
+		{Name: "gre", Kernel: true, About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
+		{Name: "gre-esp", Kernel: true, About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
 		{Name: Existing, About: "a tunnel that is already there: nothing is built", Foreign: true, added: nothing},
 		{Name: Clear, About: "no tunnel: the same path in clear", added: nothing},
 	}
@@ -88,6 +90,17 @@ func Names() []string {
 	var names []string
 	for _, k := range All() {
 		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Harmless lists the kinds that can be tried without any trace in the kernel.
+func Harmless() []string {
+	var names []string
+	for _, k := range All() {
+		if !k.Kernel {
+			names = append(names, k.Name)
+		}
 	}
 	return names
 }

@@ -1530,6 +1530,7 @@ func (x *RekeyResponse) GetTookNs() int64 {
 type DiagnoseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	PeerOuter     string                 `protobuf:"bytes,1,opt,name=peer_outer,json=peerOuter,proto3" json:"peer_outer,omitempty"` // Address to which the path is looked at. Optional.
+	Try           bool                   `protobuf:"varint,2,opt,name=try,proto3" json:"try,omitempty"`                             // Kernel ESP too, for which the kernel may load modules.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1569,6 +1570,13 @@ func (x *DiagnoseRequest) GetPeerOuter() string {
 		return x.PeerOuter
 	}
 	return ""
+}
+
+func (x *DiagnoseRequest) GetTry() bool {
+	if x != nil {
+		return x.Try
+	}
+	return false
 }
 
 type DiagnoseResponse struct {
@@ -2189,10 +2197,11 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\"(\n" +
 	"\rRekeyResponse\x12\x17\n" +
-	"\atook_ns\x18\x01 \x01(\x03R\x06tookNs\"0\n" +
+	"\atook_ns\x18\x01 \x01(\x03R\x06tookNs\"B\n" +
 	"\x0fDiagnoseRequest\x12\x1d\n" +
 	"\n" +
-	"peer_outer\x18\x01 \x01(\tR\tpeerOuter\"N\n" +
+	"peer_outer\x18\x01 \x01(\tR\tpeerOuter\x12\x10\n" +
+	"\x03try\x18\x02 \x01(\bR\x03try\"N\n" +
 	"\x10DiagnoseResponse\x12:\n" +
 	"\bfindings\x18\x01 \x03(\v2\x1e.tunnelmark.control.v1.FindingR\bfindings\"\x93\x01\n" +
 	"\aFinding\x12\x14\n" +
