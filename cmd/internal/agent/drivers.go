@@ -22,6 +22,7 @@ import (
 	"tunnelmark/tunnel/gre"
 	"tunnelmark/tunnel/overhead"
 	"tunnelmark/tunnel/strongswan"
+	"tunnelmark/tunnel/wireguard"
 	"tunnelmark/tunnel/xfrm"
 )
 
@@ -33,6 +34,8 @@ func Drivers() map[string]tunnel.Driver {
 		"xfrm-vti":        xfrm.Driver{Form: xfrm.VTI},
 		"xfrm-policy":     xfrm.Driver{Form: xfrm.Policy},
 		"xfrm-transport":  xfrm.Driver{Form: xfrm.Transport},
+		"wireguard":       wireguard.Kernel{},
+		"wireguard-user":  wireguard.User{},
 		"strongswan":      strongswan.Driver{},
 		"strongswan-user": strongswan.Driver{UserSpace: true},
 		"gre":             gre.Driver{},
