@@ -154,16 +154,19 @@ type rule struct {
 // rules are tried in this order. What they add only shortens a command or keeps
 // it off this machine's own files and ports.
 var rules = []rule{
-	{regexp.MustCompile(`^make (demo|test)$`), (*user).makeDry},
+	{regexp.MustCompile(`^make (demo|test|test-kernel)$`), (*user).makeDry},
 	{regexp.MustCompile(`^make install$`), (*user).makeInstall},
 	{regexp.MustCompile(`^tunnelmark-agent .*--outer 192\.0\.2\.1 `), serves("a", "--state", "state-a")},
 	{regexp.MustCompile(`^tunnelmark-agent .*--outer 192\.0\.2\.5 `), serves("b", "--state", "state-b")},
 	{regexp.MustCompile(`^tunnelmark-agent --policy `), serves("a", "--state", "memory", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")},
 	{regexp.MustCompile(`^tunnelmark-agent (token|identity|trust) ?`), exits0("--state", "state-a")},
 	{regexp.MustCompile(`^tunnelmark pair TOKEN-A TOKEN-B$`), exits0()},
+	{regexp.MustCompile(`^tunnelmark find .*--dry-run`), exits0()},
+	{regexp.MustCompile(`^tunnelmark find .*--driver existing`), measures("--budget", "8s", "--min", "10M")},
 	{regexp.MustCompile(`^tunnelmark find `), measures("--budget", "8s", "--no-baseline")},
+	{regexp.MustCompile(`^tunnelmark hold `), (*user).hold},
 	{regexp.MustCompile(`^tunnelmark run `), measures("-t", "1", "-b", "10M")},
-	{regexp.MustCompile(`^tunnelmark (agents|trust|cleanup|lab (list|up|down))\b`), exits0()},
+	{regexp.MustCompile(`^tunnelmark (agents|doctor|trust|cleanup|lab (list|up|down))\b`), exits0()},
 	{regexp.MustCompile(`^tunnelmark lab run `), (*user).labRun},
 	{regexp.MustCompile(`^man tunnelmark`), (*user).man},
 }
@@ -285,6 +288,18 @@ func (u *user) man(t *testing.T, words []string) {
 	found, err := filepath.Glob(filepath.Join(u.dir, "usr/local/share/man/man?", words[1]+".?"))
 	if err != nil || len(found) != 1 {
 		t.Errorf("%s: %v, %v: want one page", strings.Join(words, " "), found, err)
+	}
+}
+
+// hold ends a held tunnel by Ctrl-C once it is up.
+func (u *user) hold(t *testing.T, words []string) {
+	p := u.start(t, "a", words)
+	p.stderr.until(t, "Ctrl-C removes it")
+	if err := p.command.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != 0 {
+		t.Errorf("%s: exit code %d after an interrupt, want 0\n%s", strings.Join(words, " "), code, p.stderr)
 	}
 }
 
