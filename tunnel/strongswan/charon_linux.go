@@ -40,9 +40,10 @@ type charon struct {
 // ctx ends meanwhile, nothing remains.
 //
 // The thread that starts charon is charon's for life: it has a mount namespace
-// of its own, and charon is killed when the thread ends, which is with the agent
-// however that dies (PR_SET_PDEATHSIG is per thread). No file of charon's is ever
-// seen outside, and none outlives both.
+// of its own, and charon is told to end when the thread ends, which is with the
+// agent however that dies (PR_SET_PDEATHSIG is per thread). No file of charon's
+// is ever seen outside, and none outlives both. The signal is SIGTERM, since
+// charon knows what it has put into the kernel, and takes it out again.
 func startCharon(ctx context.Context, programs programs, namespace *tunnel.Namespace, d daemon, files map[string][]byte) (*charon, error) {
 	c := &charon{programs: programs, journal: newJournal(), ended: make(chan struct{})}
 	started := make(chan error, 1)
@@ -86,7 +87,7 @@ func (c *charon) launch(namespace *tunnel.Namespace, d daemon, files map[string]
 	command.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STRONGSWAN_CONF=" + filepath.Join(directory, "strongswan.conf")}
 	command.Stderr = c.journal
 	command.WaitDelay = stopPatience
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := command.Start(); err != nil {
 		return nil, err
 	}

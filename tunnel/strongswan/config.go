@@ -59,16 +59,15 @@ func (d daemon) String() string {
 
 // connection is what swanctl.conf says.
 type connection struct {
-	local, remote          netip.AddrPort
-	secret                 []byte // Preshared key; empty where there are certificates.
-	localNetworks          []netip.Prefix
-	remoteNetworks         []netip.Prefix
-	proposal               string
-	forceUDP               bool          // Encapsulate though no NAT is met.
-	replayWindow           int           // 0: charon's.
-	lifetime               time.Duration // Of each kernel SA. 0: no end.
-	interfaceID, requestID uint32        // 0: none.
-	foreignPolicies        bool          // Somebody else installs the policies.
+	local, remote  netip.AddrPort
+	secret         []byte // Preshared key; empty where there are certificates.
+	localNetworks  []netip.Prefix
+	remoteNetworks []netip.Prefix
+	proposal       string
+	forceUDP       bool          // Encapsulate though no NAT is met.
+	replayWindow   int           // 0: charon's.
+	lifetime       time.Duration // Of each kernel SA. 0: no end.
+	interfaceID    uint32        // Of the xfrm interface. 0: none.
 }
 
 // text is swanctl.conf(5). It holds the preshared key: the caller clears it.
@@ -119,10 +118,6 @@ func (c connection) writeChild(b *bytes.Buffer) {
 	if c.interfaceID != 0 {
 		fmt.Fprintf(b, "        if_id_in = %d\n        if_id_out = %d\n", c.interfaceID, c.interfaceID)
 	}
-	if c.requestID != 0 {
-		fmt.Fprintf(b, "        reqid = %d\n", c.requestID)
-	}
-	fmt.Fprintf(b, "        policies = %s\n", yes(!c.foreignPolicies))
 }
 
 func list(prefixes []netip.Prefix) string {

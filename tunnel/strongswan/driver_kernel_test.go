@@ -3,9 +3,15 @@
 package strongswan_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/lab/labtest"
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 	"tunnelmark/tunnel/strongswan"
@@ -24,22 +30,99 @@ func kernelSpec(t testing.TB, suite tunnel.Suite, carrier tunnel.Encapsulation, 
 }
 
 func TestKernelConformance(t *testing.T) {
-	tests := []struct {
-		name    string
-		carrier tunnel.Encapsulation
-		outer   overhead.IPVersion
-	}{
-		{"UDP over IPv4", tunnel.UDP, overhead.IPv4},
-		{"raw over IPv6", tunnel.Raw, overhead.IPv6},
+	tunneltest.Run(t, tunneltest.Subject{
+		Driver:   strongswan.Driver{},
+		Spec:     kernelSpec(t, tunnel.AES128GCM, tunnel.UDP, overhead.IPv4),
+		Encrypts: true,
+	})
+}
+
+// The other carrier, IP version and kind of suite, and new keys under load. Should
+// charon be killed with the agent, the kernel removes its SAs.
+func TestKernelRekeyRawOverIPv6(t *testing.T) {
+	spec := kernelSpec(t, tunnel.AES256CBCSHA512, tunnel.Raw, overhead.IPv6)
+	spec.ReplayWindow = 1024
+	pair := checkRekey(t, strongswan.Driver{}, spec, true)
+	expectDetails(t, pair.Left.Tunnel, spec.Suite, map[string]string{
+		"ESP":              "of the kernel",
+		"encapsulation":    "raw",
+		"sequence numbers": "extended",
+	})
+	limits := lifetimes(t, pair.Left.Site.Outer)
+	if len(limits) < 2 {
+		t.Errorf("%d SAs, want 2, and one that was replaced", len(limits))
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			tunneltest.Run(t, tunneltest.Subject{
-				Driver:   strongswan.Driver{},
-				Spec:     kernelSpec(t, tunnel.AES128GCM, test.carrier, test.outer),
-				Outer6:   test.outer == overhead.IPv6,
-				Encrypts: true,
-			})
-		})
+	for _, limit := range limits {
+		if limit != spec.Lifetime {
+			t.Errorf("an SA has a hard lifetime of %v, want %v", limit, spec.Lifetime)
+		}
 	}
+	if err := pair.Left.Close(); err != nil {
+		t.Error(err)
+	}
+	if states, policies := count(t, pair.Left.Site.Outer); states+policies > 0 {
+		t.Errorf("%d SAs and %d policies are left", states, policies)
+	}
+}
+
+// After SIGKILL of the agent no charon, interface, SA and policy is left.
+func TestKernelKilled(t *testing.T) {
+	spec := kernelSpec(t, tunnel.AES128GCM, tunnel.UDP, overhead.IPv4)
+	if os.Getenv(victim) != "" {
+		beVictim(t, strongswan.Driver{}, spec)
+		return
+	}
+	labtest.CheckLeaks(t)
+	link := newLink(t)
+	startAndKill(t, link, strongswan.Driver{}, spec)
+	var states, policies int
+	if !eventually(func() bool { states, policies = count(t, link.Left.Outer); return states+policies == 0 }) {
+		t.Errorf("%d SAs and %d policies are left", states, policies)
+	}
+	if got := interfaces(t, link.Left.Outer); len(got) != 2 {
+		t.Errorf("interfaces %q are left, want lo and %s", got, tunneltest.Interface)
+	}
+}
+
+// lifetimes are the hard ones of all SAs.
+func lifetimes(t *testing.T, namespace *tunnel.Namespace) (limits []time.Duration) {
+	t.Helper()
+	h, err := netlink.NewHandleAt(netns.NsHandle(namespace.FD()), unix.NETLINK_XFRM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	states, err := h.XfrmStateList(netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range states {
+		limits = append(limits, time.Duration(state.Limits.TimeHard)*time.Second)
+	}
+	return limits
+}
+
+// count returns how many SAs and policies a namespace has. What they are is not
+// looked at: SAs hold keys.
+func count(t *testing.T, namespace *tunnel.Namespace) (states, policies int) {
+	t.Helper()
+	h, err := netlink.NewHandleAt(netns.NsHandle(namespace.FD()), unix.NETLINK_XFRM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	s, err := h.XfrmStateList(netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.XfrmPolicyList(netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(s), len(p)
+}
+
+func TestKernelBesideProduction(t *testing.T) {
+	spec := kernelSpec(t, tunnel.AES128GCM, tunnel.UDP, overhead.IPv4)
+	checkBeside(t, strongswan.Driver{}, spec)
 }

@@ -7,16 +7,12 @@ import (
 	"net"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/inner"
 )
 
-const (
-	tunPath = "/dev/net/tun"
-	// secretBytes is the length of the preshared key, which both ends derive.
-	secretBytes = 32
-)
+// secretBytes is the length of the preshared key, which both ends derive.
+const secretBytes = 32
 
 // Driver builds tunnels by IKEv2. The zero value is ready.
 type Driver struct {
@@ -54,18 +50,14 @@ func (d Driver) check(spec tunnel.Spec) (programs, error) {
 	if !d.UserSpace {
 		return found, checkKernel()
 	}
-	if err := unix.Access(tunPath, unix.R_OK|unix.W_OK); err != nil {
-		return programs{}, fmt.Errorf("TUN device %s: %w (%w)", tunPath, err, tunnel.ErrNotSupported)
-	}
-	return found, nil
+	return found, inner.CheckTUN()
 }
 
 // Open builds this end's half: starts charon, which takes over the reserved
 // port, and puts the tunnel's clear side into place.Inner. It does not wait for
-// the peer's half, which may be opened later: Await does. The end with the lower
-// outer address initiates.
+// the peer's half, which may be opened later: Await does.
 func (d Driver) Open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
-	h := &half{spec: spec, userSpace: d.UserSpace}
+	h := &half{spec: spec, peering: peering{local: spec.Local.Outer, remote: spec.Remote.Outer, userSpace: d.UserSpace}}
 	err := d.build(ctx, h, spec, keys, place)
 	if place.Socket != nil {
 		if closing := place.Socket.Close(); !errors.Is(closing, net.ErrClosed) {
@@ -83,7 +75,7 @@ func (d Driver) Open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, pl
 //  1. The spec, the machine and the place are looked at.
 //  2. The outer path is asked for its MTU by the reserved socket, which then is
 //     closed: charon binds its port.
-//  3. What charon needs to find is made: policies, or addresses.
+//  3. What charon's user-space ESP needs to find is made.
 //  4. Charon starts and is told the connection.
 //  5. The clear side is configured in the inner namespace.
 //  6. The keeper starts to negotiate.
@@ -106,19 +98,20 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 		return err
 	}
 	defer clear(con.secret)
-	if h.clear, err = d.prepare(spec, place); err != nil {
+	if err := h.prepareClear(place); err != nil {
 		return err
 	}
-	if err := h.startCharon(ctx, found, place, files); err != nil {
+	if err := h.start(ctx, found, place.Outer, files); err != nil {
 		return err
 	}
 	if err := h.charon.load(ctx, con); err != nil {
 		return err
 	}
-	if h.side, err = h.clear.finish(ctx, h.charon); err != nil {
+	if err := h.openClear(ctx); err != nil {
 		return err
 	}
-	return h.begin()
+	h.negotiate()
+	return nil
 }
 
 // takePort frees the reserved port for charon, once the path has been asked.
@@ -157,27 +150,7 @@ func (d Driver) connect(spec tunnel.Spec, keys tunnel.Keys) (connection, map[str
 		}
 	}
 	if !d.UserSpace {
-		con.interfaceID, con.requestID, con.foreignPolicies = spec.Local.SPI, spec.Local.SPI, true
-		con.replayWindow, con.lifetime = spec.ReplayWindow, spec.Lifetime
+		con.interfaceID, con.replayWindow, con.lifetime = spec.Local.SPI, spec.ReplayWindow, spec.Lifetime
 	}
 	return con, files, nil
-}
-
-// clearSide is what one kind of ESP puts before the inner namespace.
-type clearSide interface {
-	// finish puts the tunnel's interface into the inner namespace, once charon
-	// knows the connection.
-	finish(ctx context.Context, c *charon) (*interfaceSide, error)
-	// remove takes away what stays outside, after charon has ended.
-	remove() error
-}
-
-// prepare returns what is there already also where it fails.
-func (d Driver) prepare(spec tunnel.Spec, place tunnel.Place) (clearSide, error) {
-	if d.UserSpace {
-		u := &userSpace{spec: spec, inner: place.Inner}
-		return u, u.prepare(place.Outer)
-	}
-	k := newKernelSide(spec, place)
-	return k, k.addPolicies()
 }

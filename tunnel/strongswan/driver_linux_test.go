@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"tunnelmark/lab/labtest"
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 	"tunnelmark/tunnel/strongswan"
@@ -22,6 +23,7 @@ func userSpaceSpec(suite tunnel.Suite) tunnel.Spec {
 }
 
 func TestConformanceUserSpace(t *testing.T) {
+	labtest.NeedProgram(t, "swanctl")
 	for _, outer := range []overhead.IPVersion{overhead.IPv4, overhead.IPv6} {
 		t.Run(fmt.Sprintf("over IPv%d", outer), func(t *testing.T) {
 			tunneltest.Run(t, tunneltest.Subject{

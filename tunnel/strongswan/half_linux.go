@@ -3,37 +3,23 @@ package strongswan
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"sync"
-	"time"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
 )
 
-const (
-	versionPatience = 10 * time.Second
-	portTaken       = "unable to bind socket" // What charon says of it (socket_default_socket.c).
-)
-
-var errClosed = fmt.Errorf("this half is closed: %w", os.ErrClosed)
-
 // half is one end of a tunnel that is up, or is being negotiated.
 type half struct {
-	spec      tunnel.Spec
-	userSpace bool
-	path      tunnel.Path
-	charon    *charon
-	version   string
-	clear     clearSide
-	side      *interfaceSide
-	keeper    *keeper
+	peering
+	spec  tunnel.Spec
+	path  tunnel.Path
+	clear clearSide
+	side  *interfaceSide
 
 	mu     sync.Mutex // Guards what follows.
 	closed bool
 	last   tunnel.Counters
-	rekey  time.Duration // How long the last one took.
 }
 
 var (
@@ -43,75 +29,37 @@ var (
 	_ tunnel.Rekeyer  = (*half)(nil)
 )
 
-func (h *half) startCharon(ctx context.Context, found programs, place tunnel.Place, files map[string][]byte) (err error) {
-	outer := h.spec.Local.Outer
-	d := daemon{userSpace: h.userSpace, port: outer.Port(), ipv6: !outer.Addr().Unmap().Is4()}
-	if h.charon, err = startCharon(ctx, found, place.Outer, d, files); err != nil {
-		return err
-	}
-	if line := h.charon.journal.find(portTaken); line != "" {
-		return fmt.Errorf("start charon: port %d: %s", outer.Port(), line)
-	}
-	h.version, err = h.charon.version(ctx)
-	return err
+// clearSide is what one kind of ESP puts before the inner namespace.
+type clearSide interface {
+	// prepare makes what charon must find when it starts.
+	prepare(outer *tunnel.Namespace) error
+	// finish puts the tunnel's interface into the inner namespace, once charon
+	// knows the connection.
+	finish(ctx context.Context, c *charon) (*interfaceSide, error)
+	// remove takes away what is left once charon has ended.
+	remove() error
 }
 
-// begin starts to negotiate over a clear side that is ready.
-func (h *half) begin() error {
+func (h *half) prepareClear(place tunnel.Place) error {
+	if h.userSpace {
+		h.clear = &userSpace{spec: h.spec, session: place.Inner}
+	} else {
+		h.clear = newKernelSide(h.spec, place)
+	}
+	return h.clear.prepare(place.Outer)
+}
+
+// openClear configures the clear side; the half is complete then.
+func (h *half) openClear(ctx context.Context) (err error) {
+	if h.side, err = h.clear.finish(ctx, h.charon); err != nil {
+		return err
+	}
 	h.path = inner.Path(h.side.namespace, h.side.name, h.spec)
-	h.keeper = startKeeper(h.charon, h.spec.Local.Outer.Compare(h.spec.Remote.Outer) < 0)
 	return nil
 }
 
 // Path is inside the session's namespace, by IPv4 where the tunnel has it.
 func (h *half) Path() tunnel.Path { return h.path }
-
-// Await returns once both ends have negotiated their SAs. The error of one that
-// did not come to that quotes what charon says.
-func (h *half) Await(ctx context.Context) error {
-	if _, err := h.keeper.await(ctx, carries); err != nil {
-		return fmt.Errorf("negotiate with %s by IKEv2: %w", h.spec.Remote.Outer, err)
-	}
-	return nil
-}
-
-// Rekey negotiates new SAs with the peer and says how long that took, from the
-// order to their use.
-func (h *half) Rekey(ctx context.Context) (time.Duration, error) {
-	before, err := h.keeper.await(ctx, carries)
-	if err != nil {
-		return 0, fmt.Errorf("rekey: %w", err)
-	}
-	began := time.Now()
-	if err := h.charon.rekey(ctx); err != nil {
-		return 0, fmt.Errorf("rekey: %w", err)
-	}
-	renewed := func(a association) bool { return a.carries && a.child.spiIn != before.child.spiIn }
-	if _, err := h.keeper.await(ctx, renewed); err != nil {
-		return 0, fmt.Errorf("rekey: %w", err)
-	}
-	took := time.Since(began)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rekey = took
-	return took, nil
-}
-
-// Details are charon's version and what has been negotiated so far.
-func (h *half) Details() []tunnel.Detail {
-	esp := "of the kernel"
-	if h.userSpace {
-		esp = "of charon in user space (kernel-libipsec)"
-	}
-	details := []tunnel.Detail{{Name: "charon", Value: h.version}, {Name: "ESP", Value: esp}}
-	details = append(details, h.keeper.details()...)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.rekey > 0 {
-		details = append(details, tunnel.Detail{Name: "rekey time", Value: h.rekey.Round(time.Millisecond).String()})
-	}
-	return details
-}
 
 // Counters are those of the clear side's interface: they agree with what was
 // sent, and survive rekeying. They hold after Close what they held before.
@@ -155,18 +103,12 @@ func (h *half) Close() error {
 
 // release removes what is there: Open calls it for a half that is not complete.
 func (h *half) release() error {
-	var stopErr, removeErr error
-	if h.keeper != nil {
-		h.keeper.stop()
-	}
-	if h.charon != nil {
-		stopErr = h.charon.stop()
-	}
+	endErr := h.end()
 	if h.side != nil {
 		h.side.Close()
 	}
-	if h.clear != nil {
-		removeErr = h.clear.remove()
+	if h.clear == nil {
+		return endErr
 	}
-	return errors.Join(stopErr, removeErr)
+	return errors.Join(endErr, h.clear.remove())
 }

@@ -107,11 +107,11 @@ func (p *replyParser) leave() error {
 }
 
 func (p *replyParser) assign(in *section, text string) error {
-	name, value, found := strings.Cut(text, " =")
-	if !found || name == "" {
+	name, value, found := strings.Cut(text+" ", " = ") // A value may be empty.
+	value = strings.TrimSpace(value)
+	if !found || name == "" || value == "{" {
 		return fmt.Errorf("%.80q is no key with a value", text)
 	}
-	value = strings.TrimSpace(value)
 	if value == "[" {
 		p.list = name
 		in.lists[name] = nil

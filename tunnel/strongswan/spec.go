@@ -34,14 +34,14 @@ func (d Driver) checkSpec(spec tunnel.Spec) error {
 	if err := checkMTU(spec); err != nil {
 		return err
 	}
+	if spec.ReplayWindow < 0 || spec.ReplayWindow > mostReplayWindow {
+		return fmt.Errorf("replay window of %d packets: want 0 (charon's own) to %d", spec.ReplayWindow, mostReplayWindow)
+	}
 	if d.UserSpace {
 		return checkUserSpace(spec)
 	}
 	if spec.Local.SPI == 0 {
 		return fmt.Errorf("SPI 0: want a number of its own, which the kernel's interface, SAs and policies will carry")
-	}
-	if spec.ReplayWindow < 0 || spec.ReplayWindow > mostReplayWindow {
-		return fmt.Errorf("replay window of %d packets: want 0 (charon's own) to %d", spec.ReplayWindow, mostReplayWindow)
 	}
 	return nil
 }

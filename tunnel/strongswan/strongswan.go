@@ -5,6 +5,8 @@
 // A half's charon shares nothing with one that the host runs already: it has its
 // own configuration, control socket, process-id file and UDP ports, all files of
 // which live in a file system in memory that only its own mount namespace shows.
-// It dies with the agent, and with it go its files and interfaces; what the
-// kernel keeps for it (SAs, policies) has the spec's lifetime.
+// It ends with the agent, however that dies, and takes its SAs, policies, files
+// and interfaces along. Should it be killed too, the kernel removes the SAs after
+// the spec's lifetime; policies that are left then meet no packet, because they
+// are those of an interface that is gone.
 package strongswan

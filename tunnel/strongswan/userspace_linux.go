@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/inner"
 )
 
 const (
@@ -35,9 +37,9 @@ const (
 // goes down. The policies stay, whatever SAs come and go.
 type userSpace struct {
 	spec    tunnel.Spec
-	inner   *tunnel.Namespace
+	session *tunnel.Namespace
 	outer   *netlink.Handle
-	tun     *os.File // Of the stand-in, which lives as long as it.
+	tun     io.Closer // The stand-in, which lives as long as it.
 	standIn netlink.Link
 }
 
@@ -50,14 +52,12 @@ func (u *userSpace) prepare(outer *tunnel.Namespace) error {
 }
 
 func (u *userSpace) addStandIn(outer *tunnel.Namespace) error {
-	var name string
-	err := outer.Do(func() (err error) {
-		if u.tun, name, err = openTUN(); err != nil {
-			return err
-		}
-		return keepAddresses(name)
-	})
+	device, name, err := inner.NewTUN(outer, standInName)
 	if err != nil {
+		return err
+	}
+	u.tun = device
+	if err := outer.Do(func() error { return keepAddresses(name) }); err != nil {
 		return err
 	}
 	if u.outer, err = netlink.NewHandleAt(netns.NsHandle(outer.FD()), unix.NETLINK_ROUTE); err != nil {
@@ -85,22 +85,6 @@ func (u *userSpace) addAddresses() error {
 	return nil
 }
 
-func openTUN() (*os.File, string, error) {
-	file, err := os.OpenFile(tunPath, os.O_RDWR, 0)
-	if err != nil {
-		return nil, "", err
-	}
-	request, err := unix.NewIfreq(standInName)
-	if err == nil {
-		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		err = unix.IoctlIfreq(int(file.Fd()), unix.TUNSETIFF, request)
-	}
-	if err != nil {
-		return nil, "", errors.Join(fmt.Errorf("make TUN interface: %w", err), file.Close())
-	}
-	return file, request.Name(), nil
-}
-
 // keepAddresses makes IPv6 addresses survive that the interface goes down, as
 // IPv4 ones do. A kernel without IPv6 has no such switch.
 func keepAddresses(name string) error {
@@ -126,10 +110,10 @@ func (u *userSpace) finish(ctx context.Context, c *charon) (*interfaceSide, erro
 	if err != nil {
 		return nil, fmt.Errorf("find charon's interface %s: %w", name, err)
 	}
-	if err := u.outer.LinkSetNsFd(link, u.inner.FD()); err != nil {
+	if err := u.outer.LinkSetNsFd(link, u.session.FD()); err != nil {
 		return nil, fmt.Errorf("move charon's interface %s: %w", name, err)
 	}
-	return configureSide(ctx, u.inner, name, u.spec)
+	return configureSide(ctx, u.session, name, u.spec)
 }
 
 // install waits for the kernel, which takes IPv6 addresses into use in its own
