@@ -228,7 +228,7 @@ func listOnce(list, name string) string {
 }
 
 // meaning is what a verdict on the sum of several tunnels says.
-const meaning = "The cause is judged on the sum of the tunnels: a policer there means that each tunnel passes the same however much all of them are overloaded, as it is with one policer for each, and with one for all."
+const meaning = "the cause is judged on the sum of the tunnels: a policer there means that the same passes however high the overload of all, as with one policer for each tunnel, or one for all of them"
 
 // sharedLoss is by how much less tunnels carry together, as a ratio, where they
 // share a limit.
@@ -237,12 +237,12 @@ const sharedLoss = 0.03
 // comparison says whether the tunnels hold one another up.
 func (t *together) comparison(c analysis.Ceiling) string {
 	ratio := c.InnerBitsPerSecond / sum(t.alone)
-	text := fmt.Sprintf("All %d tunnels at once carry %s inner, which is %.1f %% of the %s that they carry one after the other: ",
+	text := fmt.Sprintf("all %d tunnels at once carry %s inner, which is %.1f %% of the %s that they carry one after the other: ",
 		len(t.plans), unit.FormatBitRate(c.InnerBitsPerSecond), 100*ratio, unit.FormatBitRate(sum(t.alone)))
 	if ratio < 1-sharedLoss {
-		return text + "something that they share limits them, such as a processor or an uplink."
+		return text + "something that they share limits them, such as a processor or an uplink"
 	}
-	return text + "they share no limit."
+	return text + "they share no limit"
 }
 
 // legend says which tunnel has which number.
@@ -251,5 +251,5 @@ func (t *together) legend() string {
 	for i, p := range t.plans {
 		names = append(names, fmt.Sprintf("%d is %s to %s with %.1f %% of each load", i+1, p.From.Name, p.To.Name, 100*t.share(i)))
 	}
-	return "Of the tunnels, " + strings.Join(names, ", ") + "."
+	return "of the tunnels, " + strings.Join(names, ", ")
 }

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"tunnelmark/analysis"
@@ -116,6 +118,7 @@ func Shipped() ([]Scenario, error) {
 		}
 		all = append(all, s)
 	}
+	slices.SortFunc(all, func(a, b Scenario) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 

@@ -1,8 +1,10 @@
 package scenario
 
 import (
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +16,10 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/controller"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/lab"
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/overhead"
 )
 
 // whole is the example of the design, with all keys that are supported.
@@ -260,8 +264,62 @@ func TestShipped(t *testing.T) {
 		}
 	}
 	want := []string{"appliance", "four-dc", "no-device", "srx-350"}
+	for _, k := range kind.All() {
+		if k.Name != kind.Existing { // That one is behind an appliance.
+			want = append(want, k.Name)
+		}
+	}
+	slices.Sort(want)
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("shipped scenarios (-want +got):\n%s", diff)
+	}
+}
+
+// A scenario that is called like a driver measures through it, and states a truth.
+func TestShippedDrivers(t *testing.T) {
+	for _, name := range kind.Names() {
+		if name == kind.Existing {
+			continue
+		}
+		if s, err := Load(name); err != nil || s.Tunnel.Driver != name || s.Truth == nil {
+			t.Errorf("scenario %s: driver %q, truth %+v, %v", name, s.Tunnel.Driver, s.Truth, err)
+		}
+	}
+}
+
+// appliance: what is inside follows from what the policer lets pass and from what
+// the gateways add.
+func TestApplianceTruth(t *testing.T) {
+	s, err := Load("appliance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	esp, err := overhead.ESP(s.Gateways[0].Suite, tunnel.UDP, overhead.IPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := s.Find.Sizes[0]
+	want := s.Topology.Links[0].Device.OuterBitsPerSecond * float64(size) / float64(esp.OuterLength(size))
+	if got := s.Truth.InnerBitsPerSecond[0]; math.Abs(got/want-1) > 1e-4 {
+		t.Errorf("truth is %.6g bit/s inner, want %.6g", got, want)
+	}
+}
+
+// four-dc: what the policers of all links let pass together.
+func TestFourDCTruth(t *testing.T) {
+	s, err := Load("four-dc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum float64
+	for i, link := range s.Topology.Links {
+		sum += link.Device.OuterBitsPerSecond
+		if got := s.Truth.OuterBitsPerSecond[i]; got != link.Device.OuterBitsPerSecond {
+			t.Errorf("truth of link %d is %g bit/s outer, want its policer's %g", i+1, got, link.Device.OuterBitsPerSecond)
+		}
+	}
+	if s.Truth.TogetherBitsPerSecond != sum || !s.Find.Together {
+		t.Errorf("together %v: truth is %g bit/s, want the sum of all policers, %g", s.Find.Together, s.Truth.TogetherBitsPerSecond, sum)
 	}
 }
 

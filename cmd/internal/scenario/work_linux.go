@@ -36,7 +36,7 @@ func (w *work) all(ctx context.Context) error {
 				return err
 			}
 			plans = append(plans, plan)
-			alone = append(alone, w.results[len(w.results)-1].Ceiling.InnerBitsPerSecond)
+			alone = append(alone, passes(*w.results[len(w.results)-1].Ceiling))
 		}
 		if !find.Together {
 			continue
@@ -47,6 +47,15 @@ func (w *work) all(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// passes is the rate of a ceiling, inner bit/s, or where no load met its goal what
+// passed under overload.
+func passes(c analysis.Ceiling) float64 {
+	if c.InnerBitsPerSecond == 0 && c.Plateau != nil {
+		return c.Plateau.InnerBitsPerSecond
+	}
+	return c.InnerBitsPerSecond
 }
 
 func (w *work) plan(path Path, size int) (controller.FindPlan, error) {
