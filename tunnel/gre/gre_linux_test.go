@@ -49,7 +49,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"no key to send with", gre.Driver{}, func(s *tunnel.Spec) { s.Remote.SPI = 0 }, "SPIs 4097 and 0"},
 		{"no key to receive with", gre.Driver{}, func(s *tunnel.Spec) { s.Local.SPI = 0 }, "SPIs 0 and 8194"},
 		{"no inner addresses", gre.Driver{}, func(s *tunnel.Spec) { s.Local.Inner4, s.Local.Inner6 = netip.Addr{}, netip.Addr{} }, "inner address"},
-		{"MTU beyond IP", gre.Driver{}, func(s *tunnel.Spec) { s.MTU = 65508 }, "MTU 65508: want 65507 or less"},
+		{"MTU beyond IP", gre.Driver{}, func(s *tunnel.Spec) { s.MTU = 65508 }, "MTU 65508: want at most 65507"},
 		{"no suite for the guard", gre.Driver{Guard: noGuard{}}, func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, "check gre-esp tunnel: overhead"},
 		{"no encapsulation for the guard", gre.Driver{Guard: noGuard{}}, func(s *tunnel.Spec) { s.Suite = tunnel.AES128GCM }, "check gre-esp tunnel: overhead"},
 	}

@@ -7,8 +7,6 @@ import (
 	"tunnelmark/tunnel/overhead"
 )
 
-const maxIPLength = 65535 // RFC 791, Section 3.1.
-
 // checkSpec refuses what no machine can build. The key of a direction is the
 // receiver's SPI; the kernel takes 0 for no key.
 func (d Driver) checkSpec(spec tunnel.Spec) error {
@@ -29,10 +27,7 @@ func (d Driver) checkSpec(spec tunnel.Spec) error {
 	if err != nil {
 		return err
 	}
-	if most := int(added.TunnelMTU(maxIPLength)); spec.MTU > most {
-		return fmt.Errorf("MTU %d: want %d or less", spec.MTU, most)
-	}
-	return nil
+	return added.CheckMTU(overhead.TunnelMTU(spec.MTU))
 }
 
 // checkPath compares the tunnel's MTU with that of the outer path: packets that
@@ -46,18 +41,11 @@ func (d Driver) checkPath(spec tunnel.Spec, place tunnel.Place) error {
 	if err != nil {
 		return err
 	}
-	if needed := added.PathMTU(overhead.TunnelMTU(spec.MTU)); int(needed) > path {
-		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
-			spec.MTU, needed, spec.Remote.Outer.Addr(), path, added.TunnelMTU(overhead.PathMTU(path)))
-	}
-	return nil
+	return added.CheckPath(overhead.TunnelMTU(spec.MTU), overhead.PathMTU(path), spec.Remote.Outer.Addr())
 }
 
 func (d Driver) overhead(spec tunnel.Spec) (overhead.Encapsulation, error) {
-	version := overhead.IPv6
-	if overIPv4(spec) {
-		version = overhead.IPv4
-	}
+	version := overhead.VersionOf(spec.Remote.Outer.Addr())
 	if d.Guard != nil {
 		return overhead.GREOverESP(spec.Suite, spec.Encapsulation, version)
 	}

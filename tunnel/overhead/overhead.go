@@ -12,6 +12,14 @@
 //	WireGuard            IP UDP data-header {inner} tag            WireGuard whitepaper, Section 5.4.6
 package overhead
 
+import (
+	"fmt"
+	"net/netip"
+)
+
+// maxIPLength is the largest IP packet, in bytes (RFC 791, Section 3.1).
+const maxIPLength = 65535
+
 // Ethernet is what a packet costs on the wire beside itself, in bytes: header,
 // frame check sequence, preamble with start delimiter, least gap between
 // frames (IEEE 802.3, Section 3.1.1). A VLAN tag would add four.
@@ -31,6 +39,14 @@ const (
 	IPv4 IPVersion = 4
 	IPv6 IPVersion = 6
 )
+
+// VersionOf is that of an address; one that is mapped into IPv6 is an IPv4 one.
+func VersionOf(address netip.Addr) IPVersion {
+	if address.Unmap().Is4() {
+		return IPv4
+	}
+	return IPv6
+}
 
 // Encapsulation knows what one kind of tunnel adds to a packet. The zero value
 // adds nothing: it is the clear path.
@@ -84,6 +100,24 @@ func (e Encapsulation) TunnelMTU(path PathMTU) TunnelMTU {
 // PathMTU is the least path MTU that a tunnel of that MTU needs.
 func (e Encapsulation) PathMTU(inner TunnelMTU) PathMTU {
 	return PathMTU(e.WithMTU(inner).OuterLength(int(inner)))
+}
+
+// CheckMTU refuses a tunnel's MTU whose packets no path can take.
+func (e Encapsulation) CheckMTU(inner TunnelMTU) error {
+	if most := e.TunnelMTU(maxIPLength); inner > most {
+		return fmt.Errorf("MTU %d: want at most %d", inner, most)
+	}
+	return nil
+}
+
+// CheckPath refuses a tunnel's MTU whose packets do not fit the path to a peer:
+// they would be refused one by one, travel in fragments, or be lost.
+func (e Encapsulation) CheckPath(inner TunnelMTU, path PathMTU, peer netip.Addr) error {
+	if needed := e.PathMTU(inner); needed > path {
+		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
+			inner, needed, peer, path, e.TunnelMTU(path))
+	}
+	return nil
 }
 
 func (e Encapsulation) alignment() int { return max(e.align, 1) }

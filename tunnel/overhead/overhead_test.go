@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -272,4 +274,37 @@ func FuzzMTU(f *testing.F) {
 			t.Errorf("inner %d within tunnel MTU %d is %d on a path of %d", inner, mtu, got, path)
 		}
 	})
+}
+
+func TestCheckPath(t *testing.T) {
+	e := must(t)(ESP(tunnel.AES128GCM, tunnel.UDP, IPv4))
+	peer := netip.MustParseAddr("192.0.2.2")
+	for _, test := range []struct {
+		mtu  TunnelMTU
+		path PathMTU
+		want string // Empty: no error.
+	}{
+		{1438, 1500, ""},
+		{1439, 1500, "MTU 1439 makes outer packets of 1504 bytes, but the path to 192.0.2.2 takes 1500: want an MTU of at most 1438"},
+		{1438, 1499, "takes 1499: want an MTU of at most 1434"},
+	} {
+		err := e.CheckPath(test.mtu, test.path, peer)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%d over %d: got %v, want %q", test.mtu, test.path, err, test.want)
+		}
+	}
+	if err := errors.Join(e.CheckMTU(65470), Clear().CheckMTU(65535)); err != nil {
+		t.Errorf("largest MTU: %v", err)
+	}
+	if e.CheckMTU(65471) == nil {
+		t.Error("an MTU whose packets are no IP packets is taken")
+	}
+}
+
+func TestVersionOf(t *testing.T) {
+	for text, want := range map[string]IPVersion{"192.0.2.1": IPv4, "::ffff:192.0.2.1": IPv4, "2001:db8::1": IPv6} {
+		if got := VersionOf(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+	}
 }

@@ -9,9 +9,6 @@ import (
 )
 
 const (
-	leastMTU6   = 1280 // RFC 8200, Section 5.
-	maxIPLength = 65535
-
 	// The kernel's longest bitmap (XFRMA_REPLAY_ESN_MAX of net/xfrm/xfrm_user.c).
 	mostReplayWindow = 4096
 
@@ -28,10 +25,14 @@ func (d Driver) checkSpec(spec tunnel.Spec) error {
 	if _, err := espProposal(spec.Suite, spec.NoESN); err != nil {
 		return err
 	}
-	if err := checkInner(spec.Local, spec.Remote); err != nil {
+	if err := spec.CheckInner(); err != nil {
 		return err
 	}
-	if err := checkMTU(spec); err != nil {
+	encapsulation, err := encapsulation(spec)
+	if err != nil {
+		return err
+	}
+	if err := encapsulation.CheckMTU(overhead.TunnelMTU(spec.MTU)); err != nil {
 		return err
 	}
 	if spec.ReplayWindow < 0 || spec.ReplayWindow > mostReplayWindow {
@@ -61,64 +62,17 @@ func checkUserSpace(spec tunnel.Spec) error {
 	return nil
 }
 
-func checkInner(local, remote tunnel.End) error {
-	if !local.Inner4.IsValid() && !local.Inner6.IsValid() {
-		return fmt.Errorf("no inner address: want an IPv4 one, an IPv6 one or both")
-	}
-	for _, pair := range [][2]netip.Addr{{local.Inner4, remote.Inner4}, {local.Inner6, remote.Inner6}} {
-		switch {
-		case pair[0].IsValid() != pair[1].IsValid():
-			return fmt.Errorf("inner addresses %q and %q: want none or both", pair[0], pair[1])
-		case pair[0].IsValid() && pair[0] == pair[1]:
-			return fmt.Errorf("inner address %s is that of both ends", pair[0])
-		}
-	}
-	for _, end := range []tunnel.End{local, remote} {
-		if end.Inner4.IsValid() && !end.Inner4.Is4() {
-			return fmt.Errorf("inner IPv4 address %q is none", end.Inner4)
-		}
-		if end.Inner6.IsValid() && (!end.Inner6.Is6() || end.Inner6.Is4In6() || end.Inner6.Zone() != "") {
-			return fmt.Errorf("inner IPv6 address %q is none", end.Inner6)
-		}
-	}
-	return nil
-}
-
-func checkMTU(spec tunnel.Spec) error {
-	encapsulation, err := encapsulation(spec)
-	if err != nil {
-		return err
-	}
-	most := int(encapsulation.TunnelMTU(maxIPLength))
-	if spec.MTU > most {
-		return fmt.Errorf("MTU %d: want at most %d", spec.MTU, most)
-	}
-	if spec.Local.Inner6.IsValid() && spec.MTU < leastMTU6 {
-		return fmt.Errorf("MTU %d: IPv6 inside wants %d or more", spec.MTU, leastMTU6)
-	}
-	return nil
-}
-
-// checkPath compares the tunnel's MTU with that of the outer path: packets that
-// do not fit would be lost one by one.
+// checkPath compares the tunnel's MTU with that of the outer path, in bytes.
 func checkPath(spec tunnel.Spec, path int) error {
 	encapsulation, err := encapsulation(spec)
 	if err != nil {
 		return err
 	}
-	if needed := int(encapsulation.PathMTU(overhead.TunnelMTU(spec.MTU))); needed > path {
-		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
-			spec.MTU, needed, spec.Remote.Outer.Addr(), path, encapsulation.TunnelMTU(overhead.PathMTU(path)))
-	}
-	return nil
+	return encapsulation.CheckPath(overhead.TunnelMTU(spec.MTU), overhead.PathMTU(path), spec.Remote.Outer.Addr())
 }
 
 func encapsulation(spec tunnel.Spec) (overhead.Encapsulation, error) {
-	version := overhead.IPv6
-	if spec.Remote.Outer.Addr().Unmap().Is4() {
-		version = overhead.IPv4
-	}
-	return overhead.ESP(spec.Suite, spec.Encapsulation, version)
+	return overhead.ESP(spec.Suite, spec.Encapsulation, overhead.VersionOf(spec.Remote.Outer.Addr()))
 }
 
 // innerPrefixes are an end's inner addresses, as traffic selectors.

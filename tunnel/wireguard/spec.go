@@ -7,8 +7,6 @@ import (
 	"tunnelmark/tunnel/overhead"
 )
 
-const maxIPLength = 65535
-
 // checkSpec refuses what no machine can build.
 func checkSpec(spec tunnel.Spec) error {
 	if err := checkChoices(spec); err != nil {
@@ -24,10 +22,7 @@ func checkSpec(spec tunnel.Spec) error {
 	if err != nil {
 		return err
 	}
-	if most := encapsulation.TunnelMTU(maxIPLength); spec.MTU > int(most) {
-		return fmt.Errorf("MTU %d: want at most %d", spec.MTU, most)
-	}
-	return nil
+	return encapsulation.CheckMTU(overhead.TunnelMTU(spec.MTU))
 }
 
 // checkChoices refuses what WireGuard leaves nobody to choose.
@@ -52,19 +47,11 @@ func checkPath(spec tunnel.Spec, path overhead.PathMTU) error {
 	if err != nil {
 		return err
 	}
-	if needed := encapsulation.PathMTU(overhead.TunnelMTU(spec.MTU)); needed > path {
-		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
-			spec.MTU, needed, spec.Remote.Outer.Addr(), path, encapsulation.TunnelMTU(path))
-	}
-	return nil
+	return encapsulation.CheckPath(overhead.TunnelMTU(spec.MTU), path, spec.Remote.Outer.Addr())
 }
 
 func encapsulation(spec tunnel.Spec) (overhead.Encapsulation, error) {
-	version := overhead.IPv6
-	if spec.Remote.Outer.Addr().Unmap().Is4() {
-		version = overhead.IPv4
-	}
-	return overhead.WireGuard(version)
+	return overhead.WireGuard(overhead.VersionOf(spec.Remote.Outer.Addr()))
 }
 
 // interfaceName is that of the tunnel's interface. The kernel looks for it in the

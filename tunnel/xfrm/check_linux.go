@@ -25,7 +25,7 @@ func tryPlan(form Form, p plan) error {
 	if form == Policy || form == Transport {
 		return nil
 	}
-	err = newLink(form, p).add(namespace, namespace)
+	err = newLink(form, p).Add(namespace, namespace)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return lacking(form.needs(p), err)
 	}

@@ -19,19 +19,19 @@ type clearSide interface {
 type interfaceSide struct {
 	*inner.Side
 	namespace *tunnel.Namespace
-	name      string
+	link      inner.Link
 }
 
 func openInterface(ctx context.Context, form Form, p plan, spec tunnel.Spec, place tunnel.Place) (*interfaceSide, error) {
 	l := newLink(form, p)
-	if err := l.add(place.Outer, place.Inner); err != nil {
+	if err := l.Add(place.Outer, place.Inner); err != nil {
 		return nil, err
 	}
-	side, err := inner.Configure(ctx, place.Inner, l.name, spec)
+	side, err := inner.Configure(ctx, place.Inner, l.Name, spec)
 	if err != nil {
-		return nil, errors.Join(err, removeLink(place.Inner, l.name))
+		return nil, errors.Join(err, l.Remove(place.Inner))
 	}
-	return &interfaceSide{side, place.Inner, l.name}, nil
+	return &interfaceSide{side, place.Inner, l}, nil
 }
 
 // count reads the interface: what it took and could not send, which is a better
@@ -49,5 +49,5 @@ func (s *interfaceSide) count(counters *tunnel.Counters) error {
 
 func (s *interfaceSide) remove() error {
 	s.Close()
-	return removeLink(s.namespace, s.name)
+	return s.link.Remove(s.namespace)
 }

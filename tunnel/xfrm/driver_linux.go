@@ -105,7 +105,7 @@ func (d Driver) path(p plan, spec tunnel.Spec, place tunnel.Place) tunnel.Path {
 		local, remote := transportPorts(spec)
 		return tunnel.Path{Namespace: place.Outer, Local: local, Remote: remote, MTU: spec.MTU}
 	}
-	return inner.Path(place.Inner, newLink(d.Form, p).name, spec)
+	return inner.Path(place.Inner, newLink(d.Form, p).Name, spec)
 }
 
 func (d Driver) openClear(ctx context.Context, p plan, spec tunnel.Spec, place tunnel.Place) (clearSide, error) {

@@ -11,8 +11,7 @@ import (
 
 // Specification.
 const (
-	leastSPI    = 256 // 0 is local, 1 to 255 are reserved by IANA: RFC 4303, Section 2.1.
-	maxIPLength = 65535
+	leastSPI = 256 // 0 is local, 1 to 255 are reserved by IANA: RFC 4303, Section 2.1.
 )
 
 // Implementation.
@@ -109,10 +108,7 @@ func checkMTU(spec tunnel.Spec, transport bool) error {
 	if err != nil {
 		return err
 	}
-	if most := int(encapsulation.TunnelMTU(maxIPLength)); spec.MTU > most {
-		return fmt.Errorf("MTU %d: want %d or less", spec.MTU, most)
-	}
-	return nil
+	return encapsulation.CheckMTU(overhead.TunnelMTU(spec.MTU))
 }
 
 // checkPath compares the tunnel's MTU with that of the outer path, in bytes:
@@ -122,18 +118,11 @@ func checkPath(spec tunnel.Spec, transport bool, path overhead.PathMTU) error {
 	if err != nil {
 		return err
 	}
-	if needed := encapsulation.PathMTU(overhead.TunnelMTU(spec.MTU)); needed > path {
-		return fmt.Errorf("MTU %d makes outer packets of %d bytes, but the path to %s takes %d: want an MTU of at most %d",
-			spec.MTU, needed, spec.Remote.Outer.Addr(), path, encapsulation.TunnelMTU(path))
-	}
-	return nil
+	return encapsulation.CheckPath(overhead.TunnelMTU(spec.MTU), path, spec.Remote.Outer.Addr())
 }
 
 func encapsulation(spec tunnel.Spec, transport bool) (overhead.Encapsulation, error) {
-	version := overhead.IPv6
-	if spec.Remote.Outer.Addr().Unmap().Is4() {
-		version = overhead.IPv4
-	}
+	version := overhead.VersionOf(spec.Remote.Outer.Addr())
 	if transport {
 		return overhead.ESPTransport(spec.Suite, spec.Encapsulation, version)
 	}

@@ -60,11 +60,7 @@ func specOf(mine, theirs *control.Offer, number int, lifetime time.Duration) (tu
 	if err != nil {
 		return spec, err
 	}
-	version := overhead.IPv6
-	if mine.Outer.Is4() {
-		version = overhead.IPv4
-	}
-	added, err := k.Overhead(mine.Suite, mine.Encapsulation, version)
+	added, err := k.Overhead(mine.Suite, mine.Encapsulation, overhead.VersionOf(mine.Outer))
 	spec.MTU = k.InnerMTU(added, overhead.PathMTU(min(mine.OuterMTU, theirs.OuterMTU)))
 	return spec, err
 }
