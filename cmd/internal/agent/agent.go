@@ -2,9 +2,10 @@
 // half, runs its half of each trial, and removes everything.
 //
 // The story: policy.go is what the owner allows, agent.go answers the
-// controller's calls, session.go is one tunnel's life, trial.go one load's,
-// drivers.go lists what tunnels there are, convert.go is the bridge between the
-// islands and the contract.
+// controller's calls, offer.go consents to a session, build.go builds its tunnels,
+// session.go is its life, trial.go one load's, drivers.go lists what tunnels there
+// are, outer.go knows the host's addresses and ports, convert.go is the bridge
+// between the islands and the contract.
 package agent
 
 import (
@@ -13,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +24,6 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/control/controlv1/controlv1connect"
-	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel"
 )
 
@@ -89,163 +88,10 @@ func (a *Agent) Shutdown() error {
 	return failed
 }
 
-// Offer begins a session: it reserves a port and signs this agent's consent.
-func (a *Agent) Offer(ctx context.Context, request *controlv1.OfferRequest) (*controlv1.OfferResponse, error) {
-	s, err := a.prepare(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.admit(s); err != nil {
-		return nil, errors.Join(err, closeAll(s.sockets))
-	}
-	a.log.Info("session offered", control.LogSession, s.id.String(), control.LogDriver, s.driverName, control.LogPeer, s.peer.Name)
-	return &controlv1.OfferResponse{Offer: s.consent.Signed(), LeaseNs: int64(Lease)}, nil
-}
-
-// prepare makes a session that is not yet known to anybody.
-func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*session, error) {
-	owner, err := caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id, err := control.SessionIDFromBytes(m.GetSessionId())
-	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, err)
-	}
-	peer, err := a.peer(m.GetPeerFingerprint())
-	if err != nil {
-		return nil, err
-	}
-	driver, err := a.driver(m.GetDriver())
-	if err != nil {
-		return nil, err
-	}
-	offer, err := a.offer(id, peer.Fingerprint, m)
-	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, err)
-	}
-	s := &session{
-		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, group: string(m.GetGroup()),
-		begun: time.Now(), maxAge: a.policy.MaxSession,
-	}
-	if m.GetHold() != "" {
-		s.hold = m.GetHold() + "-" + a.policy.Name // Both agents may be in one lab.
-	}
-	if err := a.busy(s); err != nil {
-		return nil, err // Before ports are taken that the other session may hold.
-	}
-	if err := a.reserve(s, &offer, m); err != nil {
-		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
-	}
-	if s.consent, err = control.NewConsent(a.identity, offer, s.begun); err != nil {
-		return nil, errors.Join(connect.NewError(connect.CodeInvalidArgument, err), closeAll(s.sockets))
-	}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.renew(s.begun)
-	return s, nil
-}
-
-// offer is what this agent is ready to sign, but for where its tunnels arrive.
-func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *controlv1.OfferRequest) (control.Offer, error) {
-	offer := control.Offer{
-		Session: id, Role: m.GetRole(), Peer: peer,
-		Driver:        m.GetDriver(),
-		Suite:         tunnel.Suite(m.GetSuite()),
-		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
-		NoESN:         m.GetNoEsn(),
-		ReplayWindow:  int(m.GetReplayWindow()),
-		InnerMTU:      int(m.GetInnerMtu()),
-		Limits:        a.policy.limits(),
-	}
-	k, err := kind.Find(m.GetDriver())
-	if err != nil {
-		return offer, err
-	}
-	if k.Inner {
-		offer.Inner4, offer.Inner6 = innerOf(m.GetRole())
-	}
-	count := max(1, int(m.GetTunnels()))
-	switch {
-	case count > control.MaxTunnels:
-		return offer, fmt.Errorf("%d tunnels: allowed are 1 to %d", count, control.MaxTunnels)
-	case count > 1 && !k.Many:
-		return offer, fmt.Errorf("%d tunnels: driver %s builds one", count, k.Name)
-	case m.GetLocal() != "" && !k.Foreign:
-		return offer, fmt.Errorf("local %q: driver %s builds its tunnel from the agent's outer address", m.GetLocal(), k.Name)
-	}
-	offer.Tunnels = make([]control.TunnelEnd, count)
-	return offer, nil
-}
-
-// reserve binds the ports of the offer's tunnels and draws their SPIs.
-func (a *Agent) reserve(s *session, offer *control.Offer, m *controlv1.OfferRequest) (err error) {
-	offer.Outer = a.policy.Outer
-	if m.GetLocal() != "" {
-		if offer.Outer, s.through, err = localAddress(m.GetLocal(), a.policy.Outer.Is4()); err != nil {
-			return err
-		}
-	}
-	offer.OuterMTU = outerMTU(offer.Outer)
-	if s.sockets, err = listenOuter(offer.Outer, a.policy.Ports, len(offer.Tunnels)); err != nil {
-		return fmt.Errorf("%w; widen the agent's --ports, or stop what holds them", err)
-	}
-	for i, socket := range s.sockets {
-		offer.Tunnels[i] = control.TunnelEnd{Port: uint16(socket.LocalAddr().(*net.UDPAddr).Port), SPI: newSPI()}
-	}
-	return nil
-}
-
-// admit makes a session known and starts the watch over its lease. One session
-// runs at a time, or one group of them: two loads that do not know of each other
-// would each see the other as its limit.
-func (a *Agent) admit(s *session) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.busyLocked(s); err != nil {
-		return err
-	}
-	a.sessions[s.id] = s
-	a.meter.SessionOpened()
-	a.watches.Go(func() {
-		s.watch(func(why string) {
-			a.log.Warn("session expired", control.LogSession, s.id.String(), control.LogReason, why)
-			_, _ = a.end(s, why) // Logged there.
-		})
-	})
-	return nil
-}
-
 func (a *Agent) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.sessions)
-}
-
-func (a *Agent) busy(s *session) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.busyLocked(s)
-}
-
-func (a *Agent) busyLocked(s *session) error {
-	if a.stopped {
-		return connect.NewError(connect.CodeFailedPrecondition, errors.New("the agent is stopping"))
-	}
-	for _, other := range a.sessions {
-		if other.sideBySide(s) {
-			continue
-		}
-		return connect.NewError(connect.CodeResourceExhausted,
-			fmt.Errorf("controller %q has a session with %q since %v", other.owner.Name, other.peer.Name, time.Since(other.begun).Round(time.Second)))
-	}
-	return nil
-}
-
-// sideBySide says whether two sessions belong to one measurement. Even then
-// there is one at a time on the path to one peer.
-func (s *session) sideBySide(other *session) bool {
-	return s.group != "" && s.group == other.group &&
-		s.owner.Fingerprint == other.owner.Fingerprint && s.peer.Fingerprint != other.peer.Fingerprint
 }
 
 // Open accepts the peer's offer and brings this end's half up.

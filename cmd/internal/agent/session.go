@@ -2,22 +2,17 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
-	"tunnelmark/lab"
 	"tunnelmark/probe/udp"
 	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
-	"tunnelmark/tunnel/bundle"
 )
 
 const (
@@ -65,155 +60,6 @@ type session struct {
 	closing sync.Once // Guards what follows, the session's result.
 	totals  tunnel.Counters
 	failed  error
-}
-
-// open accepts the peer's offer and builds this end's half.
-func (s *session) open(ctx context.Context, signed *controlv1.SignedOffer, trust *control.Trust, now time.Time) (*controlv1.OpenResponse, error) {
-	if err := s.take(errBuilding); err != nil {
-		return nil, err
-	}
-	defer s.use.Unlock()
-	ctx, release := s.within(ctx)
-	defer release()
-	theirs, keys, err := s.consent.Accept(signed, trust, now)
-	if err != nil {
-		return nil, err
-	}
-	defer keys.Erase()
-	if s.key, err = probeKey(keys); err != nil {
-		return nil, err
-	}
-	mine := s.consent.Offer()
-	halves, err := s.halves(&mine, theirs, keys, now)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.build(ctx, halves); err != nil {
-		return nil, err
-	}
-	s.limits = mine.Limits.Least(theirs.Limits)
-	s.path = pathTo(&mine, theirs, halves[0].Spec, s.half.Path())
-	if err := s.name(); err != nil {
-		return nil, err
-	}
-	s.note(func() { s.opened = true })
-	return s.path, nil
-}
-
-// name makes the tunnel usable for other programs, where that was asked for. A
-// tunnel whose load goes from outer address to outer address is, in the agent's
-// own namespace.
-func (s *session) name() (err error) {
-	if s.hold == "" || s.half.Path().Namespace != s.inner {
-		return nil
-	}
-	if s.unname, err = lab.Hold(s.hold, s.inner.FD()); err != nil {
-		return err
-	}
-	s.path.Namespace = "tm-" + s.hold
-	return nil
-}
-
-// halves are this end's halves of the session's tunnels, without their place.
-func (s *session) halves(mine, theirs *control.Offer, keys *control.SessionKeys, now time.Time) ([]bundle.Half, error) {
-	var halves []bundle.Half
-	for number := range mine.Tunnels {
-		spec, err := specOf(mine, theirs, number, s.begun.Add(s.maxAge).Sub(now))
-		if err != nil {
-			return nil, err
-		}
-		halves = append(halves, bundle.Half{Spec: spec, Keys: keys.Tunnel(s.driverName, number)})
-	}
-	return halves, nil
-}
-
-func probeKey(keys *control.SessionKeys) (wire.Key, error) {
-	secret, err := keys.Probe()
-	if err != nil {
-		return wire.Key{}, err
-	}
-	defer clear(secret)
-	return wire.NewKey(secret)
-}
-
-// build makes the session's namespace and the driver's halves around it. What it
-// has made when it fails is removed with the session.
-func (s *session) build(ctx context.Context, halves []bundle.Half) (err error) {
-	s.opening = time.Now()
-	for _, half := range halves {
-		if err := s.driver.Check(half.Spec); err != nil {
-			return err
-		}
-	}
-	if s.outer, err = tunnel.CurrentNamespace(); err != nil {
-		return err
-	}
-	if s.inner, err = tunnel.NewNamespace(); err != nil {
-		return err
-	}
-	for i := range halves {
-		halves[i].Place = tunnel.Place{Outer: s.outer, Inner: s.inner, Socket: s.sockets[i], Interface: s.through}
-	}
-	s.sockets = nil // The driver owns them now.
-	s.half, err = bundle.Open(ctx, s.driver, halves)
-	return err
-}
-
-// await returns once packets pass to the peer, and says how the tunnel was built.
-func (s *session) await(ctx context.Context) (*controlv1.AwaitResponse, error) {
-	if err := s.take(errBuilding); err != nil {
-		return nil, err
-	}
-	defer s.use.Unlock()
-	if s.half == nil {
-		return nil, errNotOpen
-	}
-	ctx, release := s.within(ctx)
-	defer release()
-	if awaiter, ok := s.half.(tunnel.Awaiter); ok {
-		if err := awaiter.Await(ctx); err != nil {
-			return nil, err
-		}
-	}
-	response := &controlv1.AwaitResponse{SetupNs: int64(time.Since(s.opening))}
-	if detailed, ok := s.half.(tunnel.Detailed); ok {
-		for _, detail := range detailed.Details() {
-			response.Details = append(response.Details, &controlv1.Detail{Name: detail.Name, Value: detail.Value})
-		}
-	}
-	if witness, ok := s.half.(tunnel.Witness); ok {
-		s.evidence = witness.Evidence()
-		response.Evidence = &controlv1.Evidence{Proven: s.evidence.Proven, How: s.evidence.How}
-	}
-	return response, nil
-}
-
-// sameWay says whether a foreign tunnel's peer is still reached as it was when
-// the session began: routing that has changed would make the result another's.
-func (s *session) sameWay() error {
-	witness, ok := s.half.(tunnel.Witness)
-	if !ok {
-		return nil
-	}
-	if now := witness.Evidence(); now != s.evidence {
-		return fmt.Errorf("the way to the peer has changed: when the session began it was %q, now it is %q", s.evidence.How, now.How)
-	}
-	return nil
-}
-
-// rekey replaces the keys of the session's tunnels.
-func (s *session) rekey(ctx context.Context) (time.Duration, error) {
-	if err := s.take(errBuilding); err != nil {
-		return 0, err
-	}
-	defer s.use.Unlock()
-	rekeyer, ok := s.half.(tunnel.Rekeyer)
-	if !ok {
-		return 0, fmt.Errorf("rekey the tunnel: driver %s cannot: %w", s.driverName, tunnel.ErrNotSupported)
-	}
-	ctx, release := s.within(ctx)
-	defer release()
-	return rekeyer.Rekey(ctx)
 }
 
 // take gets the use of the tunnel without waiting. The caller must unlock it.
@@ -337,54 +183,6 @@ func (s *session) remove() (counters tunnel.Counters, failed error) {
 		}
 	}
 	return counters, failed
-}
-
-// listenOuter binds the first free ports of the policy's range on an address of
-// this host, one for each tunnel.
-func listenOuter(address netip.Addr, ports PortRange, count int) (sockets []*net.UDPConn, last error) {
-	for port := int(ports.First); port <= int(ports.Last) && len(sockets) < count; port++ {
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, uint16(port))))
-		if err != nil {
-			last = err
-			continue
-		}
-		sockets = append(sockets, conn)
-	}
-	if len(sockets) == count {
-		return sockets, nil
-	}
-	free := len(sockets)
-	return nil, errors.Join(closeAll(sockets),
-		fmt.Errorf("bind %d of the ports %s on %s: %d are free: %w", count, ports, address, free, last))
-}
-
-func closeAll(sockets []*net.UDPConn) (failed error) {
-	for _, socket := range sockets {
-		failed = errors.Join(failed, socket.Close())
-	}
-	return failed
-}
-
-// CheckOuter says whether tunnels could arrive where the policy lets them: whether
-// the address is this machine's and one of the ports is free. Learning that at the
-// start is better than with the first session.
-func (p Policy) CheckOuter() error {
-	sockets, err := listenOuter(p.Outer, p.Ports, 1)
-	if err != nil {
-		return fmt.Errorf("%w; give an address of this machine by --outer, and free ports by --ports", err)
-	}
-	return closeAll(sockets)
-}
-
-// newSPI draws an SPI that is not reserved.
-func newSPI() uint32 {
-	var random [4]byte
-	for {
-		_, _ = rand.Read(random[:]) // crypto/rand never fails.
-		if spi := binary.BigEndian.Uint32(random[:]); spi >= firstSPI {
-			return spi
-		}
-	}
 }
 
 // describe is what any controller may know of a session.
