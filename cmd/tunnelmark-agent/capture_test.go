@@ -30,8 +30,11 @@ const keyFile = "TUNNELMARK_TEST_KEY_FILE"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(keyFile); path != "" {
-		drivers := agent.Drivers()
-		drivers["esp"] = keyWriter{drivers["esp"], path}
+		drivers := func(policy agent.Policy) map[string]tunnel.Driver {
+			table := agent.Drivers(policy)
+			table["esp"] = keyWriter{table["esp"], path}
+			return table
+		}
 		os.Exit(exitCode(os.Stderr, run(context.Background(), drivers, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 	}
 	os.Exit(m.Run())

@@ -11,7 +11,6 @@ import (
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/manual"
-	"tunnelmark/tunnel"
 )
 
 // usageError is a mistake in what was typed: exit code 2.
@@ -24,7 +23,7 @@ func isUsage(err error) bool {
 	return errors.As(err, &usage)
 }
 
-func rootCommand(drivers map[string]tunnel.Driver) *cobra.Command {
+func rootCommand(drivers driversOf) *cobra.Command {
 	serve := &serveFlags{drivers: drivers}
 	root := &cobra.Command{
 		Use:   "tunnelmark-agent",

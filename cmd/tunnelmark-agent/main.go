@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"tunnelmark/cmd/internal/agent"
-	"tunnelmark/tunnel"
 )
 
 // The process's first thread never exits: a namespace that it entered would
@@ -20,12 +19,12 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, agent.Drivers(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	err := run(ctx, agent.Drivers, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(exitCode(os.Stderr, err))
 }
 
-func run(ctx context.Context, drivers map[string]tunnel.Driver, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func run(ctx context.Context, drivers driversOf, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	command := rootCommand(drivers)
 	command.SetArgs(arguments)
 	command.SetIn(stdin)

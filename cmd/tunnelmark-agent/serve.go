@@ -34,18 +34,21 @@ const (
 	firstToken = time.Hour
 )
 
+// driversOf gives the drivers that an agent of some policy has.
+type driversOf func(agent.Policy) map[string]tunnel.Driver
+
 // serveFlags are the daemon's.
 type serveFlags struct {
 	name, policy, outer, ports string
 	listen, advertise, state   string
 	metrics                    string
 	endWithStdin, verbose      bool
-	drivers                    map[string]tunnel.Driver
+	drivers                    driversOf
 }
 
 func (f *serveFlags) addFlags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&f.policy, "policy", "", "YAML file with name, outer, ports, limits, drivers, peers")
+	flags.StringVar(&f.policy, "policy", "", "YAML file with name, outer, ports, limits, drivers, peers, strongswan")
 	flags.StringVar(&f.name, "name", "", "what this agent is called (default: the policy's, else the host's name)")
 	flags.StringVar(&f.outer, "outer", "", "address on which tunnels arrive; needed here or in the policy")
 	flags.StringVar(&f.ports, "ports", "", "UDP ports on which tunnels may arrive (default 4500-4510)")
@@ -187,7 +190,7 @@ func (f *serveFlags) build(policy agent.Policy, dir string, log *slog.Logger) (*
 		return nil, nil, nil, err
 	}
 	meter := metrics.New(control.Version())
-	service := agent.New(policy, identity, trust, f.drivers, meter, log)
+	service := agent.New(policy, identity, trust, f.drivers(policy), meter, log)
 	return &control.Server{
 		Identity: identity, Trust: trust, Tokens: tokens, Service: service,
 		Name: policy.Name, Version: control.Version(), Logger: log,

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -74,13 +75,14 @@ func TestKernelKilled(t *testing.T) {
 	}
 	labtest.CheckLeaks(t)
 	link := newLink(t)
+	before := interfaces(t, link.Left.Outer)
 	startAndKill(t, link, strongswan.Driver{}, spec)
 	var states, policies int
 	if !eventually(func() bool { states, policies = count(t, link.Left.Outer); return states+policies == 0 }) {
 		t.Errorf("%d SAs and %d policies are left", states, policies)
 	}
-	if got := interfaces(t, link.Left.Outer); len(got) != 2 {
-		t.Errorf("interfaces %q are left, want lo and %s", got, tunneltest.Interface)
+	if diff := cmp.Diff(before, interfaces(t, link.Left.Outer)); diff != "" {
+		t.Errorf("interfaces (-before +after):\n%s", diff)
 	}
 }
 

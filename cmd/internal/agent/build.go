@@ -45,7 +45,7 @@ func (s *session) open(ctx context.Context, signed *controlv1.SignedOffer, trust
 	if err := s.name(); err != nil {
 		return nil, err
 	}
-	s.note(func() { s.opened = true })
+	s.note(func() { s.opened = true; s.rekeyer, _ = s.half.(tunnel.Rekeyer) })
 	return s.path, nil
 }
 
@@ -150,14 +150,17 @@ func (s *session) sameWay() error {
 	return nil
 }
 
-// rekey replaces the keys of the session's tunnels.
+// rekey replaces the keys of the session's tunnels, also while a trial runs: that
+// is what it is for. It does not take the use of the tunnel; one that is closed
+// meanwhile ends it.
 func (s *session) rekey(ctx context.Context) (time.Duration, error) {
-	if err := s.take(errBuilding); err != nil {
-		return 0, err
-	}
-	defer s.use.Unlock()
-	rekeyer, ok := s.half.(tunnel.Rekeyer)
-	if !ok {
+	var rekeyer tunnel.Rekeyer
+	var opened bool
+	s.note(func() { rekeyer, opened = s.rekeyer, s.opened })
+	switch {
+	case !opened:
+		return 0, errNotOpen
+	case rekeyer == nil:
 		return 0, fmt.Errorf("rekey the tunnel: driver %s cannot: %w", s.driverName, tunnel.ErrNotSupported)
 	}
 	ctx, release := s.within(ctx)

@@ -55,7 +55,7 @@ func SelfReport(policy Policy, try bool) doctor.Report {
 	if host.Outer.IsValid() {
 		report.Outer = host.Outer.String()
 	}
-	would := &Agent{policy: policy, drivers: Drivers()}
+	would := &Agent{policy: policy, drivers: Drivers(policy)}
 	for _, d := range would.describeDrivers(doctor.Drivers(try)) {
 		report.Drivers = append(report.Drivers, doctor.Driver{Name: d.GetName(), Supported: d.GetSupported(), Tried: d.GetTried(), Reason: d.GetReason()})
 	}

@@ -61,8 +61,8 @@ func TestSelfReport(t *testing.T) {
 	policy := testPolicy("here")
 	policy.Outer = netip.Addr{}
 	report := SelfReport(policy, true)
-	if report.Name != "here" || len(report.Findings) == 0 || len(report.Drivers) != len(Drivers()) {
-		t.Errorf("report of %q has %d findings and %d drivers, want %d drivers", report.Name, len(report.Findings), len(report.Drivers), len(Drivers()))
+	if report.Name != "here" || len(report.Findings) == 0 || len(report.Drivers) != len(Drivers(policy)) {
+		t.Errorf("report of %q has %d findings and %d drivers, want %d drivers", report.Name, len(report.Findings), len(report.Drivers), len(Drivers(policy)))
 	}
 	for _, d := range report.Drivers {
 		if d.Supported == (d.Reason != "") {

@@ -17,7 +17,7 @@ import (
 )
 
 // Drivers is the one table of drivers, by the names of package kind.
-func Drivers() map[string]tunnel.Driver {
+func Drivers(policy Policy) map[string]tunnel.Driver {
 	return map[string]tunnel.Driver{
 		kind.ESP:          esp.Driver{},
 		"xfrm":            xfrm.Driver{Form: xfrm.Interface},
@@ -26,8 +26,8 @@ func Drivers() map[string]tunnel.Driver {
 		"xfrm-transport":  xfrm.Driver{Form: xfrm.Transport},
 		"wireguard":       wireguard.Kernel{},
 		"wireguard-user":  wireguard.User{},
-		"strongswan":      strongswan.Driver{},
-		"strongswan-user": strongswan.Driver{UserSpace: true},
+		"strongswan":      strongswan.Driver{Credentials: policy.Credentials},
+		"strongswan-user": strongswan.Driver{UserSpace: true, Credentials: policy.Credentials},
 		"gre":             gre.Driver{},
 		"gre-esp":         gre.Driver{Guard: xfrm.Guard{}},
 		kind.Existing:     existing.Driver{},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -15,8 +14,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/probe"
+	"tunnelmark/tunnel/strongswan"
 )
 
 // Policy is what an agent's owner allows. Nothing that comes over the network
@@ -33,6 +34,9 @@ type Policy struct {
 	// Peers are the only agents to which tunnels may be built; empty leaves that
 	// to what has been paired.
 	Peers []control.Fingerprint
+	// Credentials authenticate this end to charon at the other, instead of a key
+	// made for the session; nil is such a key. Both ends must have some.
+	Credentials *strongswan.Credentials
 }
 
 // PortRange is a range of UDP ports, both ends included.
@@ -78,7 +82,26 @@ func (p *Policy) keys() strictyaml.Keys {
 		}.Read,
 		"drivers": strictyaml.List(16, strictyaml.Append(&p.Drivers)),
 		"peers":   strictyaml.List(1000, p.appendPeer),
+
+		"strongswan": p.readCredentials,
 	}
+}
+
+func (p *Policy) readCredentials(node *yaml.Node) error {
+	c := &strongswan.Credentials{}
+	keys := strictyaml.Keys{
+		"certificate": strictyaml.Text(&c.Certificate),
+		"key":         strictyaml.Text(&c.Key),
+		"authority":   strictyaml.Text(&c.Authority),
+	}
+	if err := keys.Read(node); err != nil {
+		return err
+	}
+	if c.Certificate == "" || c.Key == "" || c.Authority == "" {
+		return strictyaml.At(node, "want the paths of all three: certificate, key, authority")
+	}
+	p.Credentials = c
+	return nil
 }
 
 func (p *Policy) appendPeer(node *yaml.Node) error {
@@ -136,7 +159,7 @@ func (p Policy) Check() error {
 	if p.MaxTrial <= 0 || p.MaxSession <= 0 {
 		return errors.New("limits of the policy: trial and session must be above zero")
 	}
-	known := slices.Sorted(maps.Keys(Drivers()))
+	known := kind.Names()
 	for _, driver := range p.Drivers {
 		if !slices.Contains(known, driver) {
 			return fmt.Errorf("drivers of the policy: %q is none of %s", driver, strings.Join(known, ", "))

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tunnelmark/tunnel/strongswan"
 )
 
 func readPolicy(t *testing.T, text string) (Policy, error) {
@@ -28,6 +30,7 @@ outer: 203.0.113.10
 ports: 4500-4503
 limits: {inner: 2Gbps, trial: 30s, session: 10m}
 drivers: [esp, clear]
+strongswan: {certificate: /etc/ours.pem, key: /etc/ours.key, authority: /etc/ca.pem}
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +38,8 @@ drivers: [esp, clear]
 	want := Policy{
 		Name: "dc-a", Outer: netip.MustParseAddr("203.0.113.10"), Ports: PortRange{4500, 4503},
 		MaxInnerBitsPerSecond: 2e9, MaxTrial: 30 * time.Second, MaxSession: 10 * time.Minute,
-		Drivers: []string{"esp", "clear"},
+		Drivers:     []string{"esp", "clear"},
+		Credentials: &strongswan.Credentials{Certificate: "/etc/ours.pem", Key: "/etc/ours.key", Authority: "/etc/ca.pem"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("ReadPolicy (-want +got):\n%s", diff)
@@ -57,6 +61,7 @@ func TestReadPolicyRefuses(t *testing.T) {
 		"drivers: esp":                        "want a list",
 		"drivers: []":                         "drivers: want 1 to 16 items, not 0",
 		"drivers: [[esp]]":                    "drivers: want one value",
+		"strongswan: {key: /etc/ours.key}":    "agent.yaml:1: strongswan: want the paths of all three",
 		"peers: []":                           "peers: want 1 to 1000 items, not 0",
 		"version: 3":                          "is not a whole number from 1 to 1",
 		"name: " + strings.Repeat("long", 50): "is not a name",
@@ -72,7 +77,7 @@ func TestReadPolicyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := got.Check(); err == nil || !strings.Contains(err.Error(), `"epsp" is none of clear, esp`) {
+	if err := got.Check(); err == nil || !strings.Contains(err.Error(), `"epsp" is none of esp, xfrm, `) {
 		t.Errorf("Check with an unknown driver: %v", err)
 	}
 }

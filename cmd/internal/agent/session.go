@@ -55,7 +55,8 @@ type session struct {
 	mu      sync.Mutex // Guards what follows.
 	lease   time.Time
 	opened  bool
-	running bool // A trial is.
+	rekeyer tunnel.Rekeyer // Nil where the tunnel cannot rekey.
+	running bool           // A trial is.
 
 	closing sync.Once // Guards what follows, the session's result.
 	totals  tunnel.Counters
