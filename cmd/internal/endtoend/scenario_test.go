@@ -14,6 +14,7 @@ import (
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/scenario"
 	"tunnelmark/lab/labtest"
 )
 
@@ -21,7 +22,7 @@ import (
 func TestDriverScenarios(t *testing.T) {
 	for _, name := range []string{"wireguard-user", "strongswan-user"} {
 		t.Run(name, func(t *testing.T) {
-			results := runScenario(t, shortened(t, name))
+			results := runScenario(t, shortened(t, name, "8s"))
 			if len(results) != 1 || results[0].Tunnel.Driver != name {
 				t.Errorf("%d results, of driver %q: want one, of %s", len(results), results[0].Tunnel.Driver, name)
 			}
@@ -32,7 +33,7 @@ func TestDriverScenarios(t *testing.T) {
 // Agents behind two gateways find what the gateways' own packets leave of the
 // policer, though they see no tunnel.
 func TestAppliance(t *testing.T) {
-	results := runScenario(t, shortened(t, "appliance"))
+	results := runScenario(t, shortened(t, "appliance", "8s"))
 	if len(results) != 1 {
 		t.Fatalf("%d results, want one", len(results))
 	}
@@ -40,17 +41,27 @@ func TestAppliance(t *testing.T) {
 	if r.Tunnel.Driver != "existing" || r.Ceiling.IsAvailable() || len(r.Evidence) != 2 {
 		t.Errorf("driver %q, only available: %v, evidence of %d ends: want a ceiling of an existing tunnel with the evidence of both", r.Tunnel.Driver, r.Ceiling.IsAvailable(), len(r.Evidence))
 	}
-	const overhead = 20 + 8 + 8 + 8 + 2 + 2 + 16 // IPv4, UDP, ESP, IV, padding, trailer, ICV.
+	// IPv4, UDP, ESP, IV, the packet, padding, trailer, ICV.
+	if outer := uint64(20 + 8 + 8 + 8 + 1400 + 2 + 2 + 16); !carriedIn(r, outer) {
+		t.Errorf("devices %+v: want the gateways' packets of %d bytes there", r.Truth.Devices, outer)
+	}
+}
+
+// carriedIn says whether most of what passed the device toward the receiver were
+// packets of that size.
+func carriedIn(r report.Result, outerSize uint64) bool {
 	for _, device := range r.Truth.Devices {
-		if device.Toward == "b" && device.PassedOuterBytes < device.PassedPackets*(64+overhead) {
-			t.Errorf("%d bytes in %d packets passed the policer: want the gateways' packets there", device.PassedOuterBytes, device.PassedPackets)
+		if device.Toward == r.Path.To && device.PassedPackets > 0 {
+			mean := device.PassedOuterBytes / device.PassedPackets
+			return mean > outerSize*9/10 && mean <= outerSize
 		}
 	}
+	return false
 }
 
 // Three tunnels of a hub, each by itself and then all at once.
 func TestFourDC(t *testing.T) {
-	results := runScenario(t, shortened(t, "four-dc"))
+	results := runScenario(t, shortened(t, "four-dc", "8s"))
 	if len(results) != 4 {
 		t.Fatalf("%d results, want one for each tunnel and one for all", len(results))
 	}
@@ -95,15 +106,14 @@ func TestInterruptedGateways(t *testing.T) {
 
 // shortened writes a shipped scenario to a file, with searches that send for less
 // time: enough for the figure, if not for each of its bounds.
-func shortened(t *testing.T, name string) (path string) {
+func shortened(t *testing.T, name, budget string) (path string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../scenario/shipped", name+".yaml"))
+	shipped, err := scenario.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const budget = "  budget: 8s\n"
-	short := strings.Replace(string(text), "  budget: 15s\n", "", 1)
-	short = strings.Replace(short, "find:\n", "find:\n"+budget, 1)
+	short := strings.Replace(string(shipped.Text), "  budget: 15s\n", "", 1)
+	short = strings.Replace(short, "find:\n", "find:\n  budget: "+budget+"\n", 1)
 	if strings.Count(short, "budget") != 1 {
 		t.Fatalf("scenario %s cannot be made shorter", name)
 	}
@@ -146,8 +156,8 @@ func readResults(t *testing.T, text string) (results []report.Result) {
 	return results
 }
 
-// checkRate lets a result miss its truth only where the host kept the sender from
-// its work: that is told by the trials themselves.
+// checkRate lets a result miss its truth only where the host was too slow: where
+// the verdict says so, or the trials that it kept the sender from its work.
 func checkRate(t *testing.T, r report.Result) {
 	t.Helper()
 	const within = 0.03
@@ -160,8 +170,8 @@ func checkRate(t *testing.T, r report.Result) {
 	switch {
 	case math.Abs(got/want-1) <= within:
 		t.Log(what)
-	case slices.ContainsFunc(r.Ceiling.Steps, interrupted):
-		t.Logf("%s; the host was too busy", what)
+	case r.Verdict.Cause == analysis.Generator && got < want, slices.ContainsFunc(r.Ceiling.Steps, interrupted):
+		t.Logf("%s; the host was too slow", what)
 	default:
 		t.Errorf("%s: want it within %g %%", what, 100*within)
 	}
