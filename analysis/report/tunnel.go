@@ -17,6 +17,8 @@ type Tunnel struct {
 	OuterFamily   string `json:"outer_family"` // "ipv4" or "ipv6".
 	// Setup is how long both ends took until packets could pass. Optional.
 	Setup time.Duration `json:"setup_ns,omitempty"`
+	// Rekeys is how long each replacement of the keys under load took. Optional.
+	Rekeys []time.Duration `json:"rekeys_ns,omitempty"`
 	// PerTunnel is how the load was spread, where there are several. Optional.
 	PerTunnel []TunnelCount `json:"per_tunnel,omitempty"`
 	// Most is what a link could carry through such a tunnel. Optional.
@@ -101,7 +103,11 @@ func (t Tunnel) describe() string {
 	if t.Setup > 0 {
 		setup = "up within " + formatDuration(t.Setup)
 	}
-	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu, setup)
+	rekeys := ""
+	if len(t.Rekeys) > 0 {
+		rekeys = fmt.Sprintf("rekeyed %d times under load, each within %s", len(t.Rekeys), formatDuration(slices.Max(t.Rekeys)))
+	}
+	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu, setup, rekeys)
 }
 
 func carrierName(encapsulation string) string {

@@ -32,6 +32,7 @@ type runFlags struct {
 	payload int
 	time    time.Duration
 	reverse bool
+	rekey   time.Duration
 	udp     bool
 }
 
@@ -51,7 +52,8 @@ payload in bytes.
 Exits 4 where less was sent than asked for.`,
 		Example: `  tunnelmark run dc-a dc-b -b 200M -t 30
   tunnelmark run dc-a dc-b -b 350M@outer -l 1372 --json
-  tunnelmark run dc-a dc-b -b 100M -R --driver clear`,
+  tunnelmark run dc-a dc-b -b 100M -R --driver clear
+  tunnelmark run dc-a dc-b -b 50M --driver strongswan --rekey-every 1s`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
 		RunE: f.run,
 	}
@@ -63,6 +65,7 @@ Exits 4 where less was sent than asked for.`,
 	duration(flags, &f.time, "time", "t", "for how long to send (default 10)")
 	flags.IntVarP(&f.payload, "length", "l", defaultPayload, "length of each payload in bytes")
 	flags.BoolVarP(&f.reverse, "reverse", "R", false, "from TO to FROM")
+	duration(flags, &f.rekey, "rekey-every", "", "with --driver strongswan or strongswan-user: replace the keys that often under the load")
 	flags.BoolVarP(&f.udp, "udp", "u", true, "use UDP; TCP is not yet supported")
 	return command
 }
@@ -84,8 +87,13 @@ func (f *runFlags) run(command *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.check(); err != nil {
-		return usageError{err}
+	load := controller.FixedLoad{
+		BitsPerSecond: f.rate.bitsPerSecond, Layer: f.rate.layer, Payload: f.payload, Duration: f.time, RekeyEvery: f.rekey,
+	}
+	for _, err := range []error{f.check(), load.CheckRekey(spec)} {
+		if err != nil {
+			return usageError{err}
+		}
 	}
 	ends, disconnect, err := dialEnds(&f.state, given[0], given[1])
 	defer disconnect()
@@ -99,9 +107,7 @@ func (f *runFlags) run(command *cobra.Command, given []string) error {
 	result, err := controller.Run(command.Context(), controller.Plan{
 		From: ends[0], To: ends[1], Spec: spec,
 		Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
-	}, controller.FixedLoad{
-		BitsPerSecond: f.rate.bitsPerSecond, Layer: f.rate.layer, Payload: f.payload, Duration: f.time,
-	})
+	}, load)
 	if err != nil {
 		return err
 	}

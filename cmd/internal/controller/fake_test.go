@@ -114,6 +114,10 @@ func (f *fakeAgent) Await(ctx context.Context, _ *controlv1.AwaitRequest) (*cont
 	return &controlv1.AwaitResponse{SetupNs: 1}, f.enter(ctx, "await")
 }
 
+func (f *fakeAgent) Rekey(ctx context.Context, _ *controlv1.RekeyRequest) (*controlv1.RekeyResponse, error) {
+	return &controlv1.RekeyResponse{TookNs: 7}, f.enter(ctx, "rekey")
+}
+
 // Open wants the other agent's offer.
 func (f *fakeAgent) Open(ctx context.Context, m *controlv1.OpenRequest) (*controlv1.OpenResponse, error) {
 	if err := f.enter(ctx, "open"); err != nil {

@@ -1,11 +1,15 @@
 package controller
 
 import (
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
@@ -168,5 +172,46 @@ func TestSpecComplete(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+func TestCheckRekey(t *testing.T) {
+	for name, c := range map[string]struct {
+		driver string
+		every  time.Duration
+		want   string // "" for none.
+	}{
+		"never":      {"esp", 0, ""},
+		"strongswan": {"strongswan-user", time.Second, ""},
+		"cannot":     {"esp", time.Second, "driver esp cannot on demand; drivers that can: strongswan"},
+		"too often":  {"strongswan", time.Millisecond, "allowed are 200ms or more"},
+	} {
+		err := FixedLoad{RekeyEvery: c.every}.CheckRekey(Spec{Driver: c.driver})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// Keys are replaced until the work is done; an end that cannot stops it.
+func TestRekeying(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	s := openSession(t, from, to)
+	var rekeyed bool
+	took, err := s.rekeying(t.Context(), time.Millisecond, func(ctx context.Context) error {
+		for !rekeyed && ctx.Err() == nil {
+			a.mu.Lock()
+			rekeyed = slices.Contains(a.calls, "rekey")
+			a.mu.Unlock()
+		}
+		return ctx.Err()
+	})
+	if err != nil || len(took) == 0 || took[0] != 7 {
+		t.Errorf("got %v, %v", took, err)
+	}
+	a.refuse["rekey"] = connect.NewError(connect.CodeFailedPrecondition, errors.New("charon is gone"))
+	_, err = s.rekeying(t.Context(), time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if err == nil || !strings.Contains(err.Error(), "rekey under load: agent a: charon is gone") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -33,6 +33,8 @@ type Kind struct {
 	// MaxMTU is the largest inner packet that it takes on any path, in bytes; 0:
 	// whatever the path leaves.
 	MaxMTU int
+	// Rekeys: its keys can be replaced on demand.
+	Rekeys bool
 	// Foreign: it is not ours, and may carry others' traffic.
 	Foreign bool
 
@@ -63,8 +65,8 @@ func All() []Kind {
 		{Name: "xfrm-transport", Kernel: true, About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
 		{Name: "wireguard", Kernel: true, About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
 		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, added: wireGuard},
-		{Name: "strongswan", Kernel: true, About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "strongswan-user", About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, added: overhead.ESP},
+		{Name: "strongswan", Kernel: true, Rekeys: true, About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
+		{Name: "strongswan-user", Rekeys: true, About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, added: overhead.ESP},
 		{Name: "gre", Kernel: true, About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
 		{Name: "gre-esp", Kernel: true, About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
 		{Name: Existing, About: "a tunnel that is already there: nothing is built", Foreign: true, added: nothing},
