@@ -77,12 +77,18 @@ type sites struct {
 func startSites(t *testing.T) *sites {
 	t.Helper()
 	s := &sites{lab: labtest.Pair(t), dir: t.TempDir()}
+	s.pair(t)
+	return s
+}
+
+// pair starts both agents and makes them known to a controller and to each other.
+func (s *sites) pair(t *testing.T) {
+	t.Helper()
 	s.state = filepath.Join(s.dir, "controller")
 	tokens := []string{"pair", "--state", s.state, s.startAgent(t, "a"), s.startAgent(t, "b")}
 	if p := start(t, tokens...); p.wait(t) != 0 {
 		t.Fatalf("pair: %s", p.stderr)
 	}
-	return s
 }
 
 // startAgent runs an agent in its site until the test ends, and returns its token.
