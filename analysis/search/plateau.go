@@ -128,12 +128,21 @@ func (f *finder) keepPlateau(t analysis.Trial, r reading) {
 		return
 	}
 	sent := t.InnerSentBitsPerSecond()
-	if t.Valid() && f.judge(t) == missed {
+	switch {
+	case t.Valid() && f.judge(t) == missed:
 		f.bounds.add(sent, false)
+	case overloaded(t, r):
+		f.bounds.add(t.InnerOnCPUBitsPerSecond(), false)
 	}
 	stored := (sent-r.inner)*t.Elapsed.Seconds()/8 - float64(t.Lost())*float64(t.InnerSize)
 	f.store = max(f.store, stored)
 	f.addOverload(t, r)
+}
+
+// overloaded says that the typical windows themselves lost much. What kept an end
+// off the CPU meanwhile is not in them, so the load is too high all the same.
+func overloaded(t analysis.Trial, r reading) bool {
+	return r.used >= fewestWindows && r.inner < (1-exploreLoss)*t.InnerOnCPUBitsPerSecond()
 }
 
 // keepKnee keeps what a load just above a flat limit delivered, as one height of

@@ -275,3 +275,30 @@ func TestUnsteadyReadingsStandBack(t *testing.T) {
 	}
 	near(t, "plateau", f.estimate, 334.52e6, 0.001)
 }
+
+// An overload of which the host took a part of the sender's time is still one, at
+// the rate that was sent while the sender ran: without it a flat limit has no upper
+// bound on a busy host.
+func TestInterruptedOverloadIsABound(t *testing.T) {
+	const size, plateau = 1400, 100e6
+	trial := analysis.Trial{
+		Load:      analysis.Load{InnerBitsPerSecond: 1.3 * plateau, Duration: time.Second},
+		InnerSize: size, Sent: uint64(1.3 * plateau * 0.7 / 8 / size),
+		Elapsed: time.Second, Skipped: 300 * time.Millisecond,
+	}
+	trial.Received = uint64(plateau * 0.7 / 8 / size)
+	for name, c := range map[string]struct {
+		reading reading
+		want    float64 // Upper bound; zero for none.
+	}{
+		"overloaded":      {reading{inner: plateau, used: 30, seen: 35}, 1.3 * plateau},
+		"all passed":      {reading{inner: 1.29 * plateau, used: 30, seen: 35}, 0},
+		"too few windows": {reading{inner: plateau, used: 2, seen: 35}, 0},
+	} {
+		f := finder{}
+		f.keepPlateau(trial, c.reading)
+		if got := f.bounds.upper(); c.want == 0 && got != 0 || c.want != 0 && (got < 0.99*c.want || got > 1.01*c.want) {
+			t.Errorf("%s: upper bound %.1f Mbit/s, want %.1f", name, got/1e6, c.want/1e6)
+		}
+	}
+}

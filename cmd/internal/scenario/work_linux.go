@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
@@ -68,9 +70,27 @@ func (w *work) plan(path Path, size int) (controller.FindPlan, error) {
 			Reproduce: report.Reproduce{CommandLine: o.CommandLine, Scenario: string(s.Text)},
 			Tell:      o.Tell,
 		},
-		Size: size, Search: search,
+		Size: size, Search: search, Gateway: w.gatewayCounter(path),
 		Baseline: !o.NoBaseline && s.Tunnel.Builds(),
 	}, err
+}
+
+// gatewayCounter reads how much the gateway before FROM has put on its link, which
+// is nothing but its tunnel's: gateways route nothing else. It is nil where there is
+// no gateway, or the tunnel is the agents' own.
+func (w *work) gatewayCounter(path Path) controller.GatewayCounter {
+	if _, found := w.built.Gateway(path.From); !found || !w.scenario.Tunnel.IsExisting() {
+		return nil
+	}
+	return func(context.Context) (uint64, error) {
+		counters, err := w.built.Counters()
+		for _, c := range counters {
+			if c.Toward == path.To && slices.Contains(c.Between[:], path.From) {
+				return c.PassedPackets + c.DroppedPackets, err
+			}
+		}
+		return 0, errors.Join(err, fmt.Errorf("no link of %s leads to %s", path.From, path.To))
+	}
 }
 
 // measure searches one ceiling of one path or several; the truth is looked at when the search is over.
