@@ -15,7 +15,7 @@ import (
 func merge(load analysis.Load, trials []analysis.Trial) analysis.Trial {
 	whole := analysis.Trial{
 		Load: load, InnerSize: trials[0].InnerSize, OuterSize: trials[0].OuterSize,
-		Windows: mergeWindows(trials), FirstLoss: mergeFirstLoss(trials),
+		Windows: joinWindows(mergeWindows(trials), min(len(trials), mostJoined)), FirstLoss: mergeFirstLoss(trials),
 		Sender:   busiest(trials, func(t analysis.Trial) analysis.Host { return t.Sender }),
 		Receiver: busiest(trials, func(t analysis.Trial) analysis.Host { return t.Receiver }),
 	}
@@ -64,6 +64,24 @@ func mergeWindows(trials []analysis.Trial) []analysis.Window {
 		windows = append(windows, whole)
 	}
 	return windows
+}
+
+// mostJoined leaves enough windows of a short trial.
+const mostJoined = 3
+
+// joinWindows makes one window of several that follow one another. A window of one
+// tunnel among several holds few packets, and begins a little before or after the
+// others': over a longer time both matter less.
+func joinWindows(windows []analysis.Window, several int) []analysis.Window {
+	var joined []analysis.Window
+	for chunk := range slices.Chunk(windows, max(1, several)) {
+		whole := chunk[0]
+		for _, w := range chunk[1:] {
+			whole.Packets, whole.End, whole.MinDelay = whole.Packets+w.Packets, w.End, min(whole.MinDelay, w.MinDelay)
+		}
+		joined = append(joined, whole)
+	}
+	return joined
 }
 
 // mergeFirstLoss is where all had lost a packet: only then have all buckets shown

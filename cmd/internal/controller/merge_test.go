@@ -42,12 +42,32 @@ func TestMerge(t *testing.T) {
 		Load:      analysis.Load{InnerBitsPerSecond: 40e6, Duration: 100 * ms, Idle: ms, Train: 8},
 		InnerSize: 1400, OuterSize: 1464, Sent: 400, Received: 390, Duplicated: 11, Reordered: 22, Refused: 33, SocketDrops: 44, TunnelDrops: 55,
 		Elapsed: 101 * ms, Skipped: 2 * ms, Variation: analysis.Variation{P50: 10, P99: 20, Max: 30},
-		Windows:   []analysis.Window{{Packets: 80, Start: ms, End: 21 * ms, MinDelay: ms}, {Packets: 82, Start: 21 * ms, End: 41 * ms, MinDelay: 2 * ms}},
+		Windows:   []analysis.Window{{Packets: 80 + 82, Start: ms, End: 41 * ms, MinDelay: ms}},
 		FirstLoss: &analysis.FirstLoss{Packets: 190, After: 40 * ms},
 		Sender:    cores(0.1, 0.9), Receiver: cores(0.4),
 	}
 	if diff := cmp.Diff(want, merge(load, []analysis.Trial{fast, slow})); diff != "" {
 		t.Errorf("merge (-want +got):\n%s", diff)
+	}
+}
+
+func TestJoinWindows(t *testing.T) {
+	one := func(packets uint64, start time.Duration) analysis.Window {
+		return analysis.Window{Packets: packets, Start: start, End: start + 20*ms}
+	}
+	windows := []analysis.Window{one(1, 0), one(2, 20*ms), one(4, 40*ms), one(8, 60*ms)}
+	for several, want := range map[int][]analysis.Window{
+		0: windows,
+		1: windows,
+		3: {{Packets: 7, Start: 0, End: 60 * ms}, one(8, 60*ms)},
+		9: {{Packets: 15, Start: 0, End: 80 * ms}},
+	} {
+		if diff := cmp.Diff(want, joinWindows(windows, several)); diff != "" {
+			t.Errorf("%d at a time (-want +got):\n%s", several, diff)
+		}
+	}
+	if got := joinWindows(nil, 3); got != nil {
+		t.Errorf("of none: %v", got)
 	}
 }
 
