@@ -39,7 +39,9 @@ type TunnelCount struct {
 // way, with packets of full size and no gap between them.
 type Most struct {
 	LinkBitsPerSecond float64 `json:"link_bits_per_second"` // On its wire.
-	LinkMTU           int     `json:"link_mtu_bytes"`
+	// LinkAssumed says that neither end knows its link's rate.
+	LinkAssumed bool `json:"link_assumed,omitempty"`
+	LinkMTU     int  `json:"link_mtu_bytes"`
 	// InnerSize is the largest inner packet that needs no fragment.
 	InnerSize            int     `json:"inner_size_bytes"`
 	InnerBitsPerSecond   float64 `json:"inner_bits_per_second"`
@@ -132,8 +134,12 @@ func (m *Most) describe() string {
 	if m == nil {
 		return ""
 	}
-	return fmt.Sprintf("a link of %s and MTU %d"+nbsp+"B carries at most %s goodput (%s inner); the largest inner packet without fragments has %d"+nbsp+"B",
-		formatRate(m.LinkBitsPerSecond), m.LinkMTU, formatRate(m.GoodputBitsPerSecond), formatRate(m.InnerBitsPerSecond), m.InnerSize)
+	link := "the link"
+	if m.LinkAssumed {
+		link = "neither end knows its link; one"
+	}
+	return fmt.Sprintf("%s of %s and MTU %d"+nbsp+"B carries at most %s goodput (%s inner); the largest inner packet without fragments has %d"+nbsp+"B",
+		link, formatRate(m.LinkBitsPerSecond), m.LinkMTU, formatRate(m.GoodputBitsPerSecond), formatRate(m.InnerBitsPerSecond), m.InnerSize)
 }
 
 // countRow is one of several tunnels in a table.

@@ -24,9 +24,9 @@ const (
 )
 
 // readBucket sends short bursts, if the limit is flat and the outer size, in which a
-// policer counts, is known: ever longer ones until one
-// loses, then more of that length. What passed before the first loss, less what
-// the rate let pass meanwhile, was the bucket.
+// policer counts, is known: ever longer ones until one loses, then more of that
+// length. What passed before the first loss, less what the rate let pass meanwhile,
+// was the bucket.
 func (f *finder) readBucket(ctx context.Context) error {
 	if !f.flat() || f.found.OuterSize == 0 {
 		return nil

@@ -145,13 +145,13 @@ func (s *Session) most() *report.Most {
 	if s.Spec.IsExisting() {
 		return nil
 	}
-	link := s.LinkBitsPerSecond
-	if link == 0 {
+	link, assumed := s.LinkBitsPerSecond, s.LinkBitsPerSecond == 0
+	if assumed {
 		link = assumedLink
 	}
 	most := s.overhead.Most(link, overhead.PathMTU(s.OuterMTU))
 	return &report.Most{
-		LinkBitsPerSecond: link, LinkMTU: s.OuterMTU, InnerSize: most.InnerSize,
+		LinkBitsPerSecond: link, LinkAssumed: assumed, LinkMTU: s.OuterMTU, InnerSize: most.InnerSize,
 		InnerBitsPerSecond: most.InnerBitsPerSecond, GoodputBitsPerSecond: most.UDPGoodputBitsPerSecond,
 	}
 }

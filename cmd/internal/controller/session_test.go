@@ -255,14 +255,14 @@ func TestMost(t *testing.T) {
 	if err := s.learn(path, path); err != nil {
 		t.Fatal(err)
 	}
-	if most := s.most(); most.LinkBitsPerSecond != assumedLink || most.InnerSize != 1438 {
+	if most := s.most(); most.LinkBitsPerSecond != assumedLink || !most.LinkAssumed || most.InnerSize != 1438 {
 		t.Errorf("of an unknown link: %+v", most)
 	}
 	slow := &controlv1.OpenResponse{LocalProbe: path.LocalProbe, RemoteProbe: path.RemoteProbe, LocalOuter: path.LocalOuter, InnerMtu: 1438, OuterMtu: 1500, LinkBitsPerSecond: 1e8}
 	if err := s.learn(path, slow); err != nil {
 		t.Fatal(err)
 	}
-	if most := s.most(); most.LinkBitsPerSecond != 1e8 {
+	if most := s.most(); most.LinkBitsPerSecond != 1e8 || most.LinkAssumed {
 		t.Errorf("of one known link: %+v", most)
 	}
 }
