@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel"
@@ -43,6 +45,9 @@ func suites() []string {
 
 // read is what was asked for, complete.
 func (t *tunnelFlags) read() (controller.Spec, error) {
+	if t.spec.Tunnels < 1 {
+		return t.spec, usageError{fmt.Errorf("--tunnels: %d is not from 1 to %d", t.spec.Tunnels, control.MaxTunnels)}
+	}
 	spec, err := t.spec.Complete()
 	if err != nil {
 		return spec, usageError{err}

@@ -16,8 +16,11 @@ import (
 	"tunnelmark/lab/labtest"
 )
 
-// heldNatively are the drivers that need nothing of the kernel but TUN.
-var heldNatively = []string{"esp", "wireguard-user", "strongswan-user", "existing", "clear"}
+// heldNatively are the drivers that need nothing of the kernel but TUN, and flags.
+var heldNatively = []string{
+	"esp", "wireguard-user", "strongswan-user", "existing", "clear",
+	"esp --tunnels 3", "wireguard-user --tunnels 2", "esp --suite chacha20-poly1305 --mtu 1300",
+}
 
 func TestHold(t *testing.T) { testHold(t, heldNatively) }
 
@@ -28,7 +31,8 @@ func testHold(t *testing.T, drivers []string) {
 	sites := startSites(t)
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
-			p := start(t, "hold", "a", "b", "--driver", driver, "--state", sites.state)
+			flags := strings.Fields("hold a b --state " + sites.state + " --driver " + driver)
+			p := start(t, flags...)
 			carryIperf3(t, sites.lab, p.held(t))
 			if err := p.command.Process.Signal(os.Interrupt); err != nil {
 				t.Fatal(err)
