@@ -33,7 +33,7 @@ func TestBesideProduction(t *testing.T) {
 // may refuse to stand there, if it says why.
 func testBesideProduction(t *testing.T, production strongswan.Driver, drivers []string) {
 	labtest.CheckLeaks(t)
-	s := &sites{lab: labtest.Pair(t), dir: t.TempDir()}
+	s := &sites{lab: labtest.Pair(t), outer: ipv4, dir: t.TempDir()}
 	s.startProduction(t, production)
 	s.pair(t)
 	stream := s.startStream(t)

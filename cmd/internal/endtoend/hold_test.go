@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,13 +23,17 @@ var heldNatively = []string{
 	"esp --tunnels 3", "wireguard-user --tunnels 2", "esp --suite chacha20-poly1305 --mtu 1300",
 }
 
-func TestHold(t *testing.T) { testHold(t, heldNatively) }
+func TestHold(t *testing.T) { testHold(t, ipv4, heldNatively) }
+
+func TestHoldOverIPv6(t *testing.T) {
+	testHold(t, ipv6, []string{"esp", "wireguard-user", "strongswan-user", "existing"})
+}
 
 // testHold carries iperf3 through a tunnel of each driver, as a user would.
-func testHold(t *testing.T, drivers []string) {
+func testHold(t *testing.T, outer family, drivers []string) {
 	labtest.NeedProgram(t, "iperf3")
 	labtest.CheckLeaks(t)
-	sites := startSites(t)
+	sites := startSites(t, outer)
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
 			flags := strings.Fields("hold a b --state " + sites.state + " --driver " + driver)
@@ -49,9 +54,15 @@ func testHold(t *testing.T, drivers []string) {
 
 // A held name outlives an agent that was killed, until the next one starts.
 func TestHoldOfKilledAgents(t *testing.T) {
+	for _, driver := range []string{"esp", "wireguard-user", "strongswan-user"} {
+		t.Run(driver, func(t *testing.T) { testHoldOfKilledAgents(t, driver) })
+	}
+}
+
+func testHoldOfKilledAgents(t *testing.T, driver string) {
 	labtest.CheckLeaks(t)
-	sites := startSites(t)
-	p := start(t, "hold", "a", "b", "--state", sites.state)
+	sites := startSites(t, ipv4)
+	p := start(t, "hold", "a", "b", "--state", sites.state, "--driver", driver)
 	p.held(t)
 	for _, agent := range sites.agents {
 		if err := agent.Process.Kill(); err != nil {
@@ -70,17 +81,24 @@ func TestHoldOfKilledAgents(t *testing.T) {
 	p.wait(t)
 }
 
+// family is which of a site's addresses its agent takes for outer one.
+type family func(lab.Addresses) netip.Addr
+
+func ipv4(host lab.Addresses) netip.Addr { return host.V4 }
+func ipv6(host lab.Addresses) netip.Addr { return host.V6 }
+
 // sites are two agents in a lab, paired with one controller.
 type sites struct {
 	lab    *lab.Lab
+	outer  family
 	dir    string
 	state  string // The controller's.
 	agents []*exec.Cmd
 }
 
-func startSites(t *testing.T) *sites {
+func startSites(t *testing.T, outer family) *sites {
 	t.Helper()
-	s := &sites{lab: labtest.Pair(t), dir: t.TempDir()}
+	s := &sites{lab: labtest.Pair(t), outer: outer, dir: t.TempDir()}
 	s.pair(t)
 	return s
 }
@@ -102,7 +120,7 @@ func (s *sites) startAgent(t *testing.T, site string) (token string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent := exec.Command(filepath.Join(programs, "tunnelmark-agent"), "--name", site, "--outer", host.V4.String(),
+	agent := exec.Command(filepath.Join(programs, "tunnelmark-agent"), "--name", site, "--outer", s.outer(host).String(),
 		"--state", "memory", "--listen", "unix:"+filepath.Join(s.dir, site+".sock"), "--end-with-stdin")
 	stdin, err := agent.StdinPipe()
 	if err != nil {

@@ -17,7 +17,7 @@ var kernelDrivers = []string{
 // hold has to serve iperf3 through each of them.
 func TestKernelHold(t *testing.T) {
 	loadModules(t)
-	testHold(t, append([]string{
+	testHold(t, ipv4, append([]string{
 		"xfrm --tunnels 2 --suite aes-256-cbc-sha256 --encapsulation raw", "wireguard --tunnels 2", "gre --tunnels 2",
 	}, kernelDrivers...))
 }
