@@ -16,8 +16,12 @@ const namesDir = "/run/netns"
 
 // Up builds the topology and leaves it under names that outlive the process, until
 // Down or Cleanup. It returns the sites' names under /run/netns in the topology's
-// order. When it fails nothing remains.
+// order. When it fails nothing remains. A topology with gateways is refused: what
+// joins those ends with the process that started it, and nothing leads past them.
 func Up(ctx context.Context, t Topology) ([]string, error) {
+	if len(t.Gateways) > 0 {
+		return nil, fmt.Errorf("leave lab %s up: its gateways %q are joined only while a program runs them: use tunnelmark lab run", t.Name, t.Gateways)
+	}
 	l, err := Build(ctx, t)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +15,15 @@ import (
 	"tunnelmark/lab"
 	"tunnelmark/lab/labtest"
 )
+
+// What joins gateways ends with its program: left alone, they would lead nowhere.
+func TestUpRefusesGateways(t *testing.T) {
+	topology := named()
+	topology.Gateways = topology.Sites
+	if names, err := lab.Up(t.Context(), topology); err == nil || !strings.Contains(err.Error(), "use tunnelmark lab run") {
+		t.Errorf("Up: %q, %v; want a refusal that says what to do", names, err)
+	}
+}
 
 // named is a topology whose name no other process uses.
 func named() lab.Topology {
