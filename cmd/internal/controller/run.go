@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,7 @@ func (l FixedLoad) CheckRekey(spec Spec) error {
 		return err
 	}
 	if !k.Rekeys {
-		return fmt.Errorf("rekeying: driver %s cannot on demand; drivers that can: strongswan, strongswan-user", k.Name)
+		return fmt.Errorf("rekeying: driver %s cannot on demand; drivers that can: %s", k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Rekeys }), ", "))
 	}
 	if l.RekeyEvery < leastRekey {
 		return fmt.Errorf("rekeying every %v: allowed are %v or more", l.RekeyEvery, leastRekey)

@@ -68,7 +68,7 @@ func (s Spec) check(k kind.Kind) error {
 	case s.Tunnels > control.MaxTunnels:
 		return fmt.Errorf("%d tunnels: allowed are 1 to %d", s.Tunnels, control.MaxTunnels)
 	case s.Tunnels > 1 && !k.Many:
-		return fmt.Errorf("%d tunnels: driver %s builds one; several at once can: %s", s.Tunnels, k.Name, strings.Join(severalAtOnce(), ", "))
+		return fmt.Errorf("%d tunnels: driver %s builds one; several at once can: %s", s.Tunnels, k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
 	case s.ReplayWindow < 0 || s.ReplayWindow > control.MaxReplayWindow:
 		return fmt.Errorf("replay window of %d packets: allowed are 0 (the driver's own) to %d", s.ReplayWindow, control.MaxReplayWindow)
 	case (s.NoESN || s.ReplayWindow != 0) && len(k.Suites) == 0:
@@ -77,16 +77,6 @@ func (s Spec) check(k kind.Kind) error {
 		return fmt.Errorf("local addresses: driver %s builds its tunnel between the agents' outer addresses; they are for driver %s", k.Name, kind.Existing)
 	}
 	return nil
-}
-
-func severalAtOnce() []string {
-	var names []string
-	for _, k := range kind.All() {
-		if k.Many {
-			names = append(names, k.Name)
-		}
-	}
-	return names
 }
 
 // overhead is what the tunnel adds to each packet.

@@ -113,25 +113,15 @@ func (d direction) tooBig() Rule {
 // udpKinds are the kinds that use UDP between the outer addresses: all that do not
 // insist on a protocol of their own, or on addresses of others.
 func udpKinds() []string {
-	return kindsWhere(func(k kind.Kind) bool {
+	return kind.Where(func(k kind.Kind) bool {
 		return k.Name != kindGRE && !k.Foreign && (len(k.Encapsulations) == 0 || slices.Contains(k.Encapsulations, tunnel.UDP))
 	})
 }
 
 // rawKinds can carry ESP as IP protocol 50.
 func rawKinds() []string {
-	return kindsWhere(func(k kind.Kind) bool { return slices.Contains(k.Encapsulations, tunnel.Raw) })
+	return kind.Where(func(k kind.Kind) bool { return slices.Contains(k.Encapsulations, tunnel.Raw) })
 }
 
 // kindGRE alone is neither ESP nor UDP.
 const kindGRE = "gre"
-
-func kindsWhere(is func(kind.Kind) bool) []string {
-	var names []string
-	for _, k := range kind.All() {
-		if is(k) {
-			names = append(names, k.Name)
-		}
-	}
-	return names
-}

@@ -88,19 +88,16 @@ func nothing(tunnel.Suite, tunnel.Encapsulation, overhead.IPVersion) (overhead.E
 }
 
 // Names lists the kinds' names in the order of All.
-func Names() []string {
-	var names []string
-	for _, k := range All() {
-		names = append(names, k.Name)
-	}
-	return names
-}
+func Names() []string { return Where(func(Kind) bool { return true }) }
 
 // Harmless lists the kinds that can be tried without any trace in the kernel.
-func Harmless() []string {
+func Harmless() []string { return Where(func(k Kind) bool { return !k.Kernel }) }
+
+// Where lists the names of the kinds of which something holds.
+func Where(holds func(Kind) bool) []string {
 	var names []string
 	for _, k := range All() {
-		if !k.Kernel {
+		if holds(k) {
 			names = append(names, k.Name)
 		}
 	}
@@ -137,10 +134,11 @@ func choose[T ~string](kind, what string, word T, allowed []T) (T, error) {
 	case len(allowed) == 0:
 		return "", fmt.Errorf("%s %q: driver %s has none to choose", what, word, kind)
 	}
-	return "", fmt.Errorf("%s %q: allowed with driver %s are %s", what, word, kind, strings.Join(words(allowed), ", "))
+	return "", fmt.Errorf("%s %q: allowed with driver %s are %s", what, word, kind, strings.Join(Words(allowed), ", "))
 }
 
-func words[T ~string](list []T) []string {
+// Words are those of a list as plain text.
+func Words[T ~string](list []T) []string {
 	var all []string
 	for _, word := range list {
 		all = append(all, string(word))
