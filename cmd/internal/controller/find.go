@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"tunnelmark/analysis"
-	"tunnelmark/analysis/cause"
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/unit"
@@ -53,7 +52,7 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 		if err := s.fits(p.Size); err != nil {
 			return err
 		}
-		p.Tell("searching the ceiling of the tunnel")
+		p.Tell(p.wanted() + " of the tunnel")
 		var ceiling analysis.Ceiling
 		evidence, err := p.Gateway.witness(ctx, s, func() (err error) {
 			ceiling, err = p.search(ctx, s, p.Search)
@@ -62,11 +61,7 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 		if err != nil {
 			return err
 		}
-		if ceiling.IsAvailable() {
-			ceiling.At = time.Now()
-		}
-		verdict := cause.Judge(ceiling)
-		r.Ceiling, r.Verdict = &ceiling, &verdict
+		r.conclude(ceiling)
 		s.describe(r, p.Size)
 		if evidence != nil {
 			r.Evidence = []report.Evidence{*evidence} // It knows, the ends can only guess.

@@ -61,7 +61,7 @@ func TestFindKeepsWithinLimits(t *testing.T) {
 func TestFindFailsBeforeLoad(t *testing.T) {
 	from, to, a, b := newFakeEnds(t)
 	_, err := Find(t.Context(), FindPlan{Plan: planBetween(from, to), Size: 1500, Baseline: true})
-	if err == nil || !strings.Contains(err.Error(), "its MTU is 1438 B") || len(a.path.loads) > 0 {
+	if err == nil || !strings.Contains(err.Error(), "its inner MTU is 1438 B") || len(a.path.loads) > 0 {
 		t.Errorf("Find: %v after %d loads", err, len(a.path.loads))
 	}
 	if a.isOpen() || b.isOpen() {

@@ -26,6 +26,14 @@ func ChooseManner(spec Spec, o search.Options) (search.Options, error) {
 	return o, nil
 }
 
+// wanted is what a search is for, as a user is told of it.
+func (p FindPlan) wanted() string {
+	if p.Search.Manner == analysis.Climb && !p.Search.Idle {
+		return "searching what is available"
+	}
+	return "searching the ceiling"
+}
+
 // Forecast is the most that a plan may ask of the path.
 type Forecast struct {
 	Tunnel search.Forecast `json:"tunnel"`

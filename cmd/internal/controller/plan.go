@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"time"
 
+	"tunnelmark/analysis"
+	"tunnelmark/analysis/cause"
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
@@ -102,7 +104,7 @@ func (p Plan) within(ctx context.Context, spec Spec, work func(*Session) error) 
 // fits refuses packets that the tunnel would have to fragment.
 func (s *Session) fits(size int) error {
 	if size > s.InnerMTU {
-		return fmt.Errorf("packets of %d B do not fit the tunnel: its MTU is %d B", size, s.InnerMTU)
+		return fmt.Errorf("packets of %d B do not fit the tunnel: its inner MTU is %d B; offer such packets or smaller ones", size, s.InnerMTU)
 	}
 	return nil
 }
@@ -154,6 +156,15 @@ func (s *Session) most() *report.Most {
 		LinkBitsPerSecond: link, LinkAssumed: assumed, LinkMTU: s.OuterMTU, InnerSize: most.InnerSize,
 		InnerBitsPerSecond: most.InnerBitsPerSecond, GoodputBitsPerSecond: most.UDPGoodputBitsPerSecond,
 	}
+}
+
+// conclude notes what a search has found, and judges it.
+func (r *pending) conclude(ceiling analysis.Ceiling) {
+	if ceiling.IsAvailable() {
+		ceiling.At = time.Now()
+	}
+	verdict := cause.Judge(ceiling)
+	r.Ceiling, r.Verdict = &ceiling, &verdict
 }
 
 func (r *pending) finish() report.Result {

@@ -1,9 +1,13 @@
 // Package controller turns a question into sessions, trials and a result.
 //
 // The story: spec.go says what tunnel is wanted, session.go has both agents
-// build it and keeps its lease, trial.go runs one load through it, plan.go is
-// what find.go (a ceiling and its cause) and run.go (a fixed load) share,
-// convert.go is the bridge between the contract and the analysis.
+// build it and keeps its lease, trial.go runs one load through it, convert.go is
+// the bridge between the contract and the analysis. plan.go is what the questions
+// share: find.go (a ceiling and its cause), run.go (a fixed load), hold.go (a
+// tunnel for other programs). manner.go says how a search may load the path, and
+// what it may cost; gateway.go whether load passed through a tunnel that is not
+// ours; together.go and merge.go measure several tunnels as one. doctor.go asks
+// agents about their hosts, without a session.
 package controller
 
 import (
@@ -32,6 +36,12 @@ type End struct {
 	Name        string
 	Fingerprint control.Fingerprint
 	Agent       controlv1connect.AgentClient
+}
+
+// Dial reaches a paired agent. disconnect must be called where there is no error.
+func Dial(pin control.Pin, identity *control.Identity) (end End, disconnect func(), err error) {
+	agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
+	return End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}, disconnect, err
 }
 
 const (

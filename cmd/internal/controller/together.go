@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"tunnelmark/analysis"
-	"tunnelmark/analysis/cause"
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/unit"
@@ -49,7 +47,7 @@ func FindTogether(ctx context.Context, plans []FindPlan, alone []float64) (repor
 		if err = t.fits(); err != nil {
 			return err
 		}
-		t.plans[0].Tell(fmt.Sprintf("searching the ceiling of %d tunnels together", len(t.plans)))
+		t.plans[0].Tell(fmt.Sprintf("%s of %d tunnels together", t.plans[0].wanted(), len(t.plans)))
 		ceiling, err = search.Find(ctx, t.trial, t.options())
 		return err
 	})
@@ -163,11 +161,7 @@ func (t *together) trial(ctx context.Context, load analysis.Load) (analysis.Tria
 		return analysis.Trial{}, err
 	}
 	t.count(trials)
-	whole := merge(load, trials)
-	if t.plans[0].Spec.IsExisting() {
-		whole.OuterSize = 0
-	}
-	return whole, nil
+	return merge(load, trials), nil
 }
 
 // count adds up what each tunnel carried.
@@ -195,11 +189,7 @@ func (t *together) result(ceiling analysis.Ceiling) report.Result {
 			whole.join(t.pending[i])
 		}
 	}
-	if ceiling.IsAvailable() {
-		ceiling.At = time.Now()
-	}
-	verdict := cause.Judge(ceiling)
-	whole.Ceiling, whole.Verdict = &ceiling, &verdict
+	whole.conclude(ceiling)
 	whole.Tunnel.Count, whole.Tunnel.PerTunnel, whole.Tunnel.Most = tunnels, t.carried, nil
 	whole.Notes = append(whole.Notes, t.legend(), t.comparison(ceiling), meaning)
 	return whole.finish()

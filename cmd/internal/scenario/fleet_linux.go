@@ -171,7 +171,7 @@ func (f *fleet) pair() (map[string]controller.End, error) {
 		if err != nil {
 			return nil, control.Explain(f.agents[i].site, err)
 		}
-		end, disconnect, err := endOf(pin, f.identity)
+		end, disconnect, err := controller.Dial(pin, f.identity)
 		if err != nil {
 			return nil, err
 		}

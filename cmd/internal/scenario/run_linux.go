@@ -8,8 +8,6 @@ import (
 
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
-	"tunnelmark/cmd/internal/control"
-	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/lab"
 )
 
@@ -103,13 +101,4 @@ func deviceOf(t lab.Topology, c lab.DeviceCounters) lab.Device {
 		}
 	}
 	return lab.Device{}
-}
-
-// endOf is an agent as its controller reaches it.
-func endOf(pin control.Pin, identity *control.Identity) (controller.End, func(), error) {
-	agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
-	if err != nil {
-		return controller.End{}, nil, err
-	}
-	return controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}, disconnect, nil
 }
