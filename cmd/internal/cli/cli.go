@@ -100,13 +100,14 @@ func rootCommand() *cobra.Command {
 		Use:   "tunnelmark",
 		Short: "Measure what a site-to-site tunnel carries, and say what stops it",
 		Long: `tunnelmark measures how much traffic a site-to-site tunnel can carry and says
-what stops it. Two agents, one in each datacenter, build a tunnel of their own,
-push traffic through it, and remove it again.
+what stops it. Two agents, one in each datacenter, build a tunnel of their own or
+use the one that is there, push traffic through it, and remove what they built.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 4 result not valid (for instance limited by the generator).`,
 		Example: `  tunnelmark lab run srx-350           # the whole job on this machine, as root
   tunnelmark pair TOKEN-A TOKEN-B      # tokens: as printed by each tunnelmark-agent
+  tunnelmark doctor dc-a dc-b          # what both hosts can do, and what is missing
   tunnelmark find dc-a dc-b            # ceiling and cause of a tunnel between them
   tunnelmark run dc-a dc-b -b 200M     # one fixed load`,
 		Version:       control.Version(),

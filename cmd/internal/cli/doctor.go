@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -109,47 +108,15 @@ func patientPins(trust *control.Trust, names []string) ([]control.Pin, error) {
 	if len(names) == 0 {
 		return pairedAgents(trust)
 	}
-	if len(names) == 2 && names[0] == names[1] {
-		return nil, usageError{fmt.Errorf("both ends are %q; want two different agents", names[0])}
-	}
-	var pins []control.Pin
-	for _, name := range names {
-		pin, err := trust.Named(control.Agent, name)
-		if errors.Is(err, control.ErrNotTrusted) {
-			return nil, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
-		}
-		if err != nil {
-			return nil, err
-		}
-		pins = append(pins, pin)
-	}
-	return pins, nil
-}
-
-func pairedAgents(trust *control.Trust) ([]control.Pin, error) {
-	pins, err := trust.List()
-	return slices.DeleteFunc(pins, func(pin control.Pin) bool { return pin.Standing != control.Agent }), err
+	return namedAgents(trust, names...)
 }
 
 func dialPatients(identity *control.Identity, pins []control.Pin) (patients []controller.Patient, disconnect func(), err error) {
-	var each []func()
-	disconnect = func() {
-		for _, one := range each {
-			one()
-		}
+	ends, disconnect, err := dialAll(identity, pins)
+	for i, end := range ends {
+		patients = append(patients, controller.Patient{End: end, Address: pins[i].Address})
 	}
-	for _, pin := range pins {
-		agent, one, err := control.Dial(pin.Address, identity, pin.Fingerprint)
-		if err != nil {
-			return nil, disconnect, err
-		}
-		each = append(each, one)
-		patients = append(patients, controller.Patient{
-			End:     controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent},
-			Address: pin.Address,
-		})
-	}
-	return patients, disconnect, nil
+	return patients, disconnect, err
 }
 
 // silentEnds joins why ends could not be asked.

@@ -13,6 +13,7 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/controller"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/cmd/internal/unit"
 )
 
@@ -99,6 +100,7 @@ Exits 4 where the generator, not the path, was the limit.`,
 	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s, in a climb 40s)")
 	flags.StringVar(&f.gateway, "gateway-counter", "", "with --driver existing: command that prints how many packets the gateway before FROM has encrypted; run before and after, it proves the path")
 	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
+	complete(command, "manner", func() []string { return kind.Words([]analysis.Manner{analysis.Overload, analysis.Climb}) })
 	return command
 }
 
@@ -116,26 +118,25 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 			return usageError{checked}
 		}
 	}
-	if f.dryRun {
-		return f.forecast(command, given, controller.FindPlan{
-			Plan: controller.Plan{Spec: spec}, Search: f.options, Baseline: !f.noBaseline && spec.Builds(),
-		})
+	plan := controller.FindPlan{
+		Plan:   controller.Plan{Spec: spec, Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}},
+		Search: f.options, Baseline: !f.noBaseline && spec.Builds(), Gateway: gatewayCounter(f.gateway),
 	}
+	if f.dryRun {
+		return f.forecast(command, given, plan)
+	}
+	return f.measure(command, given, plan)
+}
+
+// measure searches with one size after the other.
+func (f *findFlags) measure(command *cobra.Command, given []string, plan controller.FindPlan) error {
 	ends, disconnect, err := dialEnds(&f.state, given[0], given[1])
 	defer disconnect()
 	if err != nil {
 		return err
 	}
 	shown := newProgress(command, f.output.quiet)
-	f.options.Progress = shown.trial
-	plan := controller.FindPlan{
-		Plan: controller.Plan{
-			From: ends[0], To: ends[1], Spec: spec,
-			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
-		},
-		Search: f.options, Baseline: !f.noBaseline && spec.Builds(),
-		Gateway: gatewayCounter(f.gateway),
-	}
+	plan.From, plan.To, plan.Tell, plan.Search.Progress = ends[0], ends[1], shown.tell, shown.trial
 	var results []report.Result
 	for i, size := range f.sizes {
 		plan.Size = size

@@ -65,17 +65,22 @@ func printScenarios(w io.Writer, all []scenario.Scenario) error {
 	return table.Flush()
 }
 
+// labRunFlags are those of lab run.
+type labRunFlags struct {
+	output     outputFlags
+	agent      string
+	noBaseline bool
+}
+
 func labRunCommand() *cobra.Command {
-	var output outputFlags
-	var agent string
-	var noBaseline bool
+	var f labRunFlags
 	command := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Build a scenario, find its ceiling with real agents, remove everything",
-		Long: `Builds the sites, links and devices of a scenario in network namespaces, starts
-a real tunnelmark-agent in each site, searches the ceiling of a tunnel between
-them, and removes everything again. SCENARIO is the name of a built-in scenario
-or the path of a file.
+		Long: `Builds the sites, gateways, links and devices of a scenario in network
+namespaces, starts a real tunnelmark-agent in each site, searches the ceiling of
+each tunnel between them, and removes everything again. SCENARIO is the name of a
+built-in scenario or the path of a file.
 
 Exits 3 where the result is outside of the truth that the scenario states.`,
 		Example: `  tunnelmark lab run srx-350
@@ -83,40 +88,42 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
   tunnelmark lab run ./my-appliance.yaml --json`,
 		Args:              arguments(1, 1, "one scenario"),
 		ValidArgsFunction: completeScenario,
+		RunE:              f.run,
 	}
-	output.add(command)
-	command.Flags().BoolVar(&noBaseline, "no-baseline", false, "do not measure the path without the tunnel first")
-	command.Flags().StringVar(&agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
-	command.RunE = func(command *cobra.Command, given []string) error {
-		if err := output.check(); err != nil {
-			return usageError{err}
-		}
-		s, err := loadScenario(given[0])
-		if err != nil {
-			return err
-		}
-		program, err := agentProgram(agent)
-		if err != nil {
-			return err
-		}
-		shown := newProgress(command, output.quiet)
-		results, err := scenario.Run(command.Context(), s, scenario.Options{
-			AgentProgram: program, CommandLine: commandLine(command, given),
-			Tell: shown.tell, Progress: shown.trial,
-			NoBaseline: noBaseline,
-		})
-		shown.done()
-		for i, result := range results {
-			if written := output.write(command, i, result); written != nil {
-				return errors.Join(err, written)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		return judge(results)
-	}
+	f.output.add(command)
+	command.Flags().BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
+	command.Flags().StringVar(&f.agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
 	return command
+}
+
+func (f *labRunFlags) run(command *cobra.Command, given []string) error {
+	if err := f.output.check(); err != nil {
+		return usageError{err}
+	}
+	s, err := loadScenario(given[0])
+	if err != nil {
+		return err
+	}
+	program, err := agentProgram(f.agent)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(command, f.output.quiet)
+	results, err := scenario.Run(command.Context(), s, scenario.Options{
+		AgentProgram: program, CommandLine: commandLine(command, given),
+		Tell: shown.tell, Progress: shown.trial,
+		NoBaseline: f.noBaseline,
+	})
+	shown.done()
+	for i, result := range results {
+		if written := f.output.write(command, i, result); written != nil {
+			return errors.Join(err, written)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return judge(results)
 }
 
 func labUpCommand() *cobra.Command {
@@ -125,7 +132,8 @@ func labUpCommand() *cobra.Command {
 		Use:   "up SCENARIO",
 		Short: "Build a scenario's sites, links and devices under names, and leave them",
 		Long: `Builds the sites, links and devices of a scenario and gives their network
-namespaces names, so that other programs can use them. No agent is started.
+namespaces names, so that other programs can use them. No agent is started, so a
+scenario with gateways, which "lab run" joins by strongSwan, is refused.
 "tunnelmark lab down NAME" or "tunnelmark cleanup" removes them.`,
 		Example: `  tunnelmark lab up srx-350
   ip netns exec tm-srx-350-a ping 192.0.2.4
@@ -164,10 +172,11 @@ func cleanupCommand() *cobra.Command {
 	var list listFlag
 	command := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove whatever a killed lab left behind",
-		Long: `Removes every named namespace that "tunnelmark lab up" has made on this machine,
-and nothing else. What "tunnelmark lab run" makes has no names and needs no
-cleaning: the kernel removes it when the program ends, however it ends.`,
+		Short: "Remove named labs, and what killed agents held, on this machine",
+		Long: `Removes every namespace that "tunnelmark lab up" has named on this machine, and
+the names of "tunnelmark hold" whose agent is gone; nothing else. What "tunnelmark
+lab run" makes has no names and needs no cleaning: the kernel removes it when the
+program ends, however it ends.`,
 		Example: "  tunnelmark cleanup",
 		Args:    arguments(0, 0, "no argument"),
 		RunE: func(command *cobra.Command, _ []string) error {

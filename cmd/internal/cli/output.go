@@ -226,13 +226,14 @@ func (p *progress) done() {
 	}
 }
 
-// describeTrial fits the 80 columns of a terminal; it is of ASCII.
+// describeTrial fits the 80 columns of a terminal; it is of ASCII. The bounds are a
+// ceiling's or, beside production, of what is available.
 func describeTrial(s search.Progress) string {
 	load := fmt.Sprintf("%d packets in a burst", s.Load.Packets)
 	if s.Load.Packets == 0 {
 		load = fmt.Sprintf("%s for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
 	}
-	return fmt.Sprintf("%4.1fs %-8s %s; ceiling %s", s.Sent.Seconds(), s.Purpose, load, bounds(s))
+	return fmt.Sprintf("%4.1fs %-8s %s; bounds %s", s.Sent.Seconds(), s.Purpose, load, bounds(s))
 }
 
 func bounds(s search.Progress) string {

@@ -97,7 +97,7 @@ func TestProgress(t *testing.T) {
 		shown progress
 		want  string
 	}{
-		"terminal":        {progress{width: 80}, " 0.0s explore  10.00 Mbit/s for 1s; ceiling not known yet\r\x1b[Kone line\n"},
+		"terminal":        {progress{width: 80}, " 0.0s explore  10.00 Mbit/s for 1s; bounds not known yet\r\x1b[Kone line\n"},
 		"narrow terminal": {progress{width: 12}, " 0.0s explo\r\x1b[Kone line\n"},
 		"no terminal":     {progress{}, "one line\n"},
 		"quiet":           {progress{width: 80, quiet: true}, ""},
@@ -121,14 +121,14 @@ func TestProgress(t *testing.T) {
 func TestDescribeTrial(t *testing.T) {
 	load := analysis.Load{InnerBitsPerSecond: 345.16e6, Duration: 1500 * time.Millisecond}
 	for want, s := range map[string]search.Progress{
-		"12.3s bisect   345.2 Mbit/s for 1.5s; ceiling 344.1 Mbit/s to 346.2 Mbit/s inner": {
+		"12.3s bisect   345.2 Mbit/s for 1.5s; bounds 344.1 Mbit/s to 346.2 Mbit/s inner": {
 			Purpose: analysis.Bisect, Load: load, Sent: 12300 * time.Millisecond,
 			InnerLowerBitsPerSecond: 344.1e6, InnerUpperBitsPerSecond: 346.2e6,
 		},
-		" 1.0s explore  345.2 Mbit/s for 1.5s; ceiling > 10.00 Mbit/s inner": {
+		" 1.0s explore  345.2 Mbit/s for 1.5s; bounds > 10.00 Mbit/s inner": {
 			Purpose: analysis.Explore, Load: load, Sent: time.Second, InnerLowerBitsPerSecond: 10e6,
 		},
-		" 1.0s burst    500 packets in a burst; ceiling < 1.000 Gbit/s inner": {
+		" 1.0s burst    500 packets in a burst; bounds < 1.000 Gbit/s inner": {
 			Purpose: analysis.Burst, Load: analysis.Load{Packets: 500}, Sent: time.Second, InnerUpperBitsPerSecond: 1e9,
 		},
 	} {

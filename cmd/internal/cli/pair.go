@@ -181,11 +181,10 @@ type agentState struct {
 
 // askAll asks all at once, so that those that are silent cost one time-out.
 func askAll(ctx context.Context, identity *control.Identity, trust *control.Trust) ([]agentState, error) {
-	pins, err := trust.List()
+	pins, err := pairedAgents(trust)
 	if err != nil {
 		return nil, err
 	}
-	pins = slices.DeleteFunc(pins, func(pin control.Pin) bool { return pin.Standing != control.Agent })
 	all := make([]agentState, len(pins))
 	var asking sync.WaitGroup
 	for i, pin := range pins {
@@ -193,6 +192,11 @@ func askAll(ctx context.Context, identity *control.Identity, trust *control.Trus
 	}
 	asking.Wait()
 	return all, nil
+}
+
+func pairedAgents(trust *control.Trust) ([]control.Pin, error) {
+	pins, err := trust.List()
+	return slices.DeleteFunc(pins, func(pin control.Pin) bool { return pin.Standing != control.Agent }), err
 }
 
 func ask(ctx context.Context, identity *control.Identity, pin control.Pin) agentState {
@@ -300,40 +304,53 @@ func trustRemoveCommand() *cobra.Command {
 	return command
 }
 
-// dialEnds reaches two paired agents by name. disconnect must be called.
-func dialEnds(state *stateFlag, from, to string) (ends [2]controller.End, disconnect func(), err error) {
-	disconnect = func() {}
-	if from == to {
-		return ends, disconnect, usageError{fmt.Errorf("both ends are %q; want two different agents", from)}
+// namedAgents are the paired agents of those names.
+func namedAgents(trust *control.Trust, names ...string) ([]control.Pin, error) {
+	if len(names) == 2 && names[0] == names[1] {
+		return nil, usageError{fmt.Errorf("both ends are %q; want two different agents", names[0])}
 	}
+	var pins []control.Pin
+	for _, name := range names {
+		pin, err := trust.Named(control.Agent, name)
+		if errors.Is(err, control.ErrNotTrusted) {
+			return nil, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, pin)
+	}
+	return pins, nil
+}
+
+// dialEnds reaches two paired agents by name. disconnect must be called.
+func dialEnds(state *stateFlag, from, to string) (ends []controller.End, disconnect func(), err error) {
+	disconnect = func() {}
 	identity, trust, err := state.open()
 	if err != nil {
-		return ends, disconnect, err
+		return nil, disconnect, err
 	}
+	pins, err := namedAgents(trust, from, to)
+	if err != nil {
+		return nil, disconnect, err
+	}
+	return dialAll(identity, pins)
+}
+
+// dialAll reaches paired agents. disconnect must be called, also with an error.
+func dialAll(identity *control.Identity, pins []control.Pin) (ends []controller.End, disconnect func(), err error) {
 	var each []func()
 	disconnect = func() {
 		for _, one := range each {
 			one()
 		}
 	}
-	for i, name := range []string{from, to} {
-		end, one, err := dialEnd(identity, trust, name)
+	for _, pin := range pins {
+		end, one, err := controller.Dial(pin, identity)
 		if err != nil {
-			return ends, disconnect, err
+			return nil, disconnect, err
 		}
-		ends[i], each = end, append(each, one)
+		ends, each = append(ends, end), append(each, one)
 	}
 	return ends, disconnect, nil
-}
-
-func dialEnd(identity *control.Identity, trust *control.Trust, name string) (controller.End, func(), error) {
-	pin, err := trust.Named(control.Agent, name)
-	if errors.Is(err, control.ErrNotTrusted) {
-		return controller.End{}, nil, usageError{fmt.Errorf("no agent %q is paired (see: tunnelmark agents)", name)}
-	}
-	if err != nil {
-		return controller.End{}, nil, err
-	}
-	agent, disconnect, err := control.Dial(pin.Address, identity, pin.Fingerprint)
-	return controller.End{Name: pin.Name, Fingerprint: pin.Fingerprint, Agent: agent}, disconnect, err
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/controller"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/cmd/internal/unit"
 )
 
@@ -62,10 +64,10 @@ Exits 4 where less was sent than asked for.`,
 	f.tunnel.add(command)
 	flags := command.Flags()
 	flags.VarP(&f.rate, "bitrate", "b", "rate of payload, or of the layer after @ (goodput, inner, outer, wire)")
-	duration(flags, &f.time, "time", "t", "for how long to send (default 10)")
+	duration(flags, &f.time, "time", "t", "for how long to send (default 10s)")
 	flags.IntVarP(&f.payload, "length", "l", defaultPayload, "length of each payload in bytes")
 	flags.BoolVarP(&f.reverse, "reverse", "R", false, "from TO to FROM")
-	duration(flags, &f.rekey, "rekey-every", "", "with --driver strongswan or strongswan-user: replace the keys that often under the load")
+	duration(flags, &f.rekey, "rekey-every", "", "with --driver "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Rekeys }), " or ")+": replace the keys that often under the load")
 	flags.BoolVarP(&f.udp, "udp", "u", true, "use UDP; TCP is not yet supported")
 	return command
 }

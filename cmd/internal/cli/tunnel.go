@@ -20,27 +20,47 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	t.spec = controller.Spec{Driver: kind.ESP}
 	flags := command.Flags()
 	flags.StringVar(&t.spec.Driver, "driver", t.spec.Driver, "kind of tunnel: "+strings.Join(kind.Names(), ", "))
-	flags.StringVar(&t.spec.Suite, "suite", "", "cipher suite of ESP (default aes-128-gcm): "+strings.Join(suites(), ", "))
+	flags.StringVar(&t.spec.Suite, "suite", "", "cipher suite of ESP (default aes-128-gcm): "+strings.Join(kind.Words(tunnel.Suites()), ", "))
 	flags.StringVar(&t.spec.Encapsulation, "encapsulation", "", "what carries ESP: udp (RFC 3948, the default) or raw (IP protocol 50)")
 	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
 	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them")
 	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers instead of extended ones")
 	flags.IntVar(&t.spec.ReplayWindow, "replay-window", 0, "packets of the anti-replay window (default: the driver's own)")
 	t.addLocal(flags)
+	complete(command, "driver", drivers)
+	complete(command, "suite", func() []string { return kind.Words(t.kind().Suites) })
+	complete(command, "encapsulation", func() []string { return kind.Words(t.kind().Encapsulations) })
+}
+
+// complete has a shell offer the words of a flag.
+func complete(command *cobra.Command, flag string, offered func() []string) {
+	err := command.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return offered(), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic("internal error: " + err.Error()) // There is no such flag, or it is completed already.
+	}
+}
+
+// drivers are the names of all kinds of tunnel, each with what it is.
+func drivers() []string {
+	var names []string
+	for _, k := range kind.All() {
+		names = append(names, k.Name+"\t"+k.About)
+	}
+	return names
+}
+
+// kind is that of the driver which was given so far, if it is known.
+func (t *tunnelFlags) kind() kind.Kind {
+	k, _ := kind.Find(t.spec.Driver)
+	return k
 }
 
 // addLocal adds where an existing tunnel is used from.
 func (t *tunnelFlags) addLocal(flags *pflag.FlagSet) {
 	flags.StringVar(&t.spec.FromLocal, "from-local", "", "with --driver existing: address or interface at FROM behind which the tunnel is (default: the agent's outer address)")
 	flags.StringVar(&t.spec.ToLocal, "to-local", "", "the same at TO")
-}
-
-func suites() []string {
-	var names []string
-	for _, suite := range tunnel.Suites() {
-		names = append(names, string(suite))
-	}
-	return names
 }
 
 // read is what was asked for, complete.
