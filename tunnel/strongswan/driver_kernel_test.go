@@ -3,6 +3,8 @@
 package strongswan_test
 
 import (
+	"errors"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -122,6 +124,36 @@ func count(t *testing.T, namespace *tunnel.Namespace) (states, policies int) {
 		t.Fatal(err)
 	}
 	return len(s), len(p)
+}
+
+// What has the session's interface id already is refused, and left alone.
+func TestKernelInterfaceIDOfAnother(t *testing.T) {
+	link := newLink(t)
+	left, _ := link.Specs(kernelSpec(t, tunnel.AES128GCM, tunnel.UDP, overhead.IPv4), false)
+	addPolicy(t, link.Left.Outer, left.Local.SPI)
+	keys, _ := tunneltest.Keys("refused")
+	place := tunnel.Place{Outer: link.Left.Outer, Inner: link.Left.Inner, Socket: listen(t, link.Left.Outer, left.Local.Outer)}
+	if _, err := (strongswan.Driver{}).Open(soon(t), left, keys, place); !errors.Is(err, os.ErrExist) {
+		t.Errorf("got %v, want %v", err, os.ErrExist)
+	}
+	if _, policies := count(t, link.Left.Outer); policies != 1 {
+		t.Errorf("%d policies, want the one of another", policies)
+	}
+}
+
+// addPolicy adds one that another program might have.
+func addPolicy(t *testing.T, namespace *tunnel.Namespace, interfaceID uint32) {
+	t.Helper()
+	h, err := netlink.NewHandleAt(netns.NsHandle(namespace.FD()), unix.NETLINK_XFRM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	network := &net.IPNet{IP: net.IPv4(10, 0, 0, 0).To4(), Mask: net.CIDRMask(8, 32)}
+	policy := &netlink.XfrmPolicy{Src: network, Dst: network, Dir: netlink.XFRM_DIR_OUT, Ifid: int(interfaceID)}
+	if err := h.XfrmPolicyAdd(policy); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestKernelBesideProduction(t *testing.T) {

@@ -24,6 +24,7 @@ type kernelSide struct {
 	spec         tunnel.Spec
 	outer, inner *tunnel.Namespace
 	link         inner.Link
+	alone        bool // Nobody else has the interface's id.
 }
 
 func newKernelSide(spec tunnel.Spec, place tunnel.Place) *kernelSide {
@@ -47,6 +48,7 @@ func (k *kernelSide) prepare(*tunnel.Namespace) error {
 	if len(own.states)+len(own.policies) > 0 {
 		return fmt.Errorf("interface id %#x: %d SAs and %d policies have it already: %w", k.spec.Local.SPI, len(own.states), len(own.policies), os.ErrExist)
 	}
+	k.alone = true
 	return nil
 }
 
@@ -58,8 +60,11 @@ func (k *kernelSide) finish(ctx context.Context, _ *charon) (*interfaceSide, err
 }
 
 // remove takes the interface away, and whatever a charon that had to be killed
-// has left.
+// has left. What prepare refused to stand beside is another's, and stays.
 func (k *kernelSide) remove() error {
+	if !k.alone {
+		return nil
+	}
 	own, err := k.find()
 	if err != nil {
 		return errors.Join(err, k.link.Remove(k.inner))
