@@ -2,6 +2,7 @@ package strongswan
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"reflect"
@@ -13,6 +14,17 @@ import (
 )
 
 var sections = cmp.AllowUnexported(section{})
+
+// However it is filled, a bounded buffer keeps no more than it may: exec fills it
+// by ReadFrom where it has that.
+func TestBoundedBuffer(t *testing.T) {
+	const text = "more than ten bytes"
+	buffer := &boundedBuffer{most: 10}
+	copied, err := io.Copy(buffer, io.LimitReader(strings.NewReader(text), 100))
+	if err != nil || copied != int64(len(text)) || string(buffer.Bytes()) != text[:10] {
+		t.Errorf("copied %d bytes, %v, and kept %q", copied, err, buffer.Bytes())
+	}
+}
 
 func TestParseReply(t *testing.T) {
 	tests := []struct {

@@ -104,11 +104,13 @@ func lastLines(outputs ...[]byte) string {
 
 // boundedBuffer keeps the first bytes and drops the rest.
 type boundedBuffer struct {
-	bytes.Buffer
+	kept bytes.Buffer // Not embedded: its ReadFrom knows no bound.
 	most int
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	_, err := b.Buffer.Write(p[:min(len(p), b.most-b.Len())])
+	_, err := b.kept.Write(p[:min(len(p), b.most-b.kept.Len())])
 	return len(p), err
 }
+
+func (b *boundedBuffer) Bytes() []byte { return b.kept.Bytes() }
