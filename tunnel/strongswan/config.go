@@ -111,7 +111,7 @@ func (c connection) writeAuthentication(b *bytes.Buffer) {
 func (c connection) writeChild(b *bytes.Buffer) {
 	fmt.Fprintf(b, "        local_ts = %s\n        remote_ts = %s\n", list(c.localNetworks), list(c.remoteNetworks))
 	fmt.Fprintf(b, "        esp_proposals = %s\n", c.proposal)
-	fmt.Fprintf(b, "        rekey_time = 0\n        rand_time = 0\n        life_time = %d\n", int(c.lifetime.Round(time.Second)/time.Second))
+	fmt.Fprintf(b, "        rekey_time = 0\n        rand_time = 0\n        life_time = %d\n", (c.lifetime+time.Second-1)/time.Second)
 	if c.replayWindow > 0 {
 		fmt.Fprintf(b, "        replay_window = %d\n", c.replayWindow)
 	}

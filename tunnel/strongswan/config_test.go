@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,14 @@ import (
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
+
+// The kernel takes a lifetime of 0 for none: one of less than a second is not that.
+func TestLifetimeIsNeverRoundedToNone(t *testing.T) {
+	text := string(connection{lifetime: time.Millisecond}.text())
+	if !strings.Contains(text, "life_time = 1\n") {
+		t.Errorf("of a lifetime of 1 ms it says\n%s", text)
+	}
+}
 
 func TestConfigurations(t *testing.T) {
 	prefix := func(text string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(text)} }
