@@ -29,6 +29,8 @@ var sessionID = bytes.Repeat([]byte{7}, 16)
 
 // fakeDriver builds nothing and keeps what it was given.
 type fakeDriver struct {
+	outside bool // Load enters in the agent's own namespace.
+
 	mu     sync.Mutex // Guards halves.
 	halves []*fakeHalf
 }
@@ -44,6 +46,9 @@ func (d *fakeDriver) Check(tunnel.Spec) error { return nil }
 
 func (d *fakeDriver) Open(_ context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
 	half := &fakeHalf{spec: spec, path: tunnel.Path{Namespace: place.Inner, MTU: spec.MTU, Local: spec.Local.Outer, Remote: spec.Remote.Outer}}
+	if d.outside {
+		half.path.Namespace = place.Outer
+	}
 	var err error
 	if half.send, err = keys.Key(tunnel.Send, 0, 20); err != nil {
 		return nil, err
@@ -284,6 +289,27 @@ func TestSessionsAreRefused(t *testing.T) {
 			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Hour), InnerSize: 1000,
 		}})
 		wantRefusal(t, err, connect.CodeInvalidArgument, "duration 1h0m0s: allowed are times above zero up to the agents' limit of 1m0s")
+	})
+	t.Run("several flows where nothing but one port is the session's", func(t *testing.T) {
+		a, b := newPair(t)
+		a.driver.outside = true
+		_, ofB := offers(t, a, b)
+		if _, err := a.accept(ofB); err != nil {
+			t.Fatal(err)
+		}
+		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{
+			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Second), InnerSize: 1000, Flows: 2,
+		}})
+		wantRefusal(t, err, connect.CodeInvalidArgument, "2 flows")
+	})
+	t.Run("name that no namespace can have", func(t *testing.T) {
+		a, b := newPair(t)
+		fingerprint := b.identity.Fingerprint()
+		_, err := a.Offer(as("controller"), &controlv1.OfferRequest{
+			SessionId: sessionID, Role: controlv1.Role_ROLE_INITIATOR, PeerFingerprint: fingerprint[:],
+			Driver: "esp", Suite: "aes-128-gcm", Encapsulation: "udp", Hold: "../x",
+		})
+		wantRefusal(t, err, connect.CodeInvalidArgument, "held namespace")
 	})
 }
 

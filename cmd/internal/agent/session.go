@@ -153,7 +153,7 @@ func (s *session) begin(ctx context.Context) (*trial, error) {
 		s.note(func() { s.running, s.lease = false, time.Now().Add(Lease) })
 		s.use.Unlock()
 	}
-	return &trial{ctx: ctx, end: end, half: s.half, path: s.path, limits: s.limits, id: udp.Trial{Key: s.key}}, nil
+	return &trial{ctx: ctx, end: end, half: s.half, shared: s.half.Path().Namespace == s.outer, path: s.path, limits: s.limits, id: udp.Trial{Key: s.key}}, nil
 }
 
 // close ends the session in the order of its dependencies: the trial that uses

@@ -81,6 +81,7 @@ type trial struct {
 	half   tunnel.Tunnel
 	path   *controlv1.OpenResponse
 	limits control.Limits
+	shared bool // Load enters where others' does, too: in the agent's own namespace.
 	id     udp.Trial
 
 	load   probe.Load
@@ -121,6 +122,10 @@ func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32
 func (t *trial) prepare(open opening) (err error) {
 	if err := checkLoad(t.load, t.limits, t.half.Path().MTU); err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	if t.shared && t.load.Flows > 1 {
+		return connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("%d flows: here a tunnel is for the one flow between its two ports, and others would go past it", t.load.Flows))
 	}
 	if t.host, err = hoststat.Read(hoststat.Root); err != nil {
 		return connect.NewError(connect.CodeInternal, err)
