@@ -12,12 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// MaxHeldName is the length of the longest name that Hold takes, in bytes.
+const MaxHeldName = maxTopologyName
+
+// CheckHeldName says whether Hold would take the name, were it free.
+func CheckHeldName(name string) error { return checkName("held namespace", name, MaxHeldName) }
+
 // Hold gives the namespace behind a descriptor the name "tm-NAME" under
 // /run/netns, for other programs to use, and records that this process holds it.
 // release takes the name away; Forsaken and Cleanup do so for a process that died
 // before. A name that is taken is an os.ErrExist.
 func Hold(name string, descriptor int) (release func() error, err error) {
-	if err := checkName("held namespace", name, maxTopologyName); err != nil {
+	if err := CheckHeldName(name); err != nil {
 		return nil, err
 	}
 	var stat unix.Stat_t

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -12,6 +13,7 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/kind"
+	"tunnelmark/lab"
 	"tunnelmark/tunnel"
 )
 
@@ -54,8 +56,8 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 		id: id, owner: owner, peer: peer, driverName: m.GetDriver(), driver: driver, group: string(m.GetGroup()),
 		begun: time.Now(), maxAge: a.policy.MaxSession,
 	}
-	if m.GetHold() != "" {
-		s.hold = m.GetHold() + "-" + a.policy.Name // Both agents may be in one lab.
+	if s.hold, err = heldName(m.GetHold(), a.policy.Name); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	if err := a.busy(s); err != nil {
 		return nil, err // Before ports are taken that the other session may hold.
@@ -69,6 +71,24 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.renew(s.begun)
 	return s, nil
+}
+
+// heldName is what a session's namespace is to be called, where that is asked for.
+// It ends with the agent's name, since both may be in one lab; of a host's name,
+// which the agent may have, what cannot stand in it is left out.
+func heldName(hold, agent string) (string, error) {
+	if hold == "" {
+		return "", nil
+	}
+	fit := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(agent))
+	room := max(0, lab.MaxHeldName-len(hold)-1)
+	name := strings.TrimRight(hold+"-"+fit[:min(len(fit), room)], "-")
+	return name, lab.CheckHeldName(name)
 }
 
 // offer is what this agent is ready to sign, but for where its tunnels arrive.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,25 @@ func TestTrialAndItsSession(t *testing.T) {
 	}
 	trial.end()
 	<-closed
+}
+
+// An agent that is called after its host, however that is called, can hold.
+func TestHeldName(t *testing.T) {
+	for agent, want := range map[string]string{
+		"a":                 "hold-a",
+		"Web01.example.com": "hold-web01-example-com",
+		"ip-10-123-45-67.eu-central-1.compute.internal": "hold-ip-10-123-45-67-eu-central-1-comput",
+		"rack_7-": "hold-rack-7",
+	} {
+		if got, err := heldName("hold", agent); got != want || err != nil {
+			t.Errorf("held by %s: %q, %v; want %q", agent, got, err, want)
+		}
+	}
+	for _, hold := range []string{"../a", "A", "a/b", "-", strings.Repeat("a", 41)} {
+		if got, err := heldName(hold, "a"); err == nil {
+			t.Errorf("%q gives %q, want it refused", hold, got)
+		}
+	}
 }
 
 // A session that was offered and never opened gives its port back.
