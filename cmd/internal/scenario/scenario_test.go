@@ -221,7 +221,7 @@ func TestParseRefuses(t *testing.T) {
 		"toward nowhere":    {change("toward: b", "toward: z"), `"z"`},
 		"mtu":               {change("mtu: 1500", "mtu: 100"), "test.yaml:7: links: mtu: \"100\" is not a whole number from 1280"},
 		"mtu is a list":     {change("mtu: 1500", "mtu: [1500]"), "test.yaml:7"},
-		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp, raw`},
+		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp`},
 		"two tunnels":       {change("driver: esp", "driver: xfrm-policy\n  count: 2\nx:"), "driver xfrm-policy builds one"},
 		"from itself":       {change("from: b", "from: a"), "find: from and to are the same site"},
 		"from nowhere":      {change("from: b", "from: z"), `find: from: "z" is not one of the sites a, b`},
