@@ -75,7 +75,8 @@ the tunnel. With --driver existing, which may carry production, the search climb
 
 --dry-run says what the search would do to the path at most, and sends nothing.
 
-Exits 4 where the generator, not the path, was the limit.`,
+Exits 4 where the generator, not the path, was the limit, and where no load could
+be held for long enough.`,
 		Example: `  tunnelmark find dc-a dc-b
   tunnelmark find dc-a dc-b --suite chacha20-poly1305 --size 512,1400 --html report.html
   tunnelmark find dc-a dc-b --manner climb --max 500M --json
@@ -190,8 +191,8 @@ func checkSizes(sizes []int) error {
 		return errors.New("--size: want one length or more")
 	}
 	for _, size := range sizes {
-		if size < 64 || size > 65535 {
-			return fmt.Errorf("--size: %d is not from 64 to 65535 bytes", size)
+		if size < controller.LeastSize || size > controller.MostSize {
+			return fmt.Errorf("--size: %d is not from %d to %d bytes", size, controller.LeastSize, controller.MostSize)
 		}
 	}
 	return nil

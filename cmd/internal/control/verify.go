@@ -16,9 +16,9 @@ import (
 // not one that this agent accepts. The error that wraps it says why.
 var ErrOfferRefused = errors.New("the peer's offer is refused")
 
-// maxSkew is by how much the agents' clocks may differ. It opens no door: an
+// MaxSkew is by how much the agents' clocks may differ. It opens no door: an
 // offer is bound to a session, and a session accepts one.
-const maxSkew = 2 * time.Minute
+const MaxSkew = 2 * time.Minute
 
 // firstSPI: 1 to 255 are reserved and 0 is for local use (RFC 4303, Section 2.1).
 const firstSPI = 256
@@ -87,9 +87,9 @@ func verifySession(offer, mine *Offer, now time.Time) error {
 		return errors.New("both ends have the same role")
 	case !offer.Expires.After(offer.Issued) || offer.Expires.Sub(offer.Issued) > OfferLife:
 		return fmt.Errorf("it is valid for %v, at most %v is allowed", offer.Expires.Sub(offer.Issued), OfferLife)
-	case now.After(offer.Expires.Add(maxSkew)):
+	case now.After(offer.Expires.Add(MaxSkew)):
 		return fmt.Errorf("it expired %v ago (do the agents' clocks agree?)", now.Sub(offer.Expires).Round(time.Second))
-	case now.Before(offer.Issued.Add(-maxSkew)):
+	case now.Before(offer.Issued.Add(-MaxSkew)):
 		return fmt.Errorf("it was issued %v in the future (do the agents' clocks agree?)", offer.Issued.Sub(now).Round(time.Second))
 	}
 	return nil

@@ -108,10 +108,10 @@ func TestHostileController(t *testing.T) {
 			return from.other(t, to, s.now, func(o *Offer) { o.InnerMTU = 1200 })
 		}, "inner MTU is 1200"},
 		{"keeps an offer until it has expired", func(t *testing.T, s *sides, from, to side) *controlv1.SignedOffer {
-			return from.other(t, to, s.now.Add(-OfferLife-maxSkew-time.Second), func(*Offer) {})
+			return from.other(t, to, s.now.Add(-OfferLife-MaxSkew-time.Second), func(*Offer) {})
 		}, "expired"},
 		{"brings an offer of the future", func(t *testing.T, s *sides, from, to side) *controlv1.SignedOffer {
-			return from.other(t, to, s.now.Add(maxSkew+time.Second), func(*Offer) {})
+			return from.other(t, to, s.now.Add(MaxSkew+time.Second), func(*Offer) {})
 		}, "in the future"},
 		{"brings nothing", func(*testing.T, *sides, side, side) *controlv1.SignedOffer { return nil }, "contents of 0 bytes"},
 		{"brings too much", func(_ *testing.T, _ *sides, from, _ side) *controlv1.SignedOffer {

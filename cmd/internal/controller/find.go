@@ -25,6 +25,10 @@ type FindPlan struct {
 }
 
 const (
+	// LeastSize and MostSize bound packets, inner IP lengths in bytes: the one holds
+	// IPv4, UDP and a probe's header, the other is what an IP packet can be.
+	LeastSize, MostSize = 64, 65535
+
 	// baselineTraffic and baselineWidth: the baseline is for comparison, so it
 	// is coarser and shorter than the search.
 	baselineTraffic = 8 * time.Second

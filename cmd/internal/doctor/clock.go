@@ -15,6 +15,9 @@ const (
 	timeFormat  = time.RFC3339Nano
 )
 
+// clocksRefused is what control.MaxSkew does.
+const clocksRefused = "agents whose clocks differ by more than two minutes refuse each other's offers"
+
 // fastSources are read without a system call (by the vDSO).
 var fastSources = []string{"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
 
@@ -55,7 +58,7 @@ func synchronised(c *Clock) Finding {
 	}
 	return Finding{
 		Subject: "synchronised", State: Warning, Figure: "no",
-		Cost:   "one-way delays between the ends mean nothing; agents whose clocks differ by more than two minutes refuse each other's offers",
+		Cost:   "one-way delays between the ends mean nothing; " + clocksRefused,
 		Remedy: "timedatectl set-ntp true, or install chrony",
 	}
 }

@@ -32,9 +32,6 @@ type Finding struct {
 	Remedy  string `json:"remedy,omitempty"` // What to do, a command where there is one.
 }
 
-// needsCare says that the finding costs something that the user may want back.
-func (f Finding) needsCare() bool { return f.State == Warning || f.State == Missing }
-
 // choose is what a condition decides between.
 func choose[T any](condition bool, yes, no T) T {
 	if condition {

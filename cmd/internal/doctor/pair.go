@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tunnelmark/cmd/internal/control"
 	"tunnelmark/tunnel/overhead"
 )
 
@@ -128,9 +129,6 @@ func links(a, b Report) []Finding {
 // slower is the smaller of two rates, zero where one is not known.
 func slower(a, b float64) float64 { return min(a, b) }
 
-// mostSkew is what agents accept between their clocks.
-const mostSkew = 2 * time.Minute
-
 // clocks reckons how far b's clock is ahead of a's. Each told its time at some
 // moment while it was asked: by how much that is uncertain is told too.
 func clocks(a, b Report) []Finding {
@@ -145,9 +143,9 @@ func clocks(a, b Report) []Finding {
 		Figure: fmt.Sprintf("%s is %v %s %s, give or take %v", b.Name, round(difference.Abs()), choose(difference < 0, "behind", "ahead of"), a.Name, round(unsure)),
 	}
 	switch {
-	case difference.Abs()-unsure > mostSkew:
+	case difference.Abs()-unsure > control.MaxSkew:
 		f.State = Missing
-		f.Cost = "agents whose clocks differ by more than two minutes refuse each other's offers"
+		f.Cost = clocksRefused
 		f.Remedy = "timedatectl set-ntp true at both, or install chrony"
 	case difference.Abs() > unsure:
 		f.State = Note

@@ -52,9 +52,7 @@ func (r *reader) readFind(node *yaml.Node) error {
 
 func (r *reader) readSize(item *yaml.Node) error {
 	var size int
-	// The least holds IPv4, UDP and the probe's header, the most is what an IP
-	// packet can be.
-	if err := strictyaml.Int(&size, 64, 65535)(item); err != nil {
+	if err := strictyaml.Int(&size, controller.LeastSize, controller.MostSize)(item); err != nil {
 		return err
 	}
 	r.scenario.Find.Sizes = append(r.scenario.Find.Sizes, size)
