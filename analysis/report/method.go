@@ -11,7 +11,7 @@ func method(r Result) []string {
 			"Packets that the sender’s own stack refused are not loss; lost is what was sent and never received.",
 	}
 	if c := r.Ceiling; c != nil {
-		sentences = append(sentences, bounds(*c)+manner(c.Manner))
+		sentences = append(sentences, bounds(*c)+manner(*c))
 		sentences = append(sentences, estimates(*c)...)
 	}
 	return append(sentences,
@@ -31,14 +31,17 @@ func bounds(c analysis.Ceiling) string {
 	return "The interval lies between the highest load that met the loss goal, below every load that did not, and the lowest that did not; the " + figureName(&c) + " is the best single figure in it. "
 }
 
-func manner(m analysis.Manner) string {
-	switch m {
-	case analysis.Overload:
+func manner(c analysis.Ceiling) string {
+	const climbed = "The search came from below: no load was more than a tenth above the highest that was clean, " +
+		"which means that it lost no more than the goal and let no queue grow, and loads that lost more were bounded in total time."
+	switch {
+	case c.Manner == analysis.Overload:
 		return "The search was allowed to overload the path, since nothing else uses it."
-	case analysis.Climb:
-		return "The search came from below, since other traffic may share the path: no load was more than a tenth above the highest that was clean, " +
-			"which means that it lost no more than the goal and let no queue grow, and loads that lost more were bounded in total time. " +
-			"What such a search finds is what was left at that time; traffic that gives way to load, as TCP does, can make it more, and its own peaks can make it less."
+	case c.IsAvailable():
+		return climbed + " Other traffic may share the path, so what was found is what was left at that time; " +
+			"traffic that gives way to load, as TCP does, can make it more, and its own peaks can make it less."
+	case c.Manner == analysis.Climb:
+		return climbed
 	}
 	return ""
 }

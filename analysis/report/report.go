@@ -4,9 +4,9 @@
 //
 // It starts with the Result below. json.go writes and reads it, headline.go
 // says what a reader must see first, tunnel.go what was measured, text.go and
-// html.go put it on a terminal and on a page. All that people read goes through number.go. What comes out
-// of a Result may have been said by a remote agent, so every string in it is
-// treated as hostile.
+// html.go put it on a terminal and on a page. All that people read goes through
+// number.go. What comes out of a Result may have been said by a remote agent, so
+// every string in it is treated as hostile.
 package report
 
 import (
