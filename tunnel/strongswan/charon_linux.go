@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,6 +73,10 @@ func (c *charon) launch(namespace *tunnel.Namespace, d daemon, files map[string]
 	if err := unix.Setns(namespace.FD(), unix.CLONE_NEWNET); err != nil {
 		return nil, fmt.Errorf("enter network namespace: %w", err)
 	}
+	var err error
+	if d.acquireExpires, err = acquireExpires(); err != nil {
+		return nil, err
+	}
 	directory, err := hideFiles()
 	if err != nil {
 		return nil, err
@@ -95,6 +100,17 @@ func (c *charon) launch(namespace *tunnel.Namespace, d daemon, files map[string]
 	// The process is not waited for before ended, so its number stays its own.
 	c.files = fmt.Sprintf("/proc/%d/root%s", c.process.Pid, directory)
 	return command, nil
+}
+
+// acquireExpires is for how long the kernel keeps asking IKE daemons for an SA, in
+// seconds, in the calling thread's namespace. Charon would set it to its own
+// retransmissions' length, for every IPsec of the host, and leave it so.
+func acquireExpires() (seconds string, err error) {
+	text, err := os.ReadFile("/proc/sys/net/core/xfrm_acq_expires")
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil // Without XFRM.
+	}
+	return strings.TrimSpace(string(text)), err
 }
 
 // hideFiles gives the calling thread a mount namespace in which a file system in

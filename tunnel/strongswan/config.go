@@ -28,6 +28,9 @@ type daemon struct {
 	ipv6      bool   // Of the outer network.
 	routes    bool   // Charon keeps routes to the peer's networks, in a table of its own.
 	vici      string // Path of the control socket.
+	// acquireExpires is the namespace's net.core.xfrm_acq_expires, in seconds, which
+	// charon sets: to what it was, here. Empty: the kernel has none.
+	acquireExpires string
 }
 
 // String is strongswan.conf(5). Peers are asked quickly and often, so that a
@@ -52,7 +55,11 @@ func (d daemon) String() string {
 	fmt.Fprintf(&b, "  filelog {\n    stderr {\n      default = 1\n      enc = 0\n      esp = 0\n      flush_line = yes\n    }\n  }\n")
 	fmt.Fprintf(&b, "  plugins {\n    vici {\n      socket = unix://%s\n    }\n", d.vici)
 	fmt.Fprintf(&b, "    socket-default {\n      use_ipv4 = %s\n      use_ipv6 = %s\n    }\n", yes(!d.ipv6), yes(d.ipv6))
-	fmt.Fprintf(&b, "    kernel-netlink {\n      roam_events = no\n    }\n  }\n}\n")
+	fmt.Fprintf(&b, "    kernel-netlink {\n      roam_events = no\n")
+	if d.acquireExpires != "" {
+		fmt.Fprintf(&b, "      xfrm_acq_expires = %s\n", d.acquireExpires)
+	}
+	fmt.Fprintf(&b, "    }\n  }\n}\n")
 	fmt.Fprintf(&b, "swanctl {\n  load = random openssl pem pkcs1 pkcs8 x509 pubkey\n}\n")
 	return b.String()
 }

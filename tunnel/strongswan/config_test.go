@@ -52,7 +52,7 @@ func TestConfigurations(t *testing.T) {
 	}{
 		{"kernel.swanctl.conf", kernel.text()},
 		{"certificates.swanctl.conf", certificates.text()},
-		{"kernel.strongswan.conf", []byte(daemon{port: 4500, vici: "/run/x/vici"}.String())},
+		{"kernel.strongswan.conf", []byte(daemon{port: 4500, vici: "/run/x/vici", acquireExpires: "30"}.String())},
 		{"gateway.strongswan.conf", []byte(daemon{port: 4501, userSpace: true, ipv6: true, routes: true, vici: "/run/x/vici"}.String())},
 	}
 	for _, test := range tests {

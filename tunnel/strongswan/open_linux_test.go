@@ -213,6 +213,31 @@ func TestSecretStaysInMemory(t *testing.T) {
 	}
 }
 
+// Charon sets how long the kernel waits for an SA, for all of the namespace: others'
+// IKE daemons are there, too.
+func TestSettingsOfTheHostStay(t *testing.T) {
+	link := newLink(t)
+	before := acquireExpires(t, link.Left.Outer)
+	left, _ := link.Specs(userSpaceSpec(tunnel.AES128GCM), false)
+	open(t, strongswan.Driver{UserSpace: true}, link.Left, left, "settings")
+	if after := acquireExpires(t, link.Left.Outer); after != before {
+		t.Errorf("net.core.xfrm_acq_expires was %s and is %s", before, after)
+	}
+}
+
+func acquireExpires(t *testing.T, namespace *tunnel.Namespace) (seconds string) {
+	t.Helper()
+	err := namespace.Do(func() error {
+		text, err := os.ReadFile("/proc/sys/net/core/xfrm_acq_expires")
+		seconds = strings.TrimSpace(string(text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seconds
+}
+
 func open(t *testing.T, driver strongswan.Driver, site *tunneltest.Site, spec tunnel.Spec, secret string) tunnel.Tunnel {
 	t.Helper()
 	left, right := tunneltest.Keys(secret)
