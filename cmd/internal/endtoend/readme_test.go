@@ -72,7 +72,7 @@ func commandsIn(block string) (commands []string) {
 // What the YAML blocks show is read by what reads such files.
 func TestReadmeFiles(t *testing.T) {
 	r := readReadme(t)
-	if _, err := scenario.Parse("appliance.yaml", []byte(r.files["appliance.yaml"])); err != nil {
+	if _, err := scenario.Parse("branch.yaml", []byte(r.files["branch.yaml"])); err != nil {
 		t.Error(err)
 	}
 	policy := filepath.Join(t.TempDir(), "agent.yaml")
@@ -87,7 +87,7 @@ func TestReadmeFiles(t *testing.T) {
 		t.Error(err)
 	}
 	if len(r.files) != 2 {
-		t.Errorf("%d YAML blocks, want agent.yaml and appliance.yaml alone", len(r.files))
+		t.Errorf("%d YAML blocks, want agent.yaml and branch.yaml alone", len(r.files))
 	}
 }
 
