@@ -37,8 +37,8 @@ type charon struct {
 }
 
 // startCharon starts charon in the given network namespace and returns once its
-// control socket answers. files are put into its directory. Where it fails, or
-// ctx ends meanwhile, nothing remains.
+// control socket answers. files are put into its directory and cleared: one may
+// hold a private key. Where it fails, or ctx ends meanwhile, nothing remains.
 //
 // The thread that starts charon is charon's for life: it has a mount namespace
 // of its own, and charon is told to end when the thread ends, which is with the
@@ -58,7 +58,11 @@ func startCharon(ctx context.Context, programs programs, namespace *tunnel.Names
 			c.journal.ring()
 		}
 	}()
-	if err := <-started; err != nil {
+	err := <-started
+	for _, content := range files {
+		clear(content)
+	}
+	if err != nil {
 		<-c.ended
 		return nil, fmt.Errorf("start charon: %w", err)
 	}
