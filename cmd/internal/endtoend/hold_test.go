@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tunnelmark/lab"
 	"tunnelmark/lab/labtest"
 )
@@ -76,6 +78,27 @@ func testHoldOfKilledAgents(t *testing.T, driver string) {
 	sites.startAgent(t, "a")
 	if left, _ := filepath.Glob("/run/netns/tm-hold-*"); len(left) > 0 {
 		t.Errorf("names are left after the start of an agent: %q", left)
+	}
+	_ = p.command.Process.Kill()
+	p.wait(t)
+}
+
+// An agent that is told to end takes what it holds along.
+func TestHoldOfStoppedAgents(t *testing.T) {
+	labtest.CheckLeaks(t)
+	sites := startSites(t, ipv4)
+	p := start(t, "hold", "a", "b", "--state", sites.state, "--driver", "strongswan-user")
+	p.held(t)
+	for _, agent := range sites.agents {
+		if err := agent.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := filepath.Glob("/run/netns/tm-hold-*"); len(left) > 0 {
+		t.Errorf("names are left: %q", left)
 	}
 	_ = p.command.Process.Kill()
 	p.wait(t)
