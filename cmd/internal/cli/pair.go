@@ -263,7 +263,7 @@ func trustCommand() *cobra.Command {
 func trustListCommand() *cobra.Command {
 	var state stateFlag
 	var list listFlag
-	command := &cobra.Command{Use: "list", Short: "List the agents that are paired", Args: arguments(0, 0, "no argument")}
+	command := &cobra.Command{Use: "list", Short: "List the agents that are paired", Example: "  tunnelmark trust list", Args: arguments(0, 0, "no argument")}
 	state.add(command)
 	list.add(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
@@ -292,7 +292,7 @@ func printPins(w io.Writer, identity *control.Identity, pins []control.Pin) erro
 
 func trustRemoveCommand() *cobra.Command {
 	var state stateFlag
-	command := &cobra.Command{Use: "remove NAME", Short: "Forget an agent", Args: arguments(1, 1, "the name of one agent")}
+	command := &cobra.Command{Use: "remove NAME", Short: "Forget an agent", Example: "  tunnelmark trust remove dc-b", Args: arguments(1, 1, "the name of one agent")}
 	state.add(command)
 	command.RunE = func(_ *cobra.Command, given []string) error {
 		_, trust, err := state.open()
