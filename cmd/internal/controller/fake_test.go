@@ -92,7 +92,7 @@ func (f *fakeAgent) isOpen() bool {
 
 func (f *fakeAgent) Describe(ctx context.Context, _ *controlv1.DescribeRequest) (*controlv1.DescribeResponse, error) {
 	return &controlv1.DescribeResponse{
-		Name: f.name, Limits: f.path.limits,
+		Name: f.name, Limits: f.path.limits, MaxSessionAgeNs: int64(time.Hour),
 		Drivers: []*controlv1.Driver{{Name: "esp", Supported: true}, {Name: "clear", Supported: true}, {Name: "xfrm", Reason: "no CONFIG_INET_ESP"}},
 	}, f.enter(ctx, "describe")
 }

@@ -11,6 +11,15 @@ import (
 // ends or the time is over; zero is no end but the agents' greatest age. ready is
 // told of the tunnel once packets pass. What ends it otherwise is the error.
 func Hold(ctx context.Context, p Plan, until time.Duration, ready func(*Session) error) error {
+	for _, end := range []End{p.From, p.To} {
+		description, err := p.ask(ctx, end)
+		if err != nil {
+			return err
+		}
+		if most := time.Duration(description.GetMaxSessionAgeNs()); most > 0 && until > most {
+			return fmt.Errorf("hold for %v: %s allows a session no more than %v; ask for less, or raise session among the limits of its policy", until, end.Name, most)
+		}
+	}
 	return p.within(ctx, p.Spec, func(s *Session) error {
 		if err := ready(s); err != nil {
 			return err

@@ -46,12 +46,9 @@ func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pendi
 	}}
 	r.Reproduce.InputsSHA256 = p.hash(kind, question)
 	for i, end := range []End{p.From, p.To} {
-		description, err := end.Agent.Describe(ctx, &controlv1.DescribeRequest{Drivers: []string{p.Spec.Driver}})
+		description, err := p.ask(ctx, end)
 		if err != nil {
-			return nil, control.Explain(end.Name, err)
-		}
-		if err := supports(description, p.Spec.Driver); err != nil {
-			return nil, fmt.Errorf("%s: %w", end.Name, err)
+			return nil, err
 		}
 		r.Environment = append(r.Environment, environmentFrom(end.Name, p.Spec.Driver, description))
 		allowed := float64(description.GetLimits().GetMaxInnerBitsPerSecond())
@@ -60,6 +57,18 @@ func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pendi
 		}
 	}
 	return r, nil
+}
+
+// ask has an end say what it is, and that it can build the plan's tunnel.
+func (p Plan) ask(ctx context.Context, end End) (*controlv1.DescribeResponse, error) {
+	description, err := end.Agent.Describe(ctx, &controlv1.DescribeRequest{Drivers: []string{p.Spec.Driver}})
+	if err != nil {
+		return nil, control.Explain(end.Name, err)
+	}
+	if err := supports(description, p.Spec.Driver); err != nil {
+		return nil, fmt.Errorf("%s: %w", end.Name, err)
+	}
+	return description, nil
 }
 
 // supports refuses a driver that an end lacks, before anything is touched.

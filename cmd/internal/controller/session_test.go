@@ -84,6 +84,27 @@ func TestHoldEndsWithTheSession(t *testing.T) {
 	}
 }
 
+// What could not be held is refused before a session is opened.
+func TestHoldRefusesBeforehand(t *testing.T) {
+	for name, c := range map[string]struct {
+		driver string
+		until  time.Duration
+		want   string
+	}{
+		"too long":  {"esp", 2 * time.Hour, "hold for 2h0m0s: a allows a session no more than 1h0m0s"},
+		"no driver": {"xfrm", 0, "driver xfrm does not work there: no CONFIG_INET_ESP"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to, a, _ := newFakeEnds(t)
+			plan := Plan{From: from, To: to, Spec: Spec{Driver: c.driver}, Tell: func(string) {}}
+			err := Hold(t.Context(), plan, c.until, func(*Session) error { return nil })
+			if err == nil || !strings.Contains(err.Error(), c.want) || a.offers != 0 {
+				t.Errorf("got %v after %d offers, want %q before any", err, a.offers, c.want)
+			}
+		})
+	}
+}
+
 func TestOpenWaitsForABusyAgent(t *testing.T) {
 	t.Parallel() // It waits for real time.
 	from, to, _, b := newFakeEnds(t)
