@@ -72,16 +72,18 @@ func (f *serveFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	if err := policy.CheckOuter(); err != nil {
 		return err
 	}
-	// An agent that was killed may have left names of held tunnels.
-	if _, err := lab.Forsaken(ctx); err != nil {
-		return err
-	}
 	dir, release, err := f.stateDir()
 	if err != nil {
 		return err
 	}
 	defer release()
-	server, service, meter, err := f.build(policy, dir, newLogger(stderr, f.verbose))
+	log := newLogger(stderr, f.verbose)
+	// An agent that was killed may have left names of held tunnels. They are no
+	// reason not to serve.
+	if _, err := lab.Forsaken(ctx); err != nil {
+		log.Warn("names of held tunnels remain", control.LogReason, err.Error())
+	}
+	server, service, meter, err := f.build(policy, dir, log)
 	if err != nil {
 		return err
 	}

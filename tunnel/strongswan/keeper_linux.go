@@ -57,10 +57,10 @@ func (k *keeper) run(ctx context.Context) {
 		case k.charon.gone():
 			return
 		case k.initiates && !now.carries:
-			if err := k.initiate(ctx); err != nil {
-				k.sleep(ctx, pause)
-				pause = min(2*pause, retryPause)
-			}
+			// Also after what succeeded: a peer may delete each association at once.
+			k.initiate(ctx)
+			k.sleep(ctx, pause)
+			pause = min(2*pause, retryPause)
 		default:
 			pause = firstPause
 			k.awaitBell(ctx)
@@ -69,17 +69,16 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// initiate negotiates once.
-func (k *keeper) initiate(ctx context.Context) error {
+// initiate negotiates once, and publishes why it failed.
+func (k *keeper) initiate(ctx context.Context) {
 	began := time.Now()
 	if err := k.charon.initiate(ctx); err != nil {
 		k.publish(association{}, err)
-		return err
+		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.setup = time.Since(k.charon.journal.lastAsked(began))
-	return nil
 }
 
 func (k *keeper) awaitBell(ctx context.Context) {

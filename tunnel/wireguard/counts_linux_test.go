@@ -3,6 +3,7 @@ package wireguard
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -160,4 +161,23 @@ func FuzzSumDrops(f *testing.F) {
 			t.Errorf("got %d, %v; want %d", after, err, before+5)
 		}
 	})
+}
+
+// A packet from another address than the peer's is not taken, whatever it holds:
+// the tunnel's other end cannot move to a third party.
+func TestOnlyPeer(t *testing.T) {
+	endpoint := func(text string) conn.Endpoint {
+		return &conn.StdNetEndpoint{AddrPort: netip.MustParseAddrPort(text)}
+	}
+	receive := func(_ [][]byte, sizes []int, from []conn.Endpoint) (int, error) {
+		copy(sizes, []int{100, 101, 102, 0})
+		copy(from, []conn.Endpoint{endpoint("192.0.2.2:4500"), endpoint("203.0.113.9:4500"), endpoint("[::ffff:192.0.2.2]:9"), nil})
+		return 4, nil
+	}
+	side := &outerSide{peer: netip.MustParseAddr("192.0.2.2")}
+	sizes, from := make([]int, 4), make([]conn.Endpoint, 4)
+	n, err := side.onlyPeer(receive)(make([][]byte, 4), sizes, from)
+	if diff := cmp.Diff([]int{100, 0, 102, 0}, sizes); n != 4 || err != nil || diff != "" {
+		t.Errorf("%d packets, %v; sizes (-want +got):\n%s", n, err, diff)
+	}
 }

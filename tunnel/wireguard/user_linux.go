@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -37,7 +38,7 @@ func newUser(spec tunnel.Spec, place tunnel.Place) (implementation, error) {
 	u := &user{
 		device: device.NewDevice(
 			&clearSide{Device: native, mtu: spec.MTU, counts: counts},
-			&outerSide{Bind: conn.NewStdNetBind(), namespace: place.Outer, counts: counts},
+			&outerSide{Bind: conn.NewStdNetBind(), namespace: place.Outer, peer: spec.Remote.Outer.Addr().Unmap(), counts: counts},
 			silent),
 		counts: counts,
 		outer:  place.Outer,
@@ -144,16 +145,36 @@ func (c *clearSide) Write(buffers [][]byte, offset int) (int, error) {
 type outerSide struct {
 	conn.Bind
 	namespace *tunnel.Namespace
+	peer      netip.Addr
 	counts    *counts
 }
 
-// Open opens the sockets.
+// Open opens the sockets. WireGuard answers to wherever an authentic packet came
+// from, so a peer that forges its source address could aim our load at somebody
+// else: packets from elsewhere than the address to which the peer agreed are not
+// taken.
 func (o *outerSide) Open(port uint16) (receive []conn.ReceiveFunc, actual uint16, err error) {
 	err = o.namespace.Do(func() error {
 		receive, actual, err = o.Bind.Open(port)
 		return err
 	})
+	for i, from := range receive {
+		receive[i] = o.onlyPeer(from)
+	}
 	return receive, actual, err
+}
+
+// onlyPeer empties what came from another address; the device passes it over.
+func (o *outerSide) onlyPeer(receive conn.ReceiveFunc) conn.ReceiveFunc {
+	return func(packets [][]byte, sizes []int, from []conn.Endpoint) (int, error) {
+		n, err := receive(packets, sizes, from)
+		for i := range n {
+			if sizes[i] > 0 && from[i].DstIP().Unmap() != o.peer {
+				sizes[i] = 0
+			}
+		}
+		return n, err
+	}
 }
 
 // Send counts the data that the sockets refuse. It was counted as taken before.

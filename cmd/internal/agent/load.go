@@ -67,6 +67,25 @@ func burstLasts(l probe.Load, limits control.Limits) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
+// take counts a paced load against what the owner allows the agent to send in all:
+// sessions side by side must not add up to more. free must be called when it ends.
+func (a *Agent) take(l probe.Load) (free func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if most := a.policy.MaxInnerBitsPerSecond; a.sending+l.InnerBitsPerSecond > most {
+		return nil, fmt.Errorf("inner rate %.0f bit/s beside loads of %.0f bit/s that run: this agent's limit for all is %.0f bit/s", l.InnerBitsPerSecond, a.sending, most)
+	}
+	a.sending += l.InnerBitsPerSecond
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.sending -= l.InnerBitsPerSecond
+		if len(a.sessions) == 0 {
+			a.sending = 0 // Sums of fractions do not come out even.
+		}
+	}, nil
+}
+
 // settle waits until the bursts before have been paid for. A burst leaves as
 // fast as the machine can; many of them must not add up to more than the limit.
 func (a *Agent) settle(ctx context.Context, l probe.Load, limits control.Limits) error {

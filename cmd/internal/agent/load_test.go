@@ -82,3 +82,26 @@ func TestBurstsArePaidFor(t *testing.T) {
 		}
 	})
 }
+
+// Sessions side by side together send no more than the owner allows.
+func TestLoadsTogether(t *testing.T) {
+	a := newEnd(t, testPolicy("a"))
+	a.policy.MaxInnerBitsPerSecond = 100e6
+	load := func(rate float64) probe.Load { return probe.Load{InnerBitsPerSecond: rate} }
+	freeFirst, err := a.take(load(60e6))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.take(load(60e6)); err == nil || !strings.Contains(err.Error(), "limit for all is 100000000 bit/s") {
+		t.Errorf("a second load beside the first: %v", err)
+	}
+	freeSecond, err := a.take(load(40e6))
+	if err != nil {
+		t.Errorf("a load that fits beside the first: %v", err)
+	}
+	freeFirst()
+	freeSecond()
+	if _, err := a.take(load(100e6)); err != nil {
+		t.Errorf("after both: %v", err)
+	}
+}

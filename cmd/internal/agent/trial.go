@@ -26,6 +26,11 @@ func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.
 		return nil, err
 	}
 	defer t.end()
+	free, err := a.take(t.load)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	defer free()
 	if err := a.settle(t.ctx, t.load, t.limits); err != nil {
 		return nil, t.failed(err)
 	}

@@ -4,9 +4,9 @@ import "strconv"
 
 // The bits of the capabilities that agents need (capabilities(7)).
 const (
-	capNetAdmin = 12
-	capNetRaw   = 13
-	capSysAdmin = 21
+	capNetAdmin  = 12
+	capSysChroot = 18
+	capSysAdmin  = 21
 )
 
 var capabilities = []struct {
@@ -15,7 +15,7 @@ var capabilities = []struct {
 	cost string
 }{
 	{"CAP_NET_ADMIN", capNetAdmin, "no interface, route or SA can be made: only clear and existing work; socket buffers stay within net.core.rmem_max and wmem_max"},
-	{"CAP_NET_RAW", capNetRaw, "no raw ESP (IP protocol 50) in user space: UDP encapsulation only"},
+	{"CAP_SYS_CHROOT", capSysChroot, "no WireGuard: it is configured where nothing of the host can be reached by mistake"},
 	{"CAP_SYS_ADMIN", capSysAdmin, "no network namespace can be made: no tunnel can be built at all"},
 }
 

@@ -39,6 +39,7 @@ func incoming(here, there Report) []Rule {
 		between.udp(here, there),
 		between.protocol(50, "esp", fmt.Sprintf("ESP without UDP from %s, only for --encapsulation raw: %s", there.Name, strings.Join(rawKinds(), ", "))),
 		between.protocol(47, "gre", fmt.Sprintf("GRE from %s, only for: gre", there.Name)),
+		between.decrypted(),
 		between.behind(here),
 		between.tooBig(),
 	)
@@ -85,6 +86,21 @@ func (d direction) protocol(number int, name, about string) Rule {
 	return d.rule(about,
 		fmt.Sprintf("-p %d", number),
 		fmt.Sprintf("%s %s", choose(d.to.Is4(), "ip protocol", "meta l4proto"), name))
+}
+
+// decrypted is the load of drivers whose clear side is the host's own namespace: it
+// passes the firewall a second time, without the tunnel around it.
+func (d direction) decrypted() Rule {
+	return Rule{
+		End: d.end, About: "load that kernel ESP has decrypted, only for: " + strings.Join(openKinds(), ", "),
+		IPTables: fmt.Sprintf("%s -I INPUT -m policy --dir in --pol ipsec -p udp --dport %d -j ACCEPT", choose(d.to.Is4(), "iptables", "ip6tables"), tunnel.ProbePort),
+		NFTables: fmt.Sprintf("nft insert rule inet filter input meta ipsec exists udp dport %d accept", tunnel.ProbePort),
+	}
+}
+
+// openKinds have no namespace of their own for what they have decrypted.
+func openKinds() []string {
+	return kind.Where(func(k kind.Kind) bool { return k.Name == "xfrm-policy" || k.Name == "xfrm-transport" })
 }
 
 // behind is load from and to addresses that only the user knows.
