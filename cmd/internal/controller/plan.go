@@ -33,6 +33,8 @@ type pending struct {
 	began time.Time // With its monotonic reading, which JSON does not keep.
 	// mostInner is the highest inner rate that both agents allow, bit/s.
 	mostInner float64
+	// mostSent is what the sender allows of all its loads together, bit/s.
+	mostSent float64
 }
 
 // begin asks both ends what they are. question is all that the result depends
@@ -52,6 +54,9 @@ func (p Plan) begin(ctx context.Context, kind report.Kind, question any) (*pendi
 		}
 		r.Environment = append(r.Environment, environmentFrom(end.Name, p.Spec.Driver, description))
 		allowed := float64(description.GetLimits().GetMaxInnerBitsPerSecond())
+		if i == 0 {
+			r.mostSent = allowed
+		}
 		if i == 0 || allowed < r.mostInner {
 			r.mostInner = allowed
 		}

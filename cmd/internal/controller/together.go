@@ -124,15 +124,27 @@ func (t *together) fits() error {
 	return nil
 }
 
-// options keep each tunnel's part of a load within what its agents allow.
+// options keep each tunnel's part of a load within what its agents allow, and the
+// parts of one sender together within what that allows.
 func (t *together) options() search.Options {
 	o := t.plans[0].Search
 	for i, r := range t.pending {
-		if most := r.mostInner / t.share(i); o.MaxInnerBitsPerSecond == 0 || most < o.MaxInnerBitsPerSecond {
+		most := min(r.mostInner/t.share(i), r.mostSent/t.sentBy(t.plans[i].From))
+		if o.MaxInnerBitsPerSecond == 0 || most < o.MaxInnerBitsPerSecond {
 			o.MaxInnerBitsPerSecond = most
 		}
 	}
 	return o
+}
+
+// sentBy is an end's part of every load.
+func (t *together) sentBy(from End) (share float64) {
+	for i, p := range t.plans {
+		if p.From.Fingerprint == from.Fingerprint {
+			share += t.share(i)
+		}
+	}
+	return share
 }
 
 // share is a tunnel's part of every load.

@@ -9,6 +9,7 @@ import (
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/control"
 )
 
 // hub is one agent with a path to each of several others, all of them fakes. The
@@ -153,5 +154,34 @@ func TestFindTogetherRefuses(t *testing.T) {
 				t.Errorf("FindTogether: %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A hub's own limit is for the sum of its tunnels, a spoke's for its part.
+func TestTogetherWithinLimits(t *testing.T) {
+	hub, b, c := End{Name: "hub", Fingerprint: control.Fingerprint{1}}, End{Name: "b"}, End{Name: "c"}
+	for name, test := range map[string]struct {
+		from      [2]End
+		inner     [2]float64 // What both ends of each tunnel allow.
+		sent      [2]float64 // What each sender allows in all.
+		want      float64
+		highestOf float64 // What the user allows; zero: all.
+	}{
+		"the hub's":       {[2]End{hub, hub}, [2]float64{100e6, 100e6}, [2]float64{100e6, 100e6}, 100e6, 0},
+		"a spoke's":       {[2]End{hub, hub}, [2]float64{10e6, 1e9}, [2]float64{1e9, 1e9}, 40e6, 0},
+		"of two senders":  {[2]End{b, c}, [2]float64{100e6, 100e6}, [2]float64{100e6, 100e6}, 100e6 / 0.75, 0},
+		"what users give": {[2]End{hub, hub}, [2]float64{100e6, 100e6}, [2]float64{100e6, 100e6}, 50e6, 50e6},
+	} {
+		test.from[1].Fingerprint[1] = test.from[1].Name[0] // b and c are two.
+		test.from[0].Fingerprint[1] = test.from[0].Name[0]
+		group := together{alone: []float64{10e6, 30e6}}
+		for i := range 2 {
+			group.plans = append(group.plans, FindPlan{Plan: Plan{From: test.from[i]}})
+			group.pending = append(group.pending, &pending{mostInner: test.inner[i], mostSent: test.sent[i]})
+		}
+		group.plans[0].Search.MaxInnerBitsPerSecond = test.highestOf
+		if got := group.options().MaxInnerBitsPerSecond; math.Abs(got/test.want-1) > 1e-9 {
+			t.Errorf("%s: at most %.1f Mbit/s together, want %.1f", name, got/1e6, test.want/1e6)
+		}
 	}
 }
