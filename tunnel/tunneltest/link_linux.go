@@ -136,6 +136,11 @@ func configure(h *netlink.Handle, end netlink.Link, near, far *Site, hardware ne
 	if err := h.LinkSetIP6AddrGenMode(end, nl.IN6_ADDR_GEN_MODE_NONE); err != nil {
 		return fmt.Errorf("switch link-local addresses off: %w", err)
 	}
+	// Without this flag the kernel does not report multicast groups, which would
+	// stand among the frames that a test has captured.
+	if err := h.LinkSetMulticastOff(end); err != nil {
+		return fmt.Errorf("switch multicast off: %w", err)
+	}
 	if err := h.LinkSetUp(end); err != nil {
 		return fmt.Errorf("bring link up: %w", err)
 	}
