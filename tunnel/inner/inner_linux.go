@@ -68,7 +68,7 @@ func (s *Side) configure(ctx context.Context, name string, spec tunnel.Spec) (er
 		{"bring up", func() error { return s.handle.LinkSetUp(s.link) }},
 		{"connect IPv4", func() error { return s.connect(spec.Local.Inner4, spec.Remote.Inner4) }},
 		{"connect IPv6", func() error { return s.connect(spec.Local.Inner6, spec.Remote.Inner6) }},
-		{"await IPv6", func() error { return s.awaitLocal(ctx, spec.Local.Inner6) }},
+		{"await IPv6", func() error { return AwaitLocal(ctx, s.handle, spec.Local.Inner6) }},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
@@ -103,14 +103,14 @@ func (s *Side) connect(local, remote netip.Addr) error {
 	if !local.IsValid() {
 		return nil
 	}
-	address := &netlink.Addr{IPNet: hostNet(local), Flags: unix.IFA_F_NODAD}
+	address := &netlink.Addr{IPNet: HostNet(local), Flags: unix.IFA_F_NODAD}
 	if err := s.handle.AddrAdd(s.link, address); err != nil {
 		return fmt.Errorf("add address %s: %w", local, err)
 	}
 	route := &netlink.Route{
 		LinkIndex: s.link.Attrs().Index,
 		Scope:     netlink.SCOPE_LINK,
-		Dst:       hostNet(remote),
+		Dst:       HostNet(remote),
 		Src:       local.AsSlice(),
 	}
 	if err := s.handle.RouteAppend(route); err != nil {
@@ -119,17 +119,18 @@ func (s *Side) connect(local, remote netip.Addr) error {
 	return nil
 }
 
-// awaitLocal waits until the kernel takes packets to our IPv6 address: it adds
-// the route of such an address in its own time, even where duplicate address
-// detection is off (addrconf_dad_work of net/ipv6/addrconf.c).
-func (s *Side) awaitLocal(ctx context.Context, local netip.Addr) error {
+// AwaitLocal waits until the kernel takes packets to our address, in the namespace
+// of the handle: it adds the route of an IPv6 one in its own time, even where
+// duplicate address detection is off (addrconf_dad_work of net/ipv6/addrconf.c).
+// An address that is not valid is not waited for.
+func AwaitLocal(ctx context.Context, handle *netlink.Handle, local netip.Addr) error {
 	if !local.IsValid() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, localPatience)
 	defer cancel()
 	for {
-		routes, err := s.handle.RouteGet(local.AsSlice())
+		routes, err := handle.RouteGet(local.AsSlice())
 		if err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL {
 			return nil
 		}
@@ -141,7 +142,8 @@ func (s *Side) awaitLocal(ctx context.Context, local netip.Addr) error {
 	}
 }
 
-func hostNet(address netip.Addr) *net.IPNet {
+// HostNet is the network that holds one address.
+func HostNet(address netip.Addr) *net.IPNet {
 	bits := address.BitLen()
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, bits)}
 }

@@ -84,7 +84,7 @@ func spread(handle *netlink.Handle, indices []int, local, remote netip.Addr, gat
 	if !local.IsValid() {
 		return nil
 	}
-	route := &netlink.Route{Dst: hostNet(remote), Src: local.AsSlice(), Scope: netlink.SCOPE_LINK}
+	route := &netlink.Route{Dst: HostNet(remote), Src: local.AsSlice(), Scope: netlink.SCOPE_LINK}
 	for _, index := range indices {
 		single := &netlink.Route{Dst: route.Dst, Scope: route.Scope, LinkIndex: index}
 		if err := handle.RouteDel(single); err != nil {

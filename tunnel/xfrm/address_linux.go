@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/inner"
 )
 
 // addressSide is the clear side of policy-based ESP: inner addresses on this
@@ -30,12 +30,6 @@ type addressSide struct {
 	addresses []*netlink.Addr  // Added so far.
 	added     []*netlink.Route // Likewise.
 }
-
-const (
-	// What takes microseconds on an idle machine may wait on a busy one.
-	addressPatience = 10 * time.Second
-	addressPoll     = time.Millisecond
-)
 
 func openAddresses(ctx context.Context, p plan, spec tunnel.Spec, outer *tunnel.Namespace) (*addressSide, error) {
 	s := &addressSide{lifetime: p.lifetime, mtu: spec.MTU}
@@ -74,7 +68,7 @@ func (s *addressSide) open(ctx context.Context, p plan, spec tunnel.Spec, outer 
 // encrypted packets go, but no inner packet goes there: the policy stands before it.
 func (s *addressSide) connect(ctx context.Context, local, remote netip.Addr, device int) error {
 	address := &netlink.Addr{
-		IPNet: hostNet(local),
+		IPNet: inner.HostNet(local),
 		Flags: unix.IFA_F_NODAD, ValidLft: int(seconds(s.lifetime)),
 		PreferedLft: 0, // Nobody uses it who does not ask for it (RFC 4862, Section 5.5.4).
 	}
@@ -82,28 +76,10 @@ func (s *addressSide) connect(ctx context.Context, local, remote netip.Addr, dev
 		return fmt.Errorf("add address %s to lo: %w", local, err)
 	}
 	s.addresses = append(s.addresses, address)
-	if err := s.awaitLocal(ctx, local); err != nil {
-		return err
+	if err := inner.AwaitLocal(ctx, s.handle, local); err != nil {
+		return fmt.Errorf("%w (is lo up?)", err)
 	}
 	return s.addRoute(local, remote, device)
-}
-
-// awaitLocal waits until the kernel takes packets to our address: an IPv6 one gets
-// its route in the kernel's own time.
-func (s *addressSide) awaitLocal(ctx context.Context, local netip.Addr) error {
-	ctx, cancel := context.WithTimeout(ctx, addressPatience)
-	defer cancel()
-	for {
-		routes, err := s.handle.RouteGet(local.AsSlice())
-		if err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for a local route to %s (is lo up?): %w", local, ctx.Err())
-		case <-time.After(addressPoll):
-		}
-	}
 }
 
 func (s *addressSide) addRoute(local, remote netip.Addr, device int) error {
@@ -122,13 +98,8 @@ func (s *addressSide) addRoute(local, remote netip.Addr, device int) error {
 	if _, err := s.routes.request(unix.RTM_NEWROUTE, create, m, 0); err != nil {
 		return fmt.Errorf("add route to %s: %w", remote, err)
 	}
-	s.added = append(s.added, &netlink.Route{LinkIndex: device, Dst: hostNet(remote), Src: local.AsSlice(), Scope: netlink.SCOPE_LINK})
+	s.added = append(s.added, &netlink.Route{LinkIndex: device, Dst: inner.HostNet(remote), Src: local.AsSlice(), Scope: netlink.SCOPE_LINK})
 	return nil
-}
-
-func hostNet(address netip.Addr) *net.IPNet {
-	bits := address.BitLen()
-	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, bits)}
 }
 
 // count has nothing to say: what is refused here is refused to the sender.
