@@ -60,7 +60,7 @@ type Agent struct {
 	sessions map[control.SessionID]*session
 	stopped  bool
 	settled  time.Time // When all that was sent fits the limit; see settle.
-	sending  float64   // Inner bit/s of all paced loads that run; see take in load.go.
+	sending  uint64    // Inner bit/s of all paced loads that run; see take in load.go.
 }
 
 var _ controlv1connect.AgentHandler = (*Agent)(nil)

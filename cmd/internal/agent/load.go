@@ -72,17 +72,15 @@ func burstLasts(l probe.Load, limits control.Limits) time.Duration {
 func (a *Agent) take(l probe.Load) (free func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if most := a.policy.MaxInnerBitsPerSecond; a.sending+l.InnerBitsPerSecond > most {
-		return nil, fmt.Errorf("inner rate %.0f bit/s beside loads of %.0f bit/s that run: this agent's limit for all is %.0f bit/s", l.InnerBitsPerSecond, a.sending, most)
+	rate, most := uint64(l.InnerBitsPerSecond), a.policy.limits().MaxInnerBitsPerSecond
+	if a.sending+rate > most {
+		return nil, fmt.Errorf("inner rate %d bit/s beside loads of %d bit/s that run: this agent's limit for all is %d bit/s", rate, a.sending, most)
 	}
-	a.sending += l.InnerBitsPerSecond
+	a.sending += rate
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.sending -= l.InnerBitsPerSecond
-		if len(a.sessions) == 0 {
-			a.sending = 0 // Sums of fractions do not come out even.
-		}
+		a.sending -= rate
 	}, nil
 }
 
