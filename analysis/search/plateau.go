@@ -39,6 +39,7 @@ func (f *finder) readPlateau(ctx context.Context) error {
 	if f.estimate == 0 {
 		return nil
 	}
+	defer f.sumUp() // What was read counts, too, where the traffic is spent early.
 	if err := f.firstPlateau(ctx); err != nil {
 		return err
 	}
@@ -50,7 +51,6 @@ func (f *finder) readPlateau(ctx context.Context) error {
 			return err
 		}
 	}
-	f.sumUp()
 	return nil
 }
 
@@ -82,14 +82,15 @@ func stalled(t analysis.Trial, r reading) bool {
 // it can do; then the next load passes, and the estimate goes up again.
 func (f *finder) firstPlateau(ctx context.Context) error {
 	estimate, length := max(f.estimate, f.reached), f.plateauTime()
-	var t analysis.Trial
+	var t, last analysis.Trial
 	var r reading
 	for n := range 6 {
 		var err error
 		if t, err = f.paced(ctx, analysis.Plateaus, heights[0]*estimate, length); err != nil {
+			f.settleFor(last, read(last))
 			return err
 		}
-		r = read(t)
+		r, last = read(t), t
 		sent := t.InnerSentBitsPerSecond()
 		switch ratio := t.InnerOnCPUBitsPerSecond() / r.inner; {
 		case t.LossRatio() < 0.05 && fellShort(t):
@@ -110,10 +111,16 @@ func (f *finder) firstPlateau(ctx context.Context) error {
 		}
 	}
 	f.estimate = estimate
-	if t.LossRatio() > exploreLoss {
-		f.keepPlateau(t, r) // The best that can be had.
-	}
+	f.settleFor(t, r)
 	return nil
+}
+
+// settleFor keeps an overload that no further reading bears out: on a busy host it
+// is the best that can be had, and more than nothing.
+func (f *finder) settleFor(t analysis.Trial, r reading) {
+	if t.LossRatio() > exploreLoss {
+		f.keepPlateau(t, r)
+	}
 }
 
 // plateauTime is how long an overload lasts.

@@ -161,6 +161,22 @@ func TestHighestLoadMeetsTheGoal(t *testing.T) {
 	near(t, "inner rate", c.InnerBitsPerSecond, 500e6, 0.002)
 }
 
+// A host that keeps the sender off the CPU for a tenth of the time spoils every
+// trial of a short search, and still what passes under overload is told.
+func TestBusyHostStillTells(t *testing.T) {
+	const rate = 50e6
+	for seed := range uint64(20) {
+		p := &path{device: newPolicer(rate, 64<<10), seed: seed, naps: 30, jitter: 1e-4}
+		c, err := Find(t.Context(), p.run, Options{Traffic: 8 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := rate * innerSize / outerSize; c.Plateau == nil || math.Abs(c.Plateau.InnerBitsPerSecond/want-1) > 0.03 {
+			t.Errorf("seed %d: plateau %+v, want one within 3 %% of %g bit/s inner; %s", seed, c.Plateau, want, c.Note)
+		}
+	}
+}
+
 func TestDeadPath(t *testing.T) {
 	p := path{device: newPolicer(1, 0)}
 	c := find(t, &p, Options{})

@@ -128,19 +128,30 @@ func shortened(t *testing.T, name, budget string) (path string) {
 }
 
 // runScenario runs a scenario that states a truth, and holds each rate against it.
-// A short search may not see both of its bounds (exit code 3).
+// A short search may not see both of its bounds (exit code 3). Where a busy host
+// left a tunnel without any figure, the scenario runs once more.
 func runScenario(t *testing.T, path string) []report.Result {
 	t.Helper()
 	labtest.CheckLeaks(t)
-	p := start(t, "lab", "run", path, "--no-baseline", "--json")
-	if code := p.wait(t); code != 0 && code != 3 {
-		t.Fatalf("exit code %d: %s", code, p.stderr)
+	results := labRun(t, path)
+	silent := func(r report.Result) bool { return r.Ceiling.InnerBitsPerSecond == 0 }
+	if slices.ContainsFunc(results, silent) {
+		t.Log("a tunnel showed no figure; once more")
+		results = labRun(t, path)
 	}
-	results := readResults(t, p.stdout.String())
 	for _, r := range results {
 		checkRate(t, r)
 	}
 	return results
+}
+
+func labRun(t *testing.T, path string) []report.Result {
+	t.Helper()
+	p := start(t, "lab", "run", path, "--no-baseline", "--json")
+	if code := p.wait(t); code != 0 && code != 3 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	return readResults(t, p.stdout.String())
 }
 
 func readResults(t *testing.T, text string) (results []report.Result) {

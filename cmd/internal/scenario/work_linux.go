@@ -43,6 +43,11 @@ func (w *work) all(ctx context.Context) error {
 		if !find.Together {
 			continue
 		}
+		if silent := slices.Index(alone, 0); silent >= 0 {
+			path := find.Paths[silent]
+			w.options.Tell(fmt.Sprintf("the tunnels are not measured together: that from %s to %s showed no rate of its own", path.From, path.To))
+			continue
+		}
 		err := w.measure(find.Paths, w.scenario.Truth.together(), func() (report.Result, error) { return controller.FindTogether(ctx, plans, alone) })
 		if err != nil {
 			return err
