@@ -145,7 +145,7 @@ func busiest(h analysis.Host) (busy float64, measured bool) {
 func losing(c analysis.Ceiling) []analysis.Trial {
 	var trials []analysis.Trial
 	for _, s := range c.Steps {
-		if t := s.Trial; t.Load.Packets == 0 && t.Valid() && t.LossRatio() > c.LossGoal && t.Elapsed > leastLength && t.InnerSentBitsPerSecond() <= mostHeight*c.InnerBitsPerSecond {
+		if t := s.Trial; t.Valid() && t.LossRatio() > c.LossGoal && t.Elapsed > leastLength && t.InnerSentBitsPerSecond() <= mostHeight*c.InnerBitsPerSecond {
 			trials = append(trials, t)
 		}
 	}

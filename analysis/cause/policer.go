@@ -187,7 +187,7 @@ func belowCeiling(c analysis.Ceiling) (best analysis.Trial, ok bool) {
 	for _, s := range c.Steps {
 		t := s.Trial
 		sent := t.InnerSentBitsPerSecond()
-		if t.Load.Packets > 0 || t.LossRatio() > c.LossGoal || sent > c.InnerBitsPerSecond || len(t.Windows) == 0 {
+		if t.LossRatio() > c.LossGoal || sent > c.InnerBitsPerSecond || len(t.Windows) == 0 {
 			continue
 		}
 		if !ok || sent > best.InnerSentBitsPerSecond() {

@@ -97,9 +97,6 @@ func (d Device) setting() string {
 
 // offered is the load that was asked for, with its layer.
 func offered(t analysis.Trial) string {
-	if t.Load.Packets > 0 {
-		return "burst of " + formatCount(t.Load.Packets)
-	}
 	return formatRate(t.Load.InnerBitsPerSecond) + " inner"
 }
 

@@ -54,7 +54,7 @@ func policed(noise *rand.Rand, inner float64, duration time.Duration) analysis.T
 func burst(noise *rand.Rand) analysis.Trial {
 	passed := uint64(bucketBytes/outerSize + noise.IntN(4))
 	return analysis.Trial{
-		Load:      analysis.Load{Packets: 200},
+		Load:      analysis.Load{InnerBitsPerSecond: 200 * innerSize * 8 / 1480e-6, Duration: 1480 * time.Microsecond},
 		InnerSize: innerSize, OuterSize: outerSize,
 		Sent: 200, Received: passed + 14, Elapsed: 1480 * time.Microsecond,
 		FirstLoss: &analysis.FirstLoss{Packets: passed, After: 410 * time.Microsecond},

@@ -126,8 +126,8 @@ func (t Tunnel) check() error {
 }
 
 func checkTrial(t analysis.Trial) error {
-	if t.Elapsed < 0 || t.Skipped < 0 || t.Load.Packets < 0 {
-		return fmt.Errorf("elapsed is %v, skipped %v, burst %d packets, want none below zero", t.Elapsed, t.Skipped, t.Load.Packets)
+	if t.Elapsed < 0 || t.Skipped < 0 || t.Load.Burst < 0 {
+		return fmt.Errorf("elapsed is %v, skipped %v, bursts of %d packets, want none below zero", t.Elapsed, t.Skipped, t.Load.Burst)
 	}
 	if err := checkSizes(t.InnerSize, t.OuterSize); err != nil {
 		return err

@@ -168,7 +168,7 @@ func Compare(expected Expected, ceiling analysis.Ceiling, cause analysis.Cause) 
 
 // isBurst says that a trial is too short for its rate to mean anything.
 func isBurst(s analysis.Step) bool {
-	return s.Purpose == analysis.Burst || s.Trial.Load.Packets > 0
+	return s.Purpose == analysis.Burst
 }
 
 // steps are all trials with what each was for, in the order in which they ran.

@@ -48,10 +48,6 @@ func newTrialRow(number int, s analysis.Step, unit scale, most float64) trialRow
 	if growth, ok := t.DelayGrowth(); ok {
 		row.Growth = formatDuration(growth)
 	}
-	if t.Load.Packets > 0 {
-		row.Offered = formatCount(t.Load.Packets) + " packets"
-		return row
-	}
 	column := func(rate float64) string {
 		decimals := max(0, 3-int(math.Floor(math.Log10(math.Max(1, most/unit.size)))))
 		return group(strconv.FormatFloat(rate/unit.size, 'f', decimals, 64))

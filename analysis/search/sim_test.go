@@ -63,12 +63,6 @@ func (p *path) send(l analysis.Load) (at []float64, elapsed, skipped float64) {
 		top = 3e9
 	}
 	gap := innerSize * 8 / top
-	if l.Packets > 0 {
-		for i := range l.Packets {
-			at = append(at, p.now+float64(i)*gap)
-		}
-		return at, float64(l.Packets) * gap, 0
-	}
 	train := max(p.train, 1)
 	if p.train == 0 {
 		train = 4
