@@ -17,6 +17,7 @@ type listener struct {
 	sender   *sender
 	ended    func() error // Of the context of Send.
 	progress *reporter
+	told     atomic.Pointer[wire.Feedback] // The newest.
 	start    time.Duration
 	counter  uint64        // Of the newest feedback; none comes twice.
 	heard    atomic.Int64  // When the newest came, by the sender's clock.
@@ -29,10 +30,12 @@ type listener struct {
 // counts as heard.
 func listen(s *sender, ended func() error, progress func(probe.Progress)) *listener {
 	l := &listener{
-		sender: s, ended: ended, progress: newReporter(progress), start: s.clock.Now(),
+		sender: s, ended: ended, start: s.clock.Now(),
 		final: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.heard.Store(int64(l.start))
+	l.told.Store(&wire.Feedback{})
+	l.progress = report(progress, s.trial.progressEvery(), l.standing)
 	go l.run()
 	return l
 }
@@ -96,11 +99,16 @@ func (l *listener) handle(b []byte) {
 	now := l.sender.clock.Now()
 	l.counter = f.Sequence
 	l.heard.Store(int64(now))
-	l.progress.tell(probe.Progress{
-		Sent: l.sender.out.sequence.Load(), Received: f.Received, Lost: f.Lost, Elapsed: now - l.start,
-	})
+	l.told.Store(&f)
 	if f.Final {
 		l.finish()
+	}
+}
+
+func (l *listener) standing() probe.Progress {
+	f := l.told.Load()
+	return probe.Progress{
+		Sent: l.sender.out.sequence.Load(), Received: f.Received, Lost: f.Lost, Elapsed: l.sender.clock.Now() - l.start,
 	}
 }
 

@@ -82,8 +82,14 @@ func pair(t testing.TB, ip string) (sender, receiver *net.UDPConn) {
 	return connect(t, a, b), connect(t, b, a)
 }
 
-// flows is what Send takes.
-func flows(conns ...*net.UDPConn) []*net.UDPConn { return conns }
+// flows opens the sockets one after the other, whatever the lane.
+func flows(conns ...*net.UDPConn) Open {
+	next := 0
+	return func(int) (*net.UDPConn, error) {
+		next++
+		return conns[next-1], nil
+	}
+}
 
 // testTrial and strangersTrial differ in the key only.
 func testTrial(t testing.TB) Trial { return trialWithKey(t, "a key for tests, of 32 bytes ...") }

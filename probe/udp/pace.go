@@ -95,25 +95,6 @@ func (t *transmission) await(now, due time.Duration, s *schedule) (leave time.Du
 	return now, t.stop(now)
 }
 
-// burst sends packets back to back. It gives up when as many were refused, or
-// when it takes unreasonably long; it has then sent fewer.
-func (t *transmission) burst(packets int) (elapsed time.Duration, err error) {
-	start, train := t.clock.Now(), len(t.buffer)/t.size
-	for left := packets; left > 0 && t.refused < uint64(packets); left = packets - int(t.sequence.Load()) {
-		now := t.clock.Now()
-		if now-start > burstWithin {
-			break
-		}
-		if err = t.stop(now); err != nil {
-			break
-		}
-		if _, err = t.send(min(train, left), now); err != nil {
-			break
-		}
-	}
-	return t.clock.Now() - start, err
-}
-
 // send sends a train of n packets on the flow whose turn it is. What the local stack refuses is counted as
 // such, and its sequence numbers go to the next packets.
 func (t *transmission) send(n int, now time.Duration) (waited bool, err error) {
@@ -143,5 +124,5 @@ func (t *transmission) send(n int, now time.Duration) (waited bool, err error) {
 
 // counts is what has been sent so far.
 func (t *transmission) counts() probe.Sent {
-	return probe.Sent{Packets: t.sequence.Load(), Refused: t.refused, Train: len(t.buffer) / t.size}
+	return probe.Sent{Packets: t.sequence.Load(), Refused: t.refused, Burst: len(t.buffer) / t.size}
 }

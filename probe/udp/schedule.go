@@ -29,11 +29,8 @@ const (
 // trainLength is how many packets leave back to back.
 func trainLength(l probe.Load, payload int) int {
 	most := max(1, min(maxSegments, maxTrain/payload))
-	if l.Packets > 0 {
-		return min(most, l.Packets)
-	}
-	if l.Train > 0 {
-		return min(most, l.Train)
+	if l.Burst > 0 {
+		return min(most, l.Burst)
 	}
 	lasting := func(d time.Duration) int {
 		return int(math.Ceil(min(float64(d)/packetInterval(l), maxSegments)))

@@ -27,14 +27,20 @@ import (
 // Before the peer's hello on every flow, errors mean that no load was sent:
 // probe.ErrNoHello when one did not come. Later ones come with what was sent
 // until then: probe.ErrPeerSilent when the peer was heard no more, or ctx's error.
-func Send(ctx context.Context, conns []*net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Sent, error) {
-	if err := checkFlows(conns, load); err != nil {
+func Send(ctx context.Context, open Open, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Sent, error) {
+	conns := make([]*net.UDPConn, flowsOf(load))
+	for flow := range conns {
+		conn, err := open(flow % lanesOf(load))
+		if err != nil {
+			return probe.Sent{}, err
+		}
+		defer conn.Close()
+		conns[flow] = conn
+	}
+	if err := checkTrial(conns[0], trial, load); err != nil {
 		return probe.Sent{}, err
 	}
-	size, err := payloadSize(conns[0], trial, load)
-	if err != nil {
-		return probe.Sent{}, err
-	}
+	size := load.Mix.Most() - headers(conns[0])
 	release := interruptOn(ctx, conns...)
 	defer release()
 	s, err := newSender(conns, trial, load, size)
@@ -50,18 +56,9 @@ func Send(ctx context.Context, conns []*net.UDPConn, trial Trial, load probe.Loa
 	return sent, err
 }
 
-// checkFlows expects a socket for each flow.
-func checkFlows(conns []*net.UDPConn, load probe.Load) error {
-	if want := flowsOf(load); len(conns) != want {
-		return fmt.Errorf("take the sockets: they are %d, for %d flows", len(conns), want)
-	}
-	for _, conn := range conns {
-		if conn.RemoteAddr() == nil {
-			return fmt.Errorf("take the socket at %s: it is not connected to a peer", conn.LocalAddr())
-		}
-	}
-	return nil
-}
+// Open opens a socket that is connected to the receiver's port of the lane, from
+// a source port not used before.
+type Open func(lane int) (*net.UDPConn, error)
 
 // sender is the sending end of one trial.
 type sender struct {
@@ -198,7 +195,7 @@ func (s *sender) load(ctx context.Context, load probe.Load, progress func(probe.
 	sent.Elapsed, sent.Skipped = elapsed, skipped
 	if errors.Is(err, unix.EMSGSIZE) {
 		if mtu, mtuErr := pathMTU(s.conns[0]); mtuErr == nil {
-			err = fmt.Errorf("%w (inner packets have %d bytes, the path takes %d)", err, load.InnerSize, mtu)
+			err = fmt.Errorf("%w (inner packets have %d bytes, the path takes %d)", err, load.Mix.Most(), mtu)
 		}
 	}
 	if err != nil {
@@ -211,10 +208,6 @@ func (s *sender) load(ctx context.Context, load probe.Load, progress func(probe.
 func (s *sender) transmit(load probe.Load) (elapsed, skipped time.Duration, err error) {
 	release := preciseThread()
 	defer release()
-	if load.Packets > 0 {
-		elapsed, err = s.out.burst(load.Packets)
-		return elapsed, 0, err
-	}
 	plan := newSchedule(load, len(s.out.buffer)/s.out.size)
 	elapsed, err = s.out.paced(plan)
 	return elapsed, plan.skipped, err

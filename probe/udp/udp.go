@@ -1,23 +1,34 @@
 // Package udp measures one trial with UDP datagrams: Send offers the load at
 // one end, Receive counts it at the other.
 //
-// A trial goes like this, in the words of package wire:
+// The load has flows, numbered from 0, each from a source port of its own. They
+// are shared over lanes: flow f belongs to lane f modulo the number of lanes. A
+// lane has a thread and a socket of its own at the receiver's end, and a thread
+// and an equal share of the rate at the sender's. Lanes do not know of each other, but all
+// of them begin together, and one that fails ends all.
 //
-//  1. The sender says HELLO every 50 ms with a nonce of its own, on every flow.
-//     It sends no load before the holder of the session's key has echoed that
-//     nonce on each of them.
+// In each lane a trial goes like this, in the words of package wire:
+//
+//  1. The sender says HELLO every 50 ms with a nonce of its own, on the lane's
+//     first flow: that with the lane's number. It sends no load before the holder
+//     of the session's key has echoed that nonce, in every lane.
 //  2. The receiver ignores all DATA until it has seen an authentic HELLO of
 //     this trial. From then on it sends FEEDBACK ten times a second, to the
-//     first flow.
+//     lane's first flow, with what it has counted of the lane.
 //  3. The sender paces DATA (pace.go), and stops 1 s after the last FEEDBACK.
-//     Flows take turns, train by train; packets are numbered across them all.
-//  4. The sender says "last" HELLO every 20 ms, with what it has sent. The
-//     receiver waits until all has arrived or nothing more comes, and answers
-//     with the final FEEDBACK.
+//     Flows take turns, burst by burst. The packets of a flow are numbered from
+//     0; a flow that begins in the place of another goes on with its numbers, from
+//     another port. The lane's first flow stays.
+//  4. The sender says "last" HELLO every 20 ms, with what it has sent in the
+//     lane. The receiver waits until all has arrived or nothing more comes, and
+//     answers with the final FEEDBACK.
+//
+// Other flows than a lane's first say no HELLO: they go to the same address and
+// port, and where a path swallows one of them, that is what is to be measured.
 //
 // Each end is bounded by its own clock and ends by itself when the other dies.
 //
-// Send waits for train departures by sleeping and spinning: it takes a good
+// Send waits for departures by sleeping and spinning: each lane takes a good
 // part of one core. Neither end allocates per packet or per batch.
 package udp
 
@@ -46,20 +57,23 @@ const (
 	quiet = 50 * time.Millisecond
 	// linger is how long the receiver answers repetitions of "last".
 	linger = 3 * lastEvery
-	// burstWithin bounds a load that is not paced.
-	burstWithin = 10 * time.Second
+	// progressEvery is how often progress is told, unless Trial says otherwise.
+	progressEvery = 100 * time.Millisecond
 )
 
 // Trial names one trial between two ends.
 type Trial struct {
 	Key    wire.Key // Of the session; both ends hold it.
 	Number uint8    // Tells late packets of the trial before from this one's.
-	// Peer is the address that the flows come from, for a receiver whose socket
-	// is not connected because they come from several ports. Optional.
+	// Peer is the address that the flows come from, for a receiver whose sockets
+	// are not connected because they come from several ports. Optional.
 	Peer netip.Addr
 	// HelloWithin is how long each end waits for the other. Optional: zero
 	// means 5 s.
 	HelloWithin time.Duration
+	// ProgressEvery is how often each end tells its progress: at multiples of it
+	// since the load began. Optional: zero means 100 ms.
+	ProgressEvery time.Duration
 }
 
 func (t Trial) helloWithin() time.Duration {
@@ -67,6 +81,13 @@ func (t Trial) helloWithin() time.Duration {
 		return t.HelloWithin
 	}
 	return helloWithin
+}
+
+func (t Trial) progressEvery() time.Duration {
+	if t.ProgressEvery > 0 {
+		return t.ProgressEvery
+	}
+	return progressEvery
 }
 
 func (t Trial) header(kind wire.Type, flow int) wire.Header {
@@ -81,26 +102,29 @@ func (t Trial) owns(h wire.Header, flows int) bool {
 
 func flowsOf(l probe.Load) int { return max(1, l.Flows) }
 
-// loadTime bounds how long the load is sent.
-func loadTime(l probe.Load) time.Duration {
-	if l.Packets > 0 {
-		return burstWithin
-	}
-	return l.Duration
+func lanesOf(l probe.Load) int { return min(max(1, l.Lanes), flowsOf(l)) }
+
+// flowsIn is how many flows the lane has; the first of them has its number.
+func flowsIn(lane int, l probe.Load) int {
+	lanes := lanesOf(l)
+	return (flowsOf(l) - lane + lanes - 1) / lanes
 }
 
-// packetInterval is the time between two packets of a paced load, in ns.
-func packetInterval(l probe.Load) float64 {
-	return float64(l.InnerSize) * 8 * 1e9 / l.InnerBitsPerSecond
-}
+// laneRate is a lane's share of the load, in bit/s of inner packets.
+func laneRate(l probe.Load) float64 { return l.InnerBitsPerSecond / float64(lanesOf(l)) }
 
-// packetLimit is how many packets the load can have at most.
+// packetInterval is the mean time between two packets of a lane, in ns.
+func packetInterval(l probe.Load) float64 { return l.Mix.Mean() * 8 * 1e9 / laneRate(l) }
+
+// packetLimit is how many packets a lane can have at most, and so a flow: sizes in
+// their order may be below the mean for as long as a seeded order is.
 func packetLimit(l probe.Load) uint64 {
-	if l.Packets > 0 {
-		return uint64(l.Packets)
-	}
-	return uint64(math.Ceil(float64(l.Duration)/packetInterval(l))) + 1
+	bits := laneRate(l) * l.Duration.Seconds()
+	return uint64(math.Ceil(bits/8/l.Mix.Mean())) + orderLength
 }
+
+// orderLength is the most packets after which an order of sizes begins again (probe.Mix).
+const orderLength = 64 * probe.MaxSizes
 
 const (
 	udpHeader  = 8
@@ -110,6 +134,7 @@ const (
 	maxInner = 1<<16 - 1
 	// maxPackets keeps sequence numbers within their 48 bits.
 	maxPackets = 1 << 47
+	maxDSCP    = 1<<6 - 1
 )
 
 // headers is the length of the IP and UDP headers in front of each datagram.
@@ -124,41 +149,55 @@ func isIPv4(conn *net.UDPConn) bool {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4()
 }
 
-// payloadSize checks what a trial is made of and returns the length of its
-// datagrams' payload.
-func payloadSize(conn *net.UDPConn, trial Trial, l probe.Load) (int, error) {
+// checkTrial checks what a trial over conn is made of.
+func checkTrial(conn *net.UDPConn, trial Trial, l probe.Load) error {
 	if trial.Key == (wire.Key{}) {
-		return 0, fmt.Errorf("take trial %d: it has no key", trial.Number)
+		return fmt.Errorf("take trial %d: it has no key", trial.Number)
 	}
-	least := headers(conn) + wire.HeaderSize
-	if l.InnerSize < least || l.InnerSize > maxInner {
-		return 0, fmt.Errorf("take load: inner size is %d bytes, allowed are %d to %d", l.InnerSize, least, maxInner)
+	if trial.ProgressEvery < 0 {
+		return fmt.Errorf("take trial %d: progress every %v", trial.Number, trial.ProgressEvery)
 	}
-	if l.Flows < 0 || l.Flows > probe.MaxFlows {
-		return 0, fmt.Errorf("take load: %d flows, allowed are up to %d", l.Flows, probe.MaxFlows)
+	if err := l.Mix.Check(headers(conn)+wire.HeaderSize, maxInner); err != nil {
+		return fmt.Errorf("take load: %w", err)
 	}
-	return l.InnerSize - headers(conn), checkAmount(l)
+	if err := checkFlows(l); err != nil {
+		return fmt.Errorf("take load: %w", err)
+	}
+	if err := checkRate(l); err != nil {
+		return fmt.Errorf("take load: %w", err)
+	}
+	return nil
 }
 
-func checkAmount(l probe.Load) error {
-	paced := l.InnerBitsPerSecond != 0 || l.Duration != 0
+func checkFlows(l probe.Load) error {
+	churn := l.NewFlowsPerSecond
 	switch {
-	case l.Train < 0:
-		return fmt.Errorf("take load: a train of %d packets", l.Train)
-	case paced && l.Packets != 0, !paced && l.Packets <= 0:
-		return fmt.Errorf("take load: need either a rate with a duration, or a number of packets")
-	case !paced && l.Packets > maxPackets:
-		return fmt.Errorf("take load: %d packets, at most %d", l.Packets, int64(maxPackets))
-	case !paced:
-		return nil
+	case l.Flows < 0 || l.Flows > probe.MaxFlows:
+		return fmt.Errorf("%d flows, allowed are up to %d", l.Flows, probe.MaxFlows)
+	case l.Lanes < 0 || l.Lanes > probe.MaxLanes:
+		return fmt.Errorf("%d lanes, allowed are up to %d", l.Lanes, probe.MaxLanes)
+	case !(churn >= 0 && churn <= probe.MaxFlows):
+		return fmt.Errorf("%g new flows per second, allowed are up to %d", churn, probe.MaxFlows)
+	case churn > 0 && flowsOf(l) < 2*lanesOf(l):
+		return fmt.Errorf("new flows begin in the place of others, but the first of each lane stays: take %d flows at least, not %d", 2*lanesOf(l), flowsOf(l))
+	case l.DSCP > maxDSCP:
+		return fmt.Errorf("DSCP %d, allowed are up to %d (RFC 2474, Section 3)", l.DSCP, maxDSCP)
+	}
+	return nil
+}
+
+func checkRate(l probe.Load) error {
+	switch {
+	case l.Burst < 0:
+		return fmt.Errorf("a burst of %d packets", l.Burst)
 	case !(l.InnerBitsPerSecond > 0) || math.IsInf(l.InnerBitsPerSecond, 0):
-		return fmt.Errorf("take load: inner rate of %g bit/s", l.InnerBitsPerSecond)
+		return fmt.Errorf("inner rate of %g bit/s", l.InnerBitsPerSecond)
 	case l.Duration <= 0 || l.Duration > probe.MaxDuration:
-		return fmt.Errorf("take load: duration is %v, allowed are up to %v", l.Duration, probe.MaxDuration)
+		return fmt.Errorf("duration is %v, allowed are up to %v", l.Duration, probe.MaxDuration)
 	case packetInterval(l) > float64(l.Duration):
-		return fmt.Errorf("take load: not one packet in %v at an inner rate of %g bit/s", l.Duration, l.InnerBitsPerSecond)
+		return fmt.Errorf("not one packet in %v at an inner rate of %g bit/s in each of %d lanes", l.Duration, laneRate(l), lanesOf(l))
 	case float64(l.Duration)/packetInterval(l) > maxPackets:
-		return fmt.Errorf("take load: inner rate of %g bit/s is more packets than can be numbered", l.InnerBitsPerSecond)
+		return fmt.Errorf("inner rate of %g bit/s is more packets than can be numbered", l.InnerBitsPerSecond)
 	}
 	return nil
 }
