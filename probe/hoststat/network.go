@@ -78,7 +78,7 @@ func (t thread) transport() (UDP, TCP, error) {
 		SendBufferErrors:    count(v4.Udp.SndbufErrors) + count(v6.Udp6.SndbufErrors),
 		ChecksumErrors:      count(v4.Udp.InCsumErrors) + count(v6.Udp6.InCsumErrors),
 	}
-	return udp, TCP{Retransmitted: count(v4.Tcp.RetransSegs)}, nil
+	return udp, TCP{Retransmitted: count(v4.RetransSegs)}, nil
 }
 
 func count(v *float64) uint64 {
