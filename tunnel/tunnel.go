@@ -173,6 +173,9 @@ type Path struct {
 	Remote    netip.AddrPort
 	// MTU is the largest IP packet, in bytes, that fits without fragments.
 	MTU int
+	// OneFlow: only datagrams between Local and Remote enter the tunnel; what has
+	// other ports would go past it.
+	OneFlow bool
 }
 
 // Counters are totals since Open. Bytes are of inner IP packets.

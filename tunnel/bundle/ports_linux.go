@@ -9,23 +9,23 @@ import (
 	"tunnelmark/tunnel/inner"
 )
 
-// Ports are source ports for flows that enter t at its path's local address and
-// go to its remote one, spread over the tunnels as evenly as can be: a hash alone
-// would give one tunnel twice as many as another, and their sum would be full as
-// soon as that one is. They are the same whenever they are asked for.
+// Ports are source ports, from local's on, for flows that enter t at the local
+// address and go to the remote one, spread over the tunnels as evenly as can be: a
+// hash alone would give one tunnel twice as many as another, and their sum would be
+// full as soon as that one is. They are the same whenever they are asked for.
 //
-// A tunnel that stands alone takes the path's own port and those behind it.
-func Ports(t tunnel.Tunnel, flows int) ([]uint16, error) {
-	path, tunnels := t.Path(), 1
+// A tunnel that stands alone takes the port and those behind it.
+func Ports(t tunnel.Tunnel, local, remote netip.AddrPort, flows int) ([]uint16, error) {
+	tunnels := 1
 	if b, several := t.(*bundle); several {
 		tunnels = len(b.halves)
 	}
 	if tunnels == 1 || flows == 1 {
-		return portsBehind(path.Local.Port(), flows)
+		return portsBehind(local.Port(), flows)
 	}
 	var ports []uint16
-	err := path.Namespace.Do(func() (err error) {
-		ports, err = spreadPorts(path, flows, tunnels)
+	err := t.Path().Namespace.Do(func() (err error) {
+		ports, err = spreadPorts(local, remote, flows, tunnels)
 		return err
 	})
 	if err != nil {
@@ -48,11 +48,10 @@ func portsBehind(first uint16, flows int) ([]uint16, error) {
 // spreadPorts asks the kernel where each port would lead, and takes those that
 // lead to a tunnel which has not had its share. It is called on a thread in the
 // path's namespace.
-func spreadPorts(path tunnel.Path, flows, tunnels int) ([]uint16, error) {
+func spreadPorts(local, remote netip.AddrPort, flows, tunnels int) ([]uint16, error) {
 	ports, s := make([]uint16, 0, flows), newShares(flows, tunnels)
-	for port := int(path.Local.Port()); port <= math.MaxUint16; port++ {
-		local := netip.AddrPortFrom(path.Local.Addr(), uint16(port))
-		through, err := inner.Outgoing(local, path.Remote)
+	for port := int(local.Port()); port <= math.MaxUint16; port++ {
+		through, err := inner.Outgoing(netip.AddrPortFrom(local.Addr(), uint16(port)), remote)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +62,7 @@ func spreadPorts(path tunnel.Path, flows, tunnels int) ([]uint16, error) {
 			return ports, nil
 		}
 	}
-	return nil, fmt.Errorf("ports above %d lead to %d tunnels only", path.Local.Port(), len(s.taken))
+	return nil, fmt.Errorf("ports from %d on lead to %d tunnels only", local.Port(), len(s.taken))
 }
 
 // shares is how many flows each tunnel may still have: all of them the same

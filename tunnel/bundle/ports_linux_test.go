@@ -14,7 +14,8 @@ import (
 
 func ports(t *testing.T, of tunnel.Tunnel, count int) []uint16 {
 	t.Helper()
-	got, err := bundle.Ports(of, count)
+	path := of.Path()
+	got, err := bundle.Ports(of, path.Local, path.Remote, count)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestPortsOfOneTunnel(t *testing.T) {
 	if diff := cmp.Diff(want, ports(t, e.left, 3)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got, err := bundle.Ports(e.left, 1<<16); err == nil {
+	if got, err := bundle.Ports(e.left, e.left.Path().Local, e.left.Path().Remote, 1<<16); err == nil {
 		t.Errorf("got %d ports for more flows than there are ports", len(got))
 	}
 }

@@ -103,7 +103,7 @@ func (d Driver) path(p plan, spec tunnel.Spec, place tunnel.Place) tunnel.Path {
 		return inner.Path(place.Outer, "", spec)
 	case Transport:
 		local, remote := transportPorts(spec)
-		return tunnel.Path{Namespace: place.Outer, Local: local, Remote: remote, MTU: spec.MTU}
+		return tunnel.Path{Namespace: place.Outer, Local: local, Remote: remote, MTU: spec.MTU, OneFlow: true}
 	}
 	return inner.Path(place.Inner, newLink(d.Form, p).Name, spec)
 }
