@@ -15,8 +15,8 @@
 //	|                       Send time (low)                         |
 //	+---------------------------------------------------------------+
 //
-// DATA follows it with padding up to the size under test. HELLO and FEEDBACK
-// follow it with a body and an authentication tag over all that goes before:
+// DATA follows it with padding up to the size under test. All other
+// types follow it with a body and an authentication tag over all that goes before:
 // HMAC-SHA-256 (RFC 2104) with the session's key, truncated to 16 bytes
 // (RFC 2104, Section 5). DATA carries no tag, so that it costs nothing: it is
 // sent only after the peer's authenticated hello, and only counted after one.
@@ -80,7 +80,7 @@ func ParseHeader(b []byte) (Header, error) {
 		return Header{}, fmt.Errorf("%w: version %d, this end speaks %d", ErrForeign, v, Version)
 	}
 	t := Type(b[0] & 0xf)
-	if t < TypeHello || t > TypeFeedback {
+	if t < TypeHello || t > lastType {
 		return Header{}, fmt.Errorf("%w: type %d", ErrForeign, t)
 	}
 	low := binary.BigEndian.Uint64(b[8:])

@@ -71,7 +71,7 @@ func TestHeaderRefused(t *testing.T) {
 		{"short", "12 00 0000 000000000000 0000000000", "15 bytes"},
 		{"other version", "22 00 0000 000000000000 000000000000", "version 2"},
 		{"type 0", "10 00 0000 000000000000 000000000000", "type 0"},
-		{"type 4", "14 00 0000 000000000000 000000000000", "type 4"},
+		{"type 10", "1a 00 0000 000000000000 000000000000", "type 10"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := ParseHeader(unhex(t, tt.hex))
