@@ -11,119 +11,98 @@ import (
 	"tunnelmark/probe/wire"
 )
 
-// listener hears the receiver's feedback while the sender sends. Its goroutine
-// ends when close interrupts its reading.
+// listener hears the receiver's feedback of a lane from its hello on. Its
+// goroutine ends when close interrupts its reading, or the peer falls silent.
 type listener struct {
-	sender   *sender
-	ended    func() error // Of the context of Send.
-	progress *reporter
-	told     atomic.Pointer[wire.Feedback] // The newest.
-	start    time.Duration
-	counter  uint64        // Of the newest feedback; none comes twice.
-	heard    atomic.Int64  // When the newest came, by the sender's clock.
-	final    chan struct{} // Closed by the final feedback.
-	closing  chan struct{}
-	done     chan struct{}
+	lane    *lane
+	ended   func() error                  // Of the context of Send.
+	told    atomic.Pointer[wire.Feedback] // The newest; none comes twice.
+	heard   atomic.Int64                  // When it came, by the sender's clock.
+	final   chan struct{}                 // Closed by the final feedback.
+	closing chan struct{}
+	done    chan struct{}
 }
 
 // listen begins to listen; the caller must close the listener. The peer's hello
 // counts as heard.
-func listen(s *sender, ended func() error, progress func(probe.Progress)) *listener {
-	l := &listener{
-		sender: s, ended: ended, start: s.clock.Now(),
+func listen(l *lane, ended func() error) *listener {
+	n := &listener{
+		lane: l, ended: ended,
 		final: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
 	}
-	l.heard.Store(int64(l.start))
-	l.told.Store(&wire.Feedback{})
-	l.progress = report(progress, s.trial.progressEvery(), l.standing)
-	go l.run()
-	return l
+	n.heard.Store(int64(l.clock.Now()))
+	n.told.Store(&wire.Feedback{})
+	go n.run()
+	return n
 }
 
 // stop says why the sender must not go on.
-func (l *listener) stop(now time.Duration) error {
-	if err := l.ended(); err != nil {
+func (n *listener) stop(now time.Duration) error {
+	if err := n.ended(); err != nil {
 		return err
 	}
-	return l.silence(now)
+	return n.silence(now)
 }
 
 // silence is an error when the peer has not been heard for too long.
-func (l *listener) silence(now time.Duration) error {
-	if now-time.Duration(l.heard.Load()) < silenceLimit {
+func (n *listener) silence(now time.Duration) error {
+	if now-time.Duration(n.heard.Load()) < silenceLimit {
 		return nil
 	}
 	return fmt.Errorf("%w: no feedback for %v", probe.ErrPeerSilent, silenceLimit)
 }
 
-func (l *listener) run() {
-	defer close(l.done)
+func (n *listener) run() {
+	defer close(n.done)
 	var b [wire.FeedbackSize + 1]byte
-	for l.armed() {
-		n, err := l.sender.conns[0].Read(b[:])
+	for n.armed() {
+		size, err := n.lane.flows[0].conn.Read(b[:])
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			l.handle(b[:n])
+			n.handle(b[:size])
 		}
 	}
 }
 
-// armed sets the deadlines of the sockets: reading and writing end when the
-// silence has lasted too long, so that a full socket does not hold the sender.
-// It says whether to go on.
-func (l *listener) armed() bool {
-	left := time.Duration(l.heard.Load()) + silenceLimit - l.sender.clock.Now()
-	setDeadlines(l.sender.conns, time.Now().Add(left))
+// armed makes reading end when the silence has lasted too long, and says whether
+// to go on.
+func (n *listener) armed() bool {
+	left := time.Duration(n.heard.Load()) + silenceLimit - n.lane.clock.Now()
+	_ = n.lane.flows[0].conn.SetReadDeadline(time.Now().Add(left)) // Fails only when closed; so will Read.
 	select {
-	case <-l.closing: // Comes before or after the deadline just set; see interruptOn.
+	case <-n.closing: // Comes before or after the deadline just set; see interruptOn.
 		return false
 	default:
+		return n.stop(n.lane.clock.Now()) == nil
 	}
-	if l.stop(l.sender.clock.Now()) != nil {
-		for _, conn := range l.sender.conns {
-			_ = conn.SetWriteDeadline(longAgo)
-		}
-		return false
-	}
-	return true
 }
 
-func (l *listener) handle(b []byte) {
-	f, err := wire.OpenFeedback(b, l.sender.trial.Key)
-	fresh := err == nil && l.sender.trial.owns(f.Header, 1) && f.Echo == l.sender.nonce && f.Sequence > l.counter
+func (n *listener) handle(b []byte) {
+	f, err := wire.OpenFeedback(b, n.lane.trial.Key)
+	fresh := err == nil && n.lane.owns(f.Header) && f.Echo == n.lane.nonce && f.Sequence > n.told.Load().Sequence
 	if !fresh {
 		return
 	}
-	now := l.sender.clock.Now()
-	l.counter = f.Sequence
-	l.heard.Store(int64(now))
-	l.told.Store(&f)
+	n.told.Store(&f)
+	n.heard.Store(int64(n.lane.clock.Now()))
 	if f.Final {
-		l.finish()
+		n.finish()
 	}
 }
 
-func (l *listener) standing() probe.Progress {
-	f := l.told.Load()
-	return probe.Progress{
-		Sent: l.sender.out.sequence.Load(), Received: f.Received, Lost: f.Lost, Elapsed: l.sender.clock.Now() - l.start,
-	}
-}
-
-func (l *listener) finish() {
+func (n *listener) finish() {
 	select {
-	case <-l.final:
+	case <-n.final:
 	default:
-		close(l.final)
+		close(n.final)
 	}
 }
 
 // close ends the listening and waits for it.
-func (l *listener) close() {
-	close(l.closing)
-	_ = l.sender.conns[0].SetReadDeadline(longAgo)
-	<-l.done
-	l.progress.close()
+func (n *listener) close() {
+	close(n.closing)
+	_ = n.lane.flows[0].conn.SetReadDeadline(longAgo)
+	<-n.done
 }

@@ -24,35 +24,70 @@ const (
 	maxTrain    = 1<<16 - 1 - ipv6Header - udpHeader
 	// leastBound is the lateness that any host shows now and then.
 	leastBound = 100 * time.Microsecond
+	// packetTime is less than any host takes to send a datagram by itself: those
+	// measured take 1.5 us and more.
+	packetTime = 500 * time.Nanosecond
 )
 
-// trainLength is how many packets leave back to back.
-func trainLength(l probe.Load, payload int) int {
+// batching is how packets go to the stack.
+type batching struct {
+	train   int  // How many in one call, at most.
+	burst   int  // How many of them leave back to back for the load's sake.
+	segment bool // Several may go as one.
+}
+
+// batchingOf decides it for a load whose largest datagrams have so many bytes.
+//
+// A load of bursts of one has every datagram go through the stack by itself. Where
+// those are due faster than any host sends them, a call takes many nevertheless:
+// the stack works longer on each than the load leaves it, so that none leaves
+// sooner than it is due, and they do not pay for a call each.
+func batchingOf(l probe.Load, payload int) batching {
 	most := max(1, min(maxSegments, maxTrain/payload))
-	if l.Burst > 0 {
-		return min(most, l.Burst)
+	if l.Burst == 1 && packetInterval(l) < float64(packetTime) {
+		return batching{train: maxSegments, burst: 1}
 	}
+	train := min(most, gentle(l))
+	if l.Burst > 0 {
+		train = min(most, l.Burst)
+	}
+	return batching{train: train, burst: train, segment: l.Burst != 1}
+}
+
+// gentle is the burst for a load that asks for none: as long as makes sending
+// cheap, but no longer than what queues hold.
+func gentle(l probe.Load) int {
 	lasting := func(d time.Duration) int {
 		return int(math.Ceil(min(float64(d)/packetInterval(l), maxSegments)))
 	}
-	return min(most, max(min(lasting(trainTime), gentleTrain), lasting(shortTrain)))
+	return max(min(lasting(trainTime), gentleTrain), lasting(shortTrain))
 }
 
-// schedule says when each packet of a paced load is due. Packets are numbered
-// in slots; a slot whose packet the local stack refused is not used again.
+// schedule says when each packet of a lane is due. Packets are numbered in places;
+// that of a packet which the local stack refused is not used again.
 //
-// A departure is computed from the first one, never from the one before, so it
-// does not drift. A train that is late by no more than bound leaves at once, and
-// so do those that are due by then: the mean rate is exact. The bound is what a
-// train lasts, or latePackets where those last longer, so that what
-// meets is at most that and one train more. A train that is later than that
-// shifts everything after it: a burst that the load did not ask for would
-// overflow small buckets.
+// A departure is computed from the first one, by the bytes before it, never from
+// the departure before, so it does not drift. Lateness of up to bound is made up:
+// the mean rate is exact. What is later than that shifts everything after it: a
+// burst that the load did not ask for would overflow small buckets.
+//
+// Where the load leaves the burst to the sender, a late train leaves at once, and so
+// do those that are due by then. The bound is what a train lasts, or latePackets
+// where those last longer, so that what meets is at most that and one train more.
+//
+// Where the load says how long a burst may be, no train follows another at once: it
+// keeps most of its distance, so that lateness is made up over several trains. The
+// bound is what a train lasts.
 type schedule struct {
-	interval float64       // ns per packet.
-	length   time.Duration // Of the load, on the wall.
-	train    int
-	bound    time.Duration
+	order   *probe.Order
+	perByte float64       // ns.
+	length  time.Duration // Of the load, on the wall.
+	train   int
+	bound   time.Duration
+	spaced  bool // Trains keep their distance.
+
+	left  time.Duration // When the train before left,
+	place uint64        // and which packet began it.
 
 	shift   time.Duration // How much later than planned packets are due.
 	skipped time.Duration // The part of shift in which the host kept the sender off the CPU.
@@ -62,24 +97,45 @@ type schedule struct {
 }
 
 func newSchedule(l probe.Load, train int) *schedule {
-	s := &schedule{interval: packetInterval(l), length: l.Duration, train: train}
-	s.bound = max(leastBound, s.planned(uint64(max(train, latePackets))))
+	s := &schedule{
+		order: l.Mix.Order(), perByte: 8e9 / laneRate(l),
+		length: l.Duration, train: train, spaced: l.Burst > 0,
+	}
+	lasting := func(packets int) time.Duration { return time.Duration(packetInterval(l) * float64(packets)) }
+	if s.bound = lasting(train); !s.spaced {
+		s.bound = max(leastBound, lasting(max(train, latePackets)))
+	}
 	return s
 }
 
-func (s *schedule) planned(slot uint64) time.Duration {
-	return time.Duration(float64(slot) * s.interval)
+func (s *schedule) planned(place uint64) time.Duration {
+	return time.Duration(float64(s.order.Bytes(place)) * s.perByte)
 }
 
-// due is when the packet in the slot leaves, from the first one's departure.
-func (s *schedule) due(slot uint64) time.Duration { return s.planned(slot) + s.shift }
+// due is when the packet in the place is to leave, from the first one's departure.
+func (s *schedule) due(place uint64) time.Duration { return s.planned(place) + s.shift }
 
-// next is how many packets leave in the train that begins with slot; zero ends
-// the load. The shift makes the load shorter in packets, not longer in time.
-func (s *schedule) next(slot uint64) int {
-	room := float64(s.length-s.shift) / s.interval
-	total := uint64(max(0, math.Round(room)))
-	return int(min(uint64(s.train), total-min(total, slot)))
+// departs is when the train that begins with the place may leave: when it is due or,
+// to keep a distance of 7/8 of what is planned from a late one before it, later.
+func (s *schedule) departs(place uint64) time.Duration {
+	if !s.spaced || place == 0 {
+		return s.due(place)
+	}
+	distance := s.planned(place) - s.planned(s.place)
+	return max(s.due(place), s.left+distance-distance/8)
+}
+
+// next is how many packets leave in the train that begins with the place; zero ends
+// the load. The last packet is the last one whose interval lies in the load with
+// half of it or more. The shift makes the load shorter in packets, not longer in
+// time.
+func (s *schedule) next(place uint64) int {
+	room := s.length - s.shift
+	n := s.train
+	for n > 0 && s.planned(place+uint64(n)-1)/2+s.planned(place+uint64(n))/2 > room {
+		n--
+	}
+	return n
 }
 
 // sent notes that the sender has done with the train before. What took far more
@@ -101,13 +157,19 @@ func (s *schedule) sent(now time.Duration) {
 // that is neither the machine's speed nor time off the CPU.
 func (s *schedule) waited(now time.Duration) { s.busy = now - s.cost }
 
-// woke notes that the sender slept, so was on time, and overslept by late.
-func (s *schedule) woke(late time.Duration) { s.stalled = late }
+// woke notes that the sender slept until the train that begins with the place was to
+// depart, and overslept by late. Where it was due then, lateness begins anew.
+func (s *schedule) woke(place uint64, late time.Duration) {
+	if s.departs(place) == s.due(place) {
+		s.stalled = 0
+	}
+	s.stalled += late
+}
 
-// leaves judges the lateness of the train at slot, which leaves now.
-func (s *schedule) leaves(slot uint64, now time.Duration) {
-	s.busy = now
-	late := now - s.due(slot)
+// leaves judges the lateness of the train that begins with the place and leaves now.
+func (s *schedule) leaves(place uint64, now time.Duration) {
+	s.busy, s.left, s.place = now, now, place
+	late := now - s.due(place)
 	if late <= s.bound {
 		return
 	}

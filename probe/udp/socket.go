@@ -26,10 +26,10 @@ type option struct {
 	value        int
 }
 
-// prepareSender makes conn ready to send a load.
-func prepareSender(conn *net.UDPConn) error {
+// prepareSender makes conn ready to send a load with the code point.
+func prepareSender(conn *net.UDPConn, dscp uint8) error {
 	return withSocket(conn, func(fd int) error {
-		if err := setOptions(fd, dontFragment(conn)); err != nil {
+		if err := setOptions(fd, append(dontFragment(conn), codePoint(conn, dscp))); err != nil {
 			return err
 		}
 		return setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer)
@@ -63,6 +63,15 @@ func dontFragment(conn *net.UDPConn) []option {
 		{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO},
 		{"IPV6_DONTFRAG", unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1},
 	}
+}
+
+// codePoint marks every packet: DSCP is the upper six bits of what was the type
+// of service or the traffic class (RFC 2474, Section 3).
+func codePoint(conn *net.UDPConn, dscp uint8) option {
+	if isIPv4(conn) {
+		return option{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, int(dscp) << 2}
+	}
+	return option{"IPV6_TCLASS", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int(dscp) << 2}
 }
 
 func setOptions(fd int, options []option) error {

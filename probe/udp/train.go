@@ -1,39 +1,40 @@
 package udp
 
 import (
-	"errors"
-	"net"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// socketWriter sends a train with one system call: as one super-packet that
-// the kernel segments (UDP_SEGMENT, udp(7)), or, where the route's device does
-// not allow that, as a batch of datagrams (sendmmsg(2)).
+// socketWriter sends a train with one system call (sendmmsg(2)). Datagrams of one
+// length go as one message that the kernel segments (UDP_SEGMENT, udp(7)), the last
+// of which may be shorter; or, where the route's device does not allow that, each as
+// a message of its own.
 //
-// It owns its message headers, and its two closures are made once, so that
-// sending does not allocate.
+// It owns its message headers, and its closure is made once, so that sending does
+// not allocate. It serves all flows of a lane.
 type socketWriter struct {
-	raw      syscall.RawConn
-	segments bool // Whether UDP_SEGMENT works, as far as known.
+	segments bool // Whether UDP_SEGMENT is to be used, and works as far as known.
+	joined   bool // Whether it has been.
 
-	iov     unix.Iovec
-	message unix.Msghdr
-	control [segmentControl]byte
+	batch    []mmsghdr
+	iovs     []unix.Iovec
+	controls [][segmentControl]byte
+	runs     []int // Datagrams of each message.
+	send     func(fd uintptr)
+	room     func(fd uintptr)
+	poll     [1]unix.PollFd
+	patience int // Of poll, in ms.
 
-	batch []mmsghdr
-	iovs  []unix.Iovec
-
-	sendSegmented, sendBatch func(fd uintptr) bool
-
-	// In and out of the closures.
-	first, count int // Of batch.
-	taken        int
-	waited       bool
-	errno        syscall.Errno
+	// In and out of send.
+	count int // Messages.
+	taken int // Of them.
+	errno syscall.Errno
 }
+
+var _ trainWriter = (*socketWriter)(nil)
 
 // mmsghdr is struct mmsghdr of sendmmsg(2).
 type mmsghdr struct {
@@ -45,106 +46,111 @@ type mmsghdr struct {
 // segmentControl holds one control message with a 16-bit segment size.
 const segmentControl = unix.SizeofCmsghdr + 8
 
-// newSocketWriter writes trains of at most train datagrams to conn.
-func newSocketWriter(conn *net.UDPConn, train int) (*socketWriter, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
+// newSocketWriter writes trains of at most train datagrams.
+func newSocketWriter(train int, segment bool) *socketWriter {
 	w := &socketWriter{
-		raw: raw, segments: true,
-		batch: make([]mmsghdr, train), iovs: make([]unix.Iovec, train),
+		segments: segment,
+		batch:    make([]mmsghdr, train), iovs: make([]unix.Iovec, train),
+		controls: make([][segmentControl]byte, train), runs: make([]int, train),
 	}
-	w.message.Iov = &w.iov
-	w.message.SetIovlen(1)
 	for i := range w.batch {
 		w.batch[i].header.Iov = &w.iovs[i]
 		w.batch[i].header.SetIovlen(1)
+		cmsg := (*unix.Cmsghdr)(unsafe.Pointer(&w.controls[i][0]))
+		cmsg.Level, cmsg.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		cmsg.SetLen(unix.CmsgLen(2))
 	}
-	cmsg := (*unix.Cmsghdr)(unsafe.Pointer(&w.control[0]))
-	cmsg.Level, cmsg.Type = unix.SOL_UDP, unix.UDP_SEGMENT
-	cmsg.SetLen(unix.CmsgLen(2))
-	w.sendSegmented = w.trySegmented
-	w.sendBatch = w.tryBatch
-	return w, nil
+	w.send, w.room = w.trySend, w.tryRoom
+	return w
 }
 
-// writeTrain implements trainWriter. It waits while the socket's buffer is
-// full, until the socket's write deadline.
-func (w *socketWriter) writeTrain(b []byte, size int) (taken int, waited bool, err error) {
-	w.waited = false
-	if w.segments {
-		taken, err = w.writeSegmented(b, size)
-		if !w.unsegmentable(err) || len(b) == size {
-			return taken, w.waited, err
+// write implements trainWriter. A call that ends early does not say why: the next
+// one does.
+func (w *socketWriter) write(to socket, data []byte, lengths []int) (taken int, err error) {
+	for len(lengths) > 0 {
+		w.collect(data, lengths)
+		if err := to.raw.Control(w.send); err != nil {
+			return taken, err
 		}
-		w.segments = false
+		n, size := w.accepted()
+		data, lengths, taken = data[size:], lengths[n:], taken+n
+		switch {
+		case w.errno == 0 || w.errno == unix.EINTR:
+		case w.runs[0] > 1 && unsegmentable(w.errno):
+			w.segments = false
+		default:
+			return taken, w.errno
+		}
 	}
-	taken, err = w.writeBatch(b, size)
-	return taken, w.waited, err
+	return taken, nil
 }
 
-// unsegmentable says whether err means that this route cannot segment: EIO
+// unsegmentable says whether the error means that this route cannot segment: EIO
 // without checksum offload, EINVAL where a segment does not fit the device or
 // the kernel takes fewer of them (Linux, net/ipv4/udp.c, udp_send_skb).
-func (w *socketWriter) unsegmentable(err error) bool {
-	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+func unsegmentable(errno syscall.Errno) bool {
+	return errno == unix.EIO || errno == unix.EINVAL || errno == unix.EOPNOTSUPP
 }
 
-func (w *socketWriter) writeSegmented(b []byte, size int) (taken int, err error) {
-	w.iov.Base = &b[0]
-	w.iov.SetLen(len(b))
-	w.message.Control, w.message.Controllen = nil, 0
-	if len(b) > size {
-		*(*uint16)(unsafe.Pointer(&w.control[unix.SizeofCmsghdr])) = uint16(size)
-		w.message.Control = &w.control[0]
-		w.message.SetControllen(len(w.control))
-	}
-	if err := w.raw.Write(w.sendSegmented); err != nil {
-		return 0, err
-	}
-	if w.errno != 0 {
-		return 0, w.errno
-	}
-	return len(b) / size, nil
-}
-
-func (w *socketWriter) trySegmented(fd uintptr) bool {
-	_, _, w.errno = syscall.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&w.message)), 0)
-	return w.done()
-}
-
-func (w *socketWriter) writeBatch(b []byte, size int) (taken int, err error) {
-	w.count = len(b) / size
-	for i := range w.count {
-		w.iovs[i].Base = &b[i*size]
-		w.iovs[i].SetLen(size)
-	}
-	// A batch that ends early does not say why: the next call does.
-	for w.first = 0; w.first < w.count; w.first += w.taken {
-		if err := w.raw.Write(w.sendBatch); err != nil {
-			return w.first, err
+// collect makes messages of the datagrams.
+func (w *socketWriter) collect(data []byte, lengths []int) {
+	for w.count = 0; len(lengths) > 0; w.count++ {
+		n, size := w.run(lengths)
+		w.runs[w.count] = n
+		w.iovs[w.count].Base = &data[0]
+		w.iovs[w.count].SetLen(size)
+		header := &w.batch[w.count].header
+		header.Control = nil
+		header.SetControllen(0)
+		if n > 1 {
+			control := &w.controls[w.count]
+			*(*uint16)(unsafe.Pointer(&control[unix.SizeofCmsghdr])) = uint16(lengths[0])
+			header.Control = &control[0]
+			header.SetControllen(len(control))
 		}
-		if w.errno != 0 {
-			return w.first, w.errno
-		}
+		data, lengths = data[size:], lengths[n:]
 	}
-	return w.count, nil
 }
 
-func (w *socketWriter) tryBatch(fd uintptr) bool {
-	var n uintptr
-	n, _, w.errno = syscall.Syscall6(unix.SYS_SENDMMSG, fd,
-		uintptr(unsafe.Pointer(&w.batch[w.first])), uintptr(w.count-w.first), 0, 0, 0)
-	w.taken = int(n)
-	return w.done()
+// run is how many of the datagrams make up the next message, and how long it is.
+func (w *socketWriter) run(lengths []int) (n, size int) {
+	n, size = 1, lengths[0]
+	for w.segments && n < min(len(lengths), maxSegments) && lengths[n-1] == lengths[0] &&
+		lengths[n] <= lengths[0] && size+lengths[n] <= maxTrain {
+		size += lengths[n]
+		n++
+	}
+	return n, size
 }
 
-// done says whether the system call is over; if not, the runtime waits for room.
-func (w *socketWriter) done() bool {
-	if w.errno != unix.EAGAIN && w.errno != unix.EINTR {
-		return true
+// accepted is how many datagrams the last call took, and how long they are.
+func (w *socketWriter) accepted() (datagrams, size int) {
+	for i := range w.taken {
+		datagrams += w.runs[i]
+		size += int(w.iovs[i].Len)
+		w.joined = w.joined || w.runs[i] > 1
 	}
-	w.waited = w.waited || w.errno == unix.EAGAIN
-	return false
+	return datagrams, size
 }
+
+func (w *socketWriter) trySend(fd uintptr) {
+	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, fd,
+		uintptr(unsafe.Pointer(&w.batch[0])), uintptr(w.count), unix.MSG_DONTWAIT, 0, 0)
+	w.taken, w.errno = int(n), errno
+	if errno != 0 {
+		w.taken = 0
+	}
+}
+
+// awaitRoom implements trainWriter.
+func (w *socketWriter) awaitRoom(to socket, d time.Duration) {
+	w.patience = int(d.Milliseconds())
+	_ = to.raw.Control(w.room) // Fails only when closed; so will the next write.
+}
+
+func (w *socketWriter) tryRoom(fd uintptr) {
+	w.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
+	_, _ = unix.Poll(w.poll[:], w.patience) // A signal ends it early.
+}
+
+func (w *socketWriter) segmented() bool { return w.joined }
