@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// batchSize is how many messages one recvmmsg(2) may take; with UDP_GRO
-	// each may hold a train of up to 64 KiB.
+	// batchSize is how many messages one recvmmsg(2) may take in all lanes together,
+	// and laneBatch in each of many; with UDP_GRO each may hold a train of up to 64
+	// KiB.
 	batchSize   = 64
+	laneBatch   = 8
 	messageSize = 1 << 16
 	controlSize = 64 // A time stamp and a segment size are 16+16 and 16+8 bytes.
 )
@@ -34,17 +36,19 @@ type batchReader struct {
 	errno syscall.Errno
 }
 
-func newBatchReader(conn *net.UDPConn) (*batchReader, error) {
+// newBatchReader reads conn, of one of so many lanes.
+func newBatchReader(conn *net.UDPConn, lanes int) (*batchReader, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
+	size := max(batchSize/lanes, laneBatch)
 	r := &batchReader{
 		raw:      raw,
-		batch:    make([]mmsghdr, batchSize),
-		iovs:     make([]unix.Iovec, batchSize),
-		buffers:  make([]byte, batchSize*messageSize),
-		controls: make([]byte, batchSize*controlSize),
+		batch:    make([]mmsghdr, size),
+		iovs:     make([]unix.Iovec, size),
+		buffers:  make([]byte, size*messageSize),
+		controls: make([]byte, size*controlSize),
 	}
 	for i := range r.batch {
 		r.iovs[i].Base = &r.buffers[i*messageSize]
@@ -63,7 +67,7 @@ func newBatchReader(conn *net.UDPConn) (*batchReader, error) {
 // askNames makes the kernel tell where each message comes from. An IPv4 address
 // fits where an IPv6 one does.
 func (r *batchReader) askNames() {
-	r.names = make([]unix.RawSockaddrInet6, batchSize)
+	r.names = make([]unix.RawSockaddrInet6, len(r.batch))
 	for i := range r.batch {
 		r.batch[i].header.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 	}

@@ -1,69 +1,92 @@
 package udp
 
 import (
+	"sync"
 	"time"
 
-	"tunnelmark/probe"
 	"tunnelmark/probe/wire"
 )
 
-// counts is what has arrived of a trial's load.
+// origin is the first packet of a trial that was read, in whatever lane. Times and
+// delays are counted from its: the clocks of both ends are not synchronised. Lanes
+// share it, so that their windows have the same borders. Another lane may yet have
+// received a packet a little earlier, at a time below zero.
+type origin struct {
+	once  sync.Once
+	at    time.Duration // By the receiver's clock.
+	sent  wire.Stamp    // By the sender's.
+	begin func()        // Called once it is set; nil where nobody waits for it.
+}
+
+func (o *origin) set(at time.Duration, sent wire.Stamp) {
+	o.once.Do(func() {
+		o.at, o.sent = at, sent
+		if o.begin != nil {
+			o.begin()
+		}
+	})
+}
+
+// counts is what has arrived of one lane's load.
 type counts struct {
-	tracker   *tracker
+	origin    *origin
+	flows     []flowCount // In the order of their numbers, of the lane's.
 	windows   *windows
+	delays    *delays
 	variation *variation
 
-	any       bool
-	first     time.Duration // The first packet's arrival,
-	firstSent wire.Stamp    // and its time of departure, by the sender's clock.
+	packets  uint64 // Without duplicates.
+	bytes    uint64 // Of inner packets.
+	expected uint64 // Packets up to the highest sequence number of each flow.
+	sent     uint64 // What the sender said that it was; zero until then.
+	last     time.Duration
 }
 
-func newCounts(flows int, longest time.Duration) *counts {
-	return &counts{tracker: newTracker(flows), windows: newWindows(longest), variation: newVariation()}
+// flowCount is what has arrived of one flow.
+type flowCount struct {
+	tracker tracker
+	delay   flowDelay
 }
 
-// add counts the packet that was sent on the flow with the sequence number and
-// stamp, and arrived at.
-func (c *counts) add(flow int, sequence uint64, sent wire.Stamp, at time.Duration) {
-	if !c.any {
-		c.any, c.first, c.firstSent = true, at, sent
+func newCounts(flows int, longest time.Duration, o *origin) *counts {
+	c := &counts{
+		origin: o, flows: make([]flowCount, flows),
+		windows: newWindows(longest), delays: newDelays(), variation: newVariation(),
 	}
-	if !c.tracker.add(flow, sequence, at) {
+	for i, t := range newTrackers(flows) {
+		c.flows[i].tracker = t
+	}
+	return c
+}
+
+// add counts the packet of so many bytes that was sent on the lane's flow with the
+// sequence number and stamp, and arrived at.
+func (c *counts) add(flow int, sequence uint64, inner int, sent wire.Stamp, at time.Duration) {
+	if c.packets == 0 {
+		c.origin.set(at, sent)
+		c.last = at - c.origin.at
+	}
+	since := at - c.origin.at
+	f := &c.flows[flow]
+	highest := f.tracker.next
+	if !f.tracker.add(sequence, moment{at: since, before: c.last, packets: c.packets}) {
 		return
 	}
-	since := at - c.first
-	// The clocks of both ends are not synchronised: delays are relative to the
-	// first packet's.
-	delay := since - sent.Sub(c.firstSent)
-	c.windows.add(since, delay)
-	c.variation.add(flow, sequence, delay)
-}
-
-// highest is the highest sequence number that came.
-func (c *counts) highest() uint64 { return c.tracker.next - min(c.tracker.next, 1) }
-
-// result is the count of a trial whose sender sent so many packets; at least
-// what was seen.
-func (c *counts) result(sent uint64) probe.Received {
-	t := c.tracker
-	return probe.Received{
-		Packets:    t.packets,
-		Duplicated: t.duplicated,
-		Reordered:  t.reordered,
-		Windows:    c.windows.result(),
-		FirstLoss:  c.firstLoss(max(sent, t.next)),
-		Variation:  c.variation.result(),
+	c.expected += f.tracker.next - highest
+	c.packets++
+	c.bytes += uint64(inner)
+	c.last = since
+	delay := since - sent.Sub(c.origin.sent)
+	c.windows.add(since, inner, delay)
+	c.delays.add(delay)
+	if differs, consecutive := f.delay.add(sequence, delay); consecutive {
+		c.variation.add(differs)
 	}
 }
 
-func (c *counts) firstLoss(sent uint64) *probe.FirstLoss {
-	t := c.tracker
-	if t.prefix >= sent || !t.prefixKnown {
-		return nil
-	}
-	loss := &probe.FirstLoss{Packets: t.prefix}
-	if t.prefix > 0 {
-		loss.After = t.prefixAt - c.first
-	}
-	return loss
-}
+// load is how many packets the sender has sent, as far as it can be told: at least
+// those up to the highest sequence numbers seen.
+func (c *counts) load() uint64 { return max(c.sent, c.expected) }
+
+// lost is how many of them have not come.
+func (c *counts) lost() uint64 { return c.load() - c.packets }

@@ -11,80 +11,152 @@ import (
 )
 
 // total is what a tracker has counted.
-type total struct{ Packets, Duplicated, Reordered, Lost, Prefix uint64 }
+type total struct{ Packets, Duplicated, Reordered, MaxExtent, Prefix uint64 }
+
+func totalOf(t *tracker) total {
+	return total{t.packets, t.duplicated, t.reordered, t.maxExtent, t.prefix}
+}
 
 func TestTracker(t *testing.T) {
-	const far = trackerWindow
+	const far = seenOfLane
 	for _, tt := range []struct {
 		name      string
 		sequences []uint64
-		sent      uint64
 		want      total
 	}{
-		{"nothing", nil, 0, total{}},
-		{"in order", []uint64{0, 1, 2}, 3, total{Packets: 3, Prefix: 3}},
-		{"tail lost", []uint64{0, 1}, 3, total{Packets: 2, Lost: 1, Prefix: 2}},
-		{"first lost", []uint64{1, 2}, 3, total{Packets: 2, Lost: 1}},
-		{"one lost", []uint64{0, 1, 3}, 4, total{Packets: 3, Lost: 1, Prefix: 2}},
-		{"duplicate", []uint64{0, 1, 1, 0, 2}, 3, total{Packets: 3, Duplicated: 2, Prefix: 3}},
-		{"late", []uint64{0, 2, 3, 1, 4}, 5, total{Packets: 5, Reordered: 1, Prefix: 5}},
-		{"late and again", []uint64{0, 2, 1, 1}, 3, total{Packets: 3, Reordered: 1, Duplicated: 1, Prefix: 3}},
-		{"late by just the window", []uint64{1, far, 0}, far + 1, total{Packets: 2, Duplicated: 1, Lost: far - 1}},
-		{"late within the window", []uint64{1, far - 1, 0}, far, total{Packets: 3, Reordered: 1, Lost: far - 3, Prefix: 2}},
-		{"leap over the window", []uint64{0, 5 * far, 5*far - 1}, 5*far + 1, total{Packets: 3, Reordered: 1, Lost: 5*far - 2, Prefix: 1}},
-		{"bits of a full turn ago", []uint64{0, 1, 64, far + 1, 2 + 64, far + 64}, 0, total{Packets: 6, Reordered: 1, Prefix: 2}},
+		{"nothing", nil, total{}},
+		{"in order", []uint64{0, 1, 2}, total{Packets: 3, Prefix: 3}},
+		{"first lost", []uint64{1, 2}, total{Packets: 2}},
+		{"one lost", []uint64{0, 1, 3}, total{Packets: 3, Prefix: 2}},
+		{"duplicate", []uint64{0, 1, 1, 0, 2}, total{Packets: 3, Duplicated: 2, Prefix: 3}},
+		{"late", []uint64{0, 2, 3, 1, 4}, total{Packets: 5, Reordered: 1, MaxExtent: 2, Prefix: 5}},
+		{"late and again", []uint64{0, 2, 1, 1}, total{Packets: 3, Reordered: 1, Duplicated: 1, MaxExtent: 1, Prefix: 3}},
+		{"duplicates do not add to the extent", []uint64{0, 2, 2, 2, 1}, total{Packets: 3, Reordered: 1, Duplicated: 2, MaxExtent: 1, Prefix: 3}},
+		{"late in a gap that is filled in part", []uint64{0, 4, 5, 2, 1}, total{Packets: 5, Reordered: 2, MaxExtent: 3, Prefix: 3}},
+		// RFC 4737, Section 7.1, counted from 0 instead of 1: packet 8 arrives after 9 and 10.
+		{"the example of RFC 4737", []uint64{0, 1, 2, 6, 3, 7, 4, 8, 5, 9}, total{Packets: 10, Reordered: 3, MaxExtent: 5, Prefix: 10}},
+		{"late by just the window", []uint64{1, far, 0}, total{Packets: 2, Duplicated: 1}},
+		{"late within the window", []uint64{1, far - 1, 0}, total{Packets: 3, Reordered: 1, MaxExtent: 2, Prefix: 2}},
+		{"leap over the window", []uint64{0, 5 * far, 5*far - 1}, total{Packets: 3, Reordered: 1, MaxExtent: 1, Prefix: 1}},
+		{"bits of a full turn ago", []uint64{0, 1, 64, far + 1, 2 + 64, far + 64}, total{Packets: 6, Reordered: 1, MaxExtent: 1, Prefix: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := newTracker(1)
+			tr := &newTrackers(1)[0]
 			for _, s := range tt.sequences {
-				tr.add(0, s, 0)
+				tr.add(s, moment{})
 			}
-			got := total{tr.packets, tr.duplicated, tr.reordered, tr.lost(tt.sent), tr.prefix}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, totalOf(tr)); diff != "" {
 				t.Errorf("counted (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestTrackerBeyond32Bits(t *testing.T) {
-	tr := newTracker(1)
-	tr.next, tr.prefix, tr.packets = 1<<32-1, 1<<32-1, 1<<32-1
-	for _, s := range []uint64{1<<32 - 1, 1<<32 + 1, 1 << 32, 1 << 32, 1<<32 + 2} {
-		tr.add(0, s, 0)
+// Each of many flows remembers less, and a late packet's extent is then at least
+// what the oldest gap remembered says.
+func TestTrackerOfManyFlows(t *testing.T) {
+	trackers := newTrackers(probe.MaxFlows)
+	tr := &trackers[probe.MaxFlows-1]
+	if tr.window() != seenOfFlow || len(tr.gaps) != gapsOfFlow {
+		t.Fatalf("remembers %d sequence numbers and %d gaps, want %d and %d", tr.window(), len(tr.gaps), seenOfFlow, gapsOfFlow)
 	}
-	want := total{Packets: 1<<32 + 3, Duplicated: 1, Reordered: 1, Prefix: 1<<32 + 3}
-	if diff := cmp.Diff(want, total{tr.packets, tr.duplicated, tr.reordered, tr.lost(1<<32 + 3), tr.prefix}); diff != "" {
+	for s := uint64(1); s <= 2*100; s += 2 { // Every other one: 100 gaps.
+		tr.add(s, moment{at: time.Duration(s) * ms})
+	}
+	tr.add(0, moment{at: 200 * ms})
+	tr.add(198, moment{at: 200 * ms})
+	want := total{Packets: 102, Reordered: 2, MaxExtent: gapsOfFlow, Prefix: 2}
+	if diff := cmp.Diff(want, totalOf(tr)); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+	if tr.holeKnown {
+		t.Error("the gap of packet 2 is known, want it forgotten")
+	}
+	if late := 200*ms - (200-2*gapsOfFlow+1)*ms; tr.maxLate != late {
+		t.Errorf("late by %v at most, want %v", tr.maxLate, late)
 	}
 }
 
-// The tracker agrees with a map that remembers everything.
+func TestShare(t *testing.T) {
+	for _, tt := range []struct{ flows, want int }{{1, 1024}, {2, 512}, {3, 256}, {12, 64}, {64, 16}, {10_000, 16}} {
+		if got := share(1024, 16, tt.flows); got != tt.want {
+			t.Errorf("each of %d flows gets %d, want %d", tt.flows, got, tt.want)
+		}
+	}
+}
+
+// beyond is a tracker that has received so many packets of a flow already.
+func beyond(received uint64) *tracker {
+	tr := &newTrackers(1)[0]
+	tr.next, tr.prefix, tr.packets = received, received, received
+	return tr
+}
+
+// Counts go on beyond 32 bits, and up to the last of the 48 that sequence numbers
+// have.
+func TestTrackerBeyond32Bits(t *testing.T) {
+	for _, base := range []uint64{1<<32 - 1, 1<<48 - 4} {
+		tr := beyond(base)
+		for _, s := range []uint64{base, base + 2, base + 1, base + 1, base + 3} {
+			tr.add(s, moment{})
+		}
+		want := total{Packets: base + 4, Duplicated: 1, Reordered: 1, MaxExtent: 1, Prefix: base + 4}
+		if diff := cmp.Diff(want, totalOf(tr)); diff != "" {
+			t.Errorf("after %d packets: counted (-want +got):\n%s", base, diff)
+		}
+	}
+}
+
+// history is what RFC 4737 says of a flow's arrivals, from all of them.
+type history struct {
+	seen     map[uint64]bool
+	arrivals []uint64 // Without duplicates.
+	total    total
+}
+
+func (h *history) add(sequence uint64) {
+	if h.seen[sequence] {
+		h.total.Duplicated++
+		return
+	}
+	h.seen[sequence] = true
+	for j, earlier := range h.arrivals {
+		if earlier > sequence { // Section 4.2.1: the earliest that is later.
+			h.total.Reordered++
+			h.total.MaxExtent = max(h.total.MaxExtent, uint64(len(h.arrivals)-j))
+			break
+		}
+	}
+	h.arrivals = append(h.arrivals, sequence)
+	h.total.Packets++
+	for h.seen[h.total.Prefix] {
+		h.total.Prefix++
+	}
+}
+
+// The tracker agrees with one that remembers everything.
 func FuzzTracker(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 2, 250, 0, 3})
+	f.Add([]byte{10, 246, 246, 246, 0, 20, 240, 240})
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		tr, seen := newTracker(1), map[uint64]bool{}
-		var at, again uint64
+		tr, all := &newTrackers(1)[0], &history{seen: map[uint64]bool{}}
+		var at uint64
 		for _, step := range steps {
 			at += uint64(int8(step)) + 2 // Mostly forward, at times far back.
 			at &= 1<<63 - 1
 			if at > 1<<62 {
 				at = 0
 			}
-			if tr.add(0, at, 0) == seen[at] {
-				t.Fatalf("sequence number %d: seen before is %v", at, seen[at])
+			seen := all.seen[at]
+			all.add(at)
+			if tr.add(at, moment{}) == seen {
+				t.Fatalf("sequence number %d: seen before is %v", at, seen)
 			}
-			if seen[at] {
-				again++
+			if !tr.lossless() && (!tr.holeKnown || tr.hole.from > tr.prefix || tr.hole.to <= tr.prefix) {
+				t.Fatalf("the hole at %d is not in the gap %+v", tr.prefix, tr.hole)
 			}
-			seen[at] = true
 		}
-		var prefix uint64
-		for seen[prefix] {
-			prefix++
-		}
-		got := total{Packets: tr.packets, Duplicated: tr.duplicated, Prefix: tr.prefix}
-		if diff := cmp.Diff(total{Packets: uint64(len(seen)), Duplicated: again, Prefix: prefix}, got); diff != "" {
+		if diff := cmp.Diff(all.total, totalOf(tr)); diff != "" {
 			t.Errorf("counted (-want +got):\n%s", diff)
 		}
 	})
@@ -96,12 +168,20 @@ type arrival struct {
 	sent, at time.Duration
 }
 
+const testSize = 1400
+
 func countAll(start time.Duration, arrivals []arrival) *counts {
-	c := newCounts(1, time.Second)
+	c := newCounts(1, time.Second, &origin{})
 	for _, a := range arrivals {
-		c.add(0, a.sequence, wire.StampOf(start+a.sent), start+a.at)
+		c.add(0, a.sequence, testSize, wire.StampOf(start+a.sent), start+a.at)
 	}
 	return c
+}
+
+// resultOf is the result of one lane whose sender sent so many packets.
+func resultOf(c *counts, sent uint64) probe.Received {
+	c.sent = sent
+	return result([]*counts{c})
 }
 
 const ms = time.Millisecond
@@ -113,18 +193,52 @@ func TestFirstLoss(t *testing.T) {
 		sent     uint64
 		want     *probe.FirstLoss
 	}{
+		{"nothing sent", nil, 0, nil},
 		{"nothing lost", []arrival{{0, 0, 0}, {1, 0, ms}}, 2, nil},
+		{"nothing came", nil, 2, &probe.FirstLoss{}},
 		{"in the middle", []arrival{{0, 0, 0}, {1, 0, ms}, {3, 0, 3 * ms}}, 4, &probe.FirstLoss{Packets: 2, After: ms}},
 		{"at the end", []arrival{{0, 0, 0}, {1, 0, ms}}, 3, &probe.FirstLoss{Packets: 2, After: ms}},
 		{"at the beginning", []arrival{{1, 0, 5 * ms}, {2, 0, 6 * ms}}, 3, &probe.FirstLoss{}},
 		{"end unknown", []arrival{{0, 0, 0}, {2, 0, ms}}, 0, &probe.FirstLoss{Packets: 1}},
+		{"late, not lost", []arrival{{0, 0, 0}, {2, 0, ms}, {1, 0, 2 * ms}}, 3, nil},
 		{"after a late one", []arrival{{0, 0, 0}, {2, 0, ms}, {1, 0, 2 * ms}, {3, 0, 3 * ms}, {5, 0, 4 * ms}}, 6,
 			&probe.FirstLoss{Packets: 4, After: 3 * ms}},
-		{"a late one filled the gap before", []arrival{{0, 0, 0}, {2, 0, ms}, {4, 0, 2 * ms}, {1, 0, 3 * ms}}, 5, nil},
+		{"a late one filled the gap before", []arrival{{0, 0, 0}, {2, 0, ms}, {4, 0, 2 * ms}, {1, 0, 3 * ms}}, 5,
+			&probe.FirstLoss{Packets: 3, After: ms}},
+		{"a late one filled the front of the gap", []arrival{{0, 0, 0}, {3, 0, ms}, {1, 0, 2 * ms}}, 4,
+			&probe.FirstLoss{Packets: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := countAll(time.Hour, tt.arrivals).result(tt.sent).FirstLoss
+			got := resultOf(countAll(time.Hour, tt.arrivals), tt.sent).FirstLoss
 			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("first loss (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Where losses push the first gap out of memory, it is still told; a gap that was
+// forgotten before it became the first is not.
+func TestFirstLossForgotten(t *testing.T) {
+	const gaps = 3 * gapsOfLane
+	for _, tt := range []struct {
+		name     string
+		comeLate []uint64
+		want     *probe.FirstLoss
+	}{
+		{"the first", nil, &probe.FirstLoss{Packets: 1}},
+		{"one behind it", []uint64{1}, nil},
+		{"one remembered", []uint64{2*gaps - 1}, &probe.FirstLoss{Packets: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := countAll(0, nil)
+			for s := uint64(0); s <= 2*gaps; s += 2 {
+				c.add(0, s, testSize, 0, 0)
+			}
+			for _, s := range tt.comeLate {
+				c.add(0, s, testSize, 0, 0)
+			}
+			if diff := cmp.Diff(tt.want, resultOf(c, 2*gaps).FirstLoss); diff != "" {
 				t.Errorf("first loss (-want +got):\n%s", diff)
 			}
 		})
@@ -158,7 +272,10 @@ func TestWindows(t *testing.T) {
 			[]probe.WindowCount{{Packets: 1, End: 25 * ms}, {Packets: 1, Start: 25 * ms, End: 25 * ms, MinDelay: 5 * ms}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := countAll(tt.start, tt.arrivals).result(0).Windows
+			for i := range tt.want {
+				tt.want[i].InnerBytes = tt.want[i].Packets * testSize
+			}
+			got := resultOf(countAll(tt.start, tt.arrivals), 0).Windows
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("windows (-want +got):\n%s", diff)
 			}
@@ -170,26 +287,11 @@ func TestWindows(t *testing.T) {
 func TestWindowsBounded(t *testing.T) {
 	w := newWindows(40 * ms)
 	for i := range 100 {
-		w.add(time.Duration(i)*10*ms, 0)
+		w.add(time.Duration(i)*10*ms, testSize, 0)
 	}
 	got := w.result()
 	if len(got) != 3 || got[2].Packets != 96 || got[2].End != 990*ms {
 		t.Errorf("got %v, want three windows, the last with 96 packets until 990ms", got)
-	}
-}
-
-func TestVariation(t *testing.T) {
-	v := newVariation()
-	for i := range 100 {
-		v.add(0, uint64(i), time.Duration(i%2)*100*time.Microsecond)
-	}
-	v.add(0, 1000, time.Hour) // Not consecutive.
-	v.add(0, 1001, time.Hour+2*ms)
-	got := v.result()
-	want := probe.Variation{P50: 100 * time.Microsecond, P99: 100 * time.Microsecond, Max: 2 * ms}
-	within := func(got, want time.Duration) bool { return (got - want).Abs() <= want/1000 }
-	if !within(got.P50, want.P50) || !within(got.P99, want.P99) || !within(got.Max, want.Max) {
-		t.Errorf("got %v, want %v within 0.1 %%", got, want)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
@@ -24,90 +26,152 @@ import (
 // worth a system call.
 const nap = 50 * time.Microsecond
 
-// Receive counts the load that Send offers at the other end of conn, and
-// returns when the sender has said that it is over. conn must not be used by
-// others meanwhile, and be connected where the load is one flow; several come
-// from several ports of trial.Peer to one that is not. trial and load must be the
+// Receive counts the load that Send offers to conns, and returns when the sender has
+// said in every lane that it is over. There is one of conns for each lane, and none
+// of them must be used by others meanwhile. Where the load is one flow, its may be
+// connected; several come from any ports of trial.Peer. trial and load must be the
 // sender's.
 //
-// progress, if not nil, is called some ten times a second from another
-// goroutine, but never after Receive has returned.
+// progress, if not nil, is called at multiples of trial.ProgressEvery since the first
+// packet came, from another goroutine, but never after Receive has returned.
 //
-// Errors come with what was counted until then: probe.ErrNoHello when the
-// sender's hello did not come, probe.ErrPeerSilent when its end did not, or
-// ctx's error.
-func Receive(ctx context.Context, conn *net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Received, error) {
-	if err := checkInlet(conn, trial, load); err != nil {
+// Errors come with what was counted until then: probe.ErrNoHello when the sender's
+// hello did not come in a lane, probe.ErrPeerSilent when its end did not, or ctx's
+// error. The first of them ends all lanes.
+func Receive(ctx context.Context, conns []*net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (probe.Received, error) {
+	if err := checkInlets(conns, trial, load); err != nil {
 		return probe.Received{}, err
 	}
-	size, err := payloadSize(conn, trial, load)
+	in, err := newIntake(conns, trial, load, progress)
 	if err != nil {
 		return probe.Received{}, err
 	}
-	if err := prepareReceiver(conn); err != nil {
-		return probe.Received{}, err
-	}
-	release := interruptOn(ctx, conn)
-	defer release()
-	before, err := socketDrops(conn)
-	if err != nil {
-		return probe.Received{}, err
-	}
-	r, err := newReceiver(conn, trial, load, size, progress)
-	if err != nil {
-		return probe.Received{}, err
-	}
-	runErr := r.run(ctx)
-	r.progress.close()
-	got, err := r.reception.result()
-	after, dropsErr := socketDrops(conn)
-	got.SocketDrops = uint64(after - before) // Modulo 2^32, like the counter.
-	if err := errors.Join(firstOf(runErr, err), dropsErr); err != nil {
+	runErr := in.run(ctx)
+	got, err := in.result()
+	if err := errors.Join(runErr, err); err != nil {
 		return got, fmt.Errorf("receive the load: %w", err)
 	}
 	return got, nil
 }
 
-// checkInlet expects a socket that takes all flows, and nothing but them.
-func checkInlet(conn *net.UDPConn, trial Trial, load probe.Load) error {
-	connected := conn.RemoteAddr() != nil
-	switch {
-	case !connected && !trial.Peer.IsValid():
-		return fmt.Errorf("take the socket at %s: it is not connected to a peer, and the trial names none", conn.LocalAddr())
-	case connected && flowsOf(load) > 1:
-		return fmt.Errorf("take the socket at %s: it is connected to one port, but %d flows come from as many", conn.LocalAddr(), load.Flows)
+// checkInlets expects a socket for each lane that takes all its flows, and nothing
+// but them.
+func checkInlets(conns []*net.UDPConn, trial Trial, load probe.Load) error {
+	if want := lanesOf(load); len(conns) != want {
+		return fmt.Errorf("take the sockets: they are %d, for %d lanes", len(conns), want)
+	}
+	for _, conn := range conns {
+		if err := checkTrial(conn, trial, load); err != nil {
+			return err
+		}
+		connected := conn.RemoteAddr() != nil
+		switch {
+		case !connected && !trial.Peer.IsValid():
+			return fmt.Errorf("take the socket at %s: it is not connected to a peer, and the trial names none", conn.LocalAddr())
+		case connected && flowsOf(load) > 1:
+			return fmt.Errorf("take the socket at %s: it is connected to one port, but %d flows come from as many", conn.LocalAddr(), load.Flows)
+		}
 	}
 	return nil
 }
 
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
+// intake is the receiving end of one trial: all its lanes.
+type intake struct {
+	lanes    []*receiver
+	origin   *origin
+	start    time.Time // Zero of the receivers' clock.
+	progress *reporter // Nil until the first packet has come.
 }
 
-// receiver is the receiving end of one trial.
+func newIntake(conns []*net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (*intake, error) {
+	in := &intake{origin: &origin{}, start: time.Now()}
+	in.origin.begin = func() { in.progress = report(progress, trial.progressEvery(), in.standing) }
+	for lane, conn := range conns {
+		r, err := newReceiver(conn, trial, load, lane, in)
+		if err != nil {
+			return nil, err
+		}
+		in.lanes = append(in.lanes, r)
+	}
+	return in, nil
+}
+
+// run receives in every lane until its trial is over, one of them fails, or ctx ends.
+func (in *intake) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	conns := make([]*net.UDPConn, len(in.lanes))
+	for i, r := range in.lanes {
+		conns[i] = r.conn
+	}
+	defer interruptOn(ctx, conns...)()
+	for _, r := range in.lanes {
+		group.Go(func() error { return r.run(ctx) })
+	}
+	err := group.Wait()
+	if in.progress != nil {
+		in.progress.close()
+	}
+	return err
+}
+
+// standing is what the lanes have published last, together.
+func (in *intake) standing() probe.Progress {
+	p := probe.Progress{Elapsed: time.Since(in.start) - in.origin.at}
+	for _, r := range in.lanes {
+		p.Received += r.published.packets.Load()
+		p.ReceivedInnerBytes += r.published.bytes.Load()
+		p.Lost += r.published.lost.Load()
+	}
+	return p
+}
+
+// result is what the lanes have counted, and an error where it is not known what
+// their sockets dropped.
+func (in *intake) result() (probe.Received, error) {
+	lanes := make([]*counts, len(in.lanes))
+	var malformed, drops uint64
+	var errs []error
+	for i, r := range in.lanes {
+		lanes[i] = r.reception.counts
+		malformed += r.reception.malformed
+		after, err := socketDrops(r.conn)
+		drops += uint64(after - r.drops) // Modulo 2^32, like the counter.
+		errs = append(errs, err)
+	}
+	got := result(lanes)
+	got.Malformed, got.SocketDrops = malformed, drops
+	return got, errors.Join(errs...)
+}
+
+// receiver is the receiving end of one lane.
 type receiver struct {
 	conn      *net.UDPConn
 	peer      netip.Addr // The only one heard; not valid where conn is connected.
 	start     time.Time  // Zero of the receiver's clock.
+	drops     uint32     // Of the socket, before the trial.
 	arrival   arrivalClock
 	batch     *batchReader
 	reception *reception
 	deadline  time.Duration // The socket's, by the receiver's clock.
-	progress  *reporter
-	reported  time.Duration
+	// published is the count as of the last batch, for the progress of all lanes.
+	published struct{ packets, bytes, lost atomic.Uint64 }
 }
 
-func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, size int, progress func(probe.Progress)) (*receiver, error) {
-	batch, err := newBatchReader(conn)
+func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
+	if err := prepareReceiver(conn); err != nil {
+		return nil, err
+	}
+	drops, err := socketDrops(conn)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := newBatchReader(conn, lanesOf(load))
 	if err != nil {
 		return nil, fmt.Errorf("take the trial's socket: %w", err)
 	}
 	var nonce wire.Nonce
 	_, _ = rand.Read(nonce[:]) // Never fails (crypto/rand).
-	r := &receiver{conn: conn, start: time.Now(), batch: batch, progress: newReporter(progress)}
+	r := &receiver{conn: conn, start: in.start, drops: drops, batch: batch}
 	answer := func(_ netip.AddrPort, b []byte) {
 		_, _ = conn.Write(b) // All that it answers is repeated; one may fail.
 	}
@@ -115,11 +179,11 @@ func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, size int, prog
 		r.peer = trial.Peer.Unmap()
 		answer = func(to netip.AddrPort, b []byte) { _, _ = conn.WriteToUDPAddrPort(b, to) }
 	}
-	r.reception = newReception(trial, load, size, nonce, 0, answer)
+	r.reception = newReception(trial, load, lane, headers(conn), in.origin, nonce, time.Since(in.start), answer)
 	return r, nil
 }
 
-// run receives until the trial is over or ctx ends.
+// run receives until the lane's trial is over or ctx ends.
 func (r *receiver) run(ctx context.Context) error {
 	for r.reception.phase != over {
 		r.arm()
@@ -132,14 +196,12 @@ func (r *receiver) run(ctx context.Context) error {
 		}
 		// Other errors are the deadline, which tick sees to, and ICMP errors
 		// of what was answered, which reading clears.
-		now := r.take(n)
-		r.reception.tick(now)
-		r.report(now)
+		r.reception.tick(r.take(n))
 		if n > 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
 			rest()
 		}
 	}
-	return nil
+	return r.reception.err()
 }
 
 // arm makes reading end when the reception has something to do.
@@ -169,20 +231,15 @@ func (r *receiver) take(n int) (now time.Duration) {
 		}
 		r.reception.handle(data, at)
 	}
+	r.publish()
 	return now
 }
 
-func (r *receiver) report(now time.Duration) {
-	if now-r.reported < feedbackEvery {
-		return
-	}
-	r.reported = now
-	t := r.reception.counts.tracker
-	p := probe.Progress{Received: t.packets, Lost: t.lost(t.next)}
-	if r.reception.counts.any {
-		p.Elapsed = now - r.reception.counts.first
-	}
-	r.progress.tell(p)
+func (r *receiver) publish() {
+	c := r.reception.counts
+	r.published.packets.Store(c.packets)
+	r.published.bytes.Store(c.bytes)
+	r.published.lost.Store(c.lost())
 }
 
 // rest naps; a signal may end it early.

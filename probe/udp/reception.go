@@ -19,26 +19,28 @@ const (
 	over
 )
 
-// reception is the receiving end's part of the protocol, without I/O: it is
-// told the datagrams and the time, and says what to answer.
+// reception is the receiving end's part of the protocol in one lane, without I/O:
+// it is told the datagrams and the time, and says what to answer.
 type reception struct {
 	trial  Trial
-	size   int    // Payload of this trial's DATA.
-	limit  uint64 // No sequence number reaches it.
-	length time.Duration
+	lane   uint16 // Also the number of the lane's first flow.
+	lanes  uint16
+	flows  int // Of all lanes.
+	sizes  payloads
+	limit  uint64        // No sequence number reaches it.
+	length time.Duration // That the trial can take, once there is load.
+	begins time.Duration // That the load can take to begin: until other lanes are greeted.
 	answer func(to netip.AddrPort, b []byte)
 	nonce  wire.Nonce // This end's.
 
-	// source is whence the datagrams in hand came, flows whence each flow comes.
-	// On a connected socket all of them are zero.
-	source netip.AddrPort
-	flows  []netip.AddrPort
+	// source is whence the datagrams in hand came, first whence the lane's first
+	// flow comes. On a connected socket both are zero.
+	source, first netip.AddrPort
 
 	phase     phase
 	peer      wire.Nonce // The sender's.
 	counts    *counts
 	malformed uint64
-	sent      uint64 // What "last" said.
 	counter   uint64 // Of feedback.
 	heard     bool   // The sender said "last".
 
@@ -47,20 +49,43 @@ type reception struct {
 	nextFeedback time.Duration
 }
 
-func newReception(trial Trial, load probe.Load, size int, nonce wire.Nonce, now time.Duration, answer func(netip.AddrPort, []byte)) *reception {
-	length := loadTime(load) + silenceLimit + lastWithin + silenceLimit
+// newReception begins to wait for the lane's hello now. headers are what datagrams
+// have in front of their payload, in bytes.
+func newReception(trial Trial, load probe.Load, lane, headers int, o *origin, nonce wire.Nonce, now time.Duration, answer func(netip.AddrPort, []byte)) *reception {
+	length := load.Duration + silenceLimit + lastWithin + silenceLimit
+	var begins time.Duration
+	if lanesOf(load) > 1 {
+		begins = trial.helloWithin()
+	}
 	return &reception{
-		trial: trial, size: size, limit: packetLimit(load), length: length,
-		answer: answer, nonce: nonce, flows: make([]netip.AddrPort, flowsOf(load)),
-		counts: newCounts(flowsOf(load), length), ends: now + trial.helloWithin(),
+		trial: trial, lane: uint16(lane), lanes: uint16(lanesOf(load)), flows: flowsOf(load),
+		sizes: payloadsOf(load.Mix, headers), limit: packetLimit(load), length: length, begins: begins,
+		answer: answer, nonce: nonce,
+		counts: newCounts(flowsIn(lane, load), length, o), ends: now + trial.helloWithin(),
 	}
 }
+
+// payloads are those of a load's packets.
+type payloads struct {
+	known   []bool // By their length in bytes.
+	headers int
+}
+
+func payloadsOf(m probe.Mix, headers int) payloads {
+	p := payloads{known: make([]bool, m.Most()-headers+1), headers: headers}
+	for _, size := range m.Sizes {
+		p.known[size-headers] = true
+	}
+	return p
+}
+
+func (p payloads) has(length int) bool { return length < len(p.known) && p.known[length] }
 
 // handle takes one datagram that arrived at.
 func (r *reception) handle(b []byte, at time.Duration) {
 	h, err := wire.ParseHeader(b)
 	switch {
-	case err != nil || !r.trial.owns(h, len(r.flows)):
+	case err != nil || !r.owns(h):
 		r.malformed++
 	case h.Type == wire.TypeData:
 		r.data(h, len(b), at)
@@ -71,55 +96,66 @@ func (r *reception) handle(b []byte, at time.Duration) {
 	}
 }
 
-func (r *reception) data(h wire.Header, size int, at time.Duration) {
-	if r.phase == waiting || size != r.size || h.Sequence >= r.limit {
+// owns says whether a datagram with header h belongs to a flow of the lane.
+func (r *reception) owns(h wire.Header) bool {
+	return r.trial.owns(h, r.flows) && h.Stream%r.lanes == r.lane
+}
+
+func (r *reception) data(h wire.Header, length int, at time.Duration) {
+	if r.phase == waiting || !r.sizes.has(length) || h.Sequence >= r.limit {
 		r.malformed++
 		return
 	}
 	if r.phase == lingering || r.phase == over {
 		return // The final count has been told.
 	}
-	r.counts.add(int(h.Stream), h.Sequence, h.SendTime, at)
+	if r.counts.packets == 0 && r.phase == counting {
+		r.ends = at + r.length // All lanes have been greeted.
+	}
+	r.counts.add(int(h.Stream/r.lanes), h.Sequence, length+r.sizes.headers, h.SendTime, at)
 	r.settles = max(r.settles, at+quiet)
 }
 
 func (r *reception) hello(b []byte, at time.Duration) {
 	h, err := wire.OpenHello(b, r.trial.Key)
 	switch {
-	case err == nil && h.Kind == wire.HelloOpen:
+	case err != nil || h.Stream != r.lane:
+		r.malformed++
+	case h.Kind == wire.HelloOpen:
 		r.open(h, at)
-	case err == nil && h.Kind == wire.HelloLast && r.phase != waiting && h.Echo == r.nonce && h.Nonce == r.peer:
+	case h.Kind == wire.HelloLast && r.phase != waiting && h.Echo == r.nonce && h.Nonce == r.peer:
 		r.last(h, at)
 	default:
 		r.malformed++
 	}
 }
 
-// open answers a hello, which shows where its flow comes from. An older one,
-// replayed or late, may come before the sender's own; so the newest is taken
+// open answers a hello, which shows where the lane's first flow comes from. An older
+// one, replayed or late, may come before the sender's own; so the newest is taken
 // until there is load.
 func (r *reception) open(h wire.Hello, at time.Duration) {
-	if r.phase > counting || r.counts.any && h.Nonce != r.peer {
+	loaded := r.counts.packets > 0
+	if r.phase > counting || loaded && h.Nonce != r.peer {
 		return
 	}
 	if r.phase == waiting {
 		r.phase = counting
 		r.nextFeedback = at
 	}
-	if !r.counts.any {
-		r.flows[h.Stream] = r.source
+	if !loaded {
+		r.first = r.source
+		r.ends = at + r.begins + r.length
 	}
 	r.peer = h.Nonce
-	r.ends = at + r.length
 	reply := wire.Hello{Header: h.Header, Kind: wire.HelloReply, Nonce: r.nonce, Echo: h.Nonce}
-	r.answer(r.flows[h.Stream], reply.Append(nil, r.trial.Key))
+	r.answer(r.first, reply.Append(nil, r.trial.Key))
 }
 
 // last notes how much was sent; what has not come now is late or lost.
 func (r *reception) last(h wire.Hello, at time.Duration) {
 	switch r.phase {
 	case counting:
-		r.phase, r.heard, r.sent = draining, true, h.Sent
+		r.phase, r.heard, r.counts.sent = draining, true, h.Sent
 		r.settles = at + quiet
 		// The final feedback must come while the sender still asks for it.
 		r.ends = at + lastWithin - quiet
@@ -147,7 +183,7 @@ func (r *reception) tick(now time.Duration) {
 		r.periodic(now)
 	}
 	switch {
-	case r.phase == draining && (r.counts.tracker.packets >= r.sent || now >= r.settles || now >= r.ends):
+	case r.phase == draining && (r.counts.packets >= r.counts.sent || now >= r.settles || now >= r.ends):
 		r.phase = lingering
 		r.settles, r.ends = now+linger, now+lastWithin
 		r.feedback(now, true)
@@ -164,29 +200,27 @@ func (r *reception) periodic(now time.Duration) {
 	r.feedback(now, false)
 }
 
-// feedback tells the sender the count so far, on the first flow: before its hello
-// nobody reads it yet.
+// feedback tells the sender the lane's count so far, on its first flow: before its
+// hello nobody reads it yet.
 func (r *reception) feedback(now time.Duration, final bool) {
 	r.counter++
+	c := r.counts
 	f := wire.Feedback{
-		Header: r.trial.header(wire.TypeFeedback, 0), Final: final, Echo: r.peer,
-		Received: r.counts.tracker.packets, Highest: r.counts.highest(),
-		Lost: r.counts.tracker.lost(max(r.sent, r.counts.tracker.next)),
+		Header: r.trial.header(wire.TypeFeedback, int(r.lane)), Final: final, Echo: r.peer,
+		Received: c.packets, Highest: c.expected - min(c.expected, 1), Lost: c.lost(),
 	}
 	f.Sequence, f.SendTime = r.counter, wire.StampOf(now)
-	r.answer(r.flows[0], f.Append(nil, r.trial.Key))
+	r.answer(r.first, f.Append(nil, r.trial.Key))
 }
 
-// result is what was counted, and an error when the sender did not say that it
-// was over.
-func (r *reception) result() (probe.Received, error) {
-	got := r.counts.result(r.sent)
-	got.Malformed = r.malformed
+// err is why the lane's trial did not end as it should: the sender was not heard, or
+// did not say that it was over.
+func (r *reception) err() error {
 	switch {
 	case r.phase == waiting || r.peer == wire.Nonce{}:
-		return got, probe.ErrNoHello
+		return probe.ErrNoHello
 	case !r.heard:
-		return got, probe.ErrPeerSilent
+		return probe.ErrPeerSilent
 	}
-	return got, nil
+	return nil
 }

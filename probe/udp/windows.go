@@ -1,92 +1,155 @@
 package udp
 
 import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"tunnelmark/probe"
 )
 
-// windows counts arrivals per probe.Window. It never grows: its room is for
-// the longest that the trial can take.
+// windows counts a lane's arrivals per probe.Window. It never grows: its room is
+// for the longest that the trial can take.
 type windows struct {
-	list    []probe.WindowCount
-	current int64 // Number of the window that list ends with.
-	last    time.Duration
+	list   []probe.WindowCount // Delays are by the trial's clock yet, not above the least.
+	border time.Duration       // Where the window that list ends with is over.
+	last   time.Duration
 }
 
 func newWindows(longest time.Duration) *windows {
-	return &windows{list: make([]probe.WindowCount, 0, longest/probe.Window+1)}
+	return &windows{list: make([]probe.WindowCount, 0, longest/probe.Window+1), border: math.MinInt64}
 }
 
-// add counts a packet that arrived at, since the first one of the trial, with
+// add counts a packet of so many bytes that arrived at, by the trial's clock, with
 // the delay. Times do not go back.
-func (w *windows) add(at, delay time.Duration) {
+func (w *windows) add(at time.Duration, inner int, delay time.Duration) {
 	w.last = at
-	if number := int64(at / probe.Window); len(w.list) == 0 || number != w.current && len(w.list) < cap(w.list) {
-		w.begin(number, at, delay)
+	if at >= w.border && len(w.list) < cap(w.list) {
+		w.begin(at, delay)
 	}
 	now := &w.list[len(w.list)-1]
 	now.Packets++
+	now.InnerBytes += uint64(inner)
 	now.MinDelay = min(now.MinDelay, delay)
 }
 
 // begin starts a window with the packet that arrived at, which ends the one
 // before.
-func (w *windows) begin(number int64, at, delay time.Duration) {
+func (w *windows) begin(at, delay time.Duration) {
 	if n := len(w.list); n > 0 {
 		w.list[n-1].End = at
 	}
-	w.current = number
+	w.border = borderOf(at) + probe.Window
 	w.list = append(w.list, probe.WindowCount{Start: at, MinDelay: delay})
 }
 
-// result returns the windows, their delays less the least of the trial.
+// borderOf is where the window of what arrived at begins. What another lane's
+// first packet was read before, though not before it came, is of the first window.
+func borderOf(at time.Duration) time.Duration {
+	return max(at, 0).Truncate(probe.Window)
+}
+
+// result returns the windows. Nothing can be added any more.
 func (w *windows) result() []probe.WindowCount {
 	if len(w.list) == 0 {
 		return nil
 	}
 	w.list[len(w.list)-1].End = w.last
-	least := w.list[0].MinDelay
-	for _, c := range w.list {
-		least = min(least, c.MinDelay)
-	}
-	for i := range w.list {
-		w.list[i].MinDelay -= least
-	}
 	return w.list
 }
 
-// maxVariation is the largest delay variation that is told apart.
-const maxVariation = 10 * time.Second
-
-// variation collects |D(i) - D(i-1)| of packets of a flow that were sent one after
-// the other and arrived so (RFC 3393, Section 2.6).
-type variation struct {
-	histogram *hdrhistogram.Histogram // In ns, 0.1 % exact.
-	flow      int                     // Of the packet before.
-	sequence  uint64
-	delay     time.Duration
-	any       bool
-}
-
-func newVariation() *variation {
-	return &variation{histogram: hdrhistogram.New(1, int64(maxVariation), 3)}
-}
-
-func (v *variation) add(flow int, sequence uint64, delay time.Duration) {
-	if v.any && flow == v.flow && sequence == v.sequence+1 {
-		d := min((delay - v.delay).Abs(), maxVariation)
-		_ = v.histogram.RecordValue(int64(d)) // Within the histogram's range.
+// joinWindows makes one list of the lanes' windows. Those of one lane stay as they
+// are: each begins with a packet and ends with the next one's first. The packets of
+// several lanes do not arrive at the same moments, so their windows begin at the
+// borders, which all lanes share, and what a lane had received until then is read from
+// a line through the beginnings of its own: right to within a burst of each lane,
+// and not more wrong for the sum of many windows than for one.
+func joinWindows(lanes [][]probe.WindowCount) []probe.WindowCount {
+	lanes = slices.DeleteFunc(slices.Clone(lanes), func(l []probe.WindowCount) bool { return len(l) == 0 })
+	if len(lanes) <= 1 {
+		return slices.Concat(lanes...)
 	}
-	v.flow, v.sequence, v.delay, v.any = flow, sequence, delay, true
+	borders, last := bordersOf(lanes)
+	lines := linesOf(lanes)
+	var joined []probe.WindowCount
+	var packets, bytes uint64 // In all windows joined so far.
+	open := borders[0]
+	for i, b := range borders {
+		open.End, open.MinDelay = last, min(open.MinDelay, b.MinDelay)
+		if i+1 < len(borders) {
+			open.End = borders[i+1].Start
+		}
+		p, n := untilOf(lines, open.End)
+		if p == packets {
+			continue // Not a whole packet: the next one's window begins here.
+		}
+		open.Packets, open.InnerBytes = p-packets, n-bytes
+		joined = append(joined, open)
+		packets, bytes = p, n
+		open = probe.WindowCount{Start: open.End, MinDelay: math.MaxInt64}
+	}
+	joined[len(joined)-1].End = last
+	return joined
 }
 
-func (v *variation) result() probe.Variation {
-	return probe.Variation{
-		P50: time.Duration(v.histogram.ValueAtQuantile(50)),
-		P99: time.Duration(v.histogram.ValueAtQuantile(99)),
-		Max: time.Duration(v.histogram.Max()),
+// bordersOf are the windows that any lane has begun, with the least delay in each
+// and nothing counted, and when the last packet came. The first begins with the
+// first packet.
+func bordersOf(lanes [][]probe.WindowCount) (borders []probe.WindowCount, last time.Duration) {
+	all := slices.Concat(lanes...)
+	slices.SortFunc(all, func(a, b probe.WindowCount) int { return cmp.Compare(a.Start, b.Start) })
+	for _, w := range all {
+		last = max(last, w.End)
+		start := borderOf(w.Start)
+		if n := len(borders); n > 0 && borders[n-1].Start == start {
+			borders[n-1].MinDelay = min(borders[n-1].MinDelay, w.MinDelay)
+			continue
+		}
+		borders = append(borders, probe.WindowCount{Start: start, MinDelay: w.MinDelay})
 	}
+	borders[0].Start = all[0].Start
+	return borders, last
+}
+
+// line is how a lane's count grew: evenly within each window.
+type line struct {
+	windows        []probe.WindowCount
+	packets, bytes []uint64 // Before each window.
+}
+
+func linesOf(lanes [][]probe.WindowCount) []line {
+	lines := make([]line, len(lanes))
+	for i, l := range lanes {
+		lines[i] = line{windows: l, packets: make([]uint64, len(l)), bytes: make([]uint64, len(l))}
+		for j, w := range l[:max(len(l), 1)-1] {
+			lines[i].packets[j+1] = lines[i].packets[j] + w.Packets
+			lines[i].bytes[j+1] = lines[i].bytes[j] + w.InnerBytes
+		}
+	}
+	return lines
+}
+
+// until is what the lane had received at a time.
+func (l line) until(at time.Duration) (packets, bytes float64) {
+	i := sort.Search(len(l.windows), func(i int) bool { return l.windows[i].Start > at }) - 1
+	if i < 0 {
+		return 0, 0
+	}
+	w, share := l.windows[i], 1.0
+	if at < w.End {
+		share = float64(at-w.Start) / float64(w.End-w.Start)
+	}
+	return float64(l.packets[i]) + share*float64(w.Packets), float64(l.bytes[i]) + share*float64(w.InnerBytes)
+}
+
+// untilOf is the sum of what the lanes had received, rounded.
+func untilOf(lines []line, at time.Duration) (packets, bytes uint64) {
+	var p, b float64
+	for _, l := range lines {
+		dp, db := l.until(at)
+		p, b = p+dp, b+db
+	}
+	return uint64(math.Round(p)), uint64(math.Round(b))
 }
