@@ -10,7 +10,7 @@ import (
 
 // pathName is "a → b", with the scenario's name.
 func (r Result) pathName() string {
-	name := clean(r.Path.From) + " → " + clean(r.Path.To)
+	name := r.direction(false)
 	if r.Scenario != "" {
 		name += ", scenario " + clean(r.Scenario)
 	}
@@ -48,8 +48,10 @@ func (e End) memory() string {
 }
 
 // listed joins what is not empty.
-func listed(parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
+func listed(parts ...string) string { return joined(", ", parts...) }
+
+func joined(by string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), by)
 }
 
 // describe holds what was expected against what was found.
@@ -68,7 +70,7 @@ func (t Truth) describe() string {
 	default:
 		cause = "cause " + want + ", not confirmed"
 	}
-	return strings.Join(slices.DeleteFunc([]string{rate, cause}, func(s string) bool { return s == "" }), "; ")
+	return joined("; ", rate, cause)
 }
 
 // describe is a device's setting and its counters.
@@ -107,8 +109,15 @@ func remarks(s analysis.Step) string {
 	if !isBurst(s) && !t.Valid() {
 		invalid = "invalid: sent less than asked"
 	}
-	return listed(invalid, firstLoss(t.FirstLoss), counted(t.Refused, "refused by the sender's stack"), counted(t.SocketDrops, "dropped by the receiver's socket"),
+	return listed(reverse(t.Reverse), stopped(t.Stopped), invalid, firstLoss(t.FirstLoss), counted(t.Refused, "refused by the sender's stack"), counted(t.SocketDrops, "dropped by the receiver's socket"),
 		counted(t.TunnelDrops, "dropped in the tunnel"), counted(t.Duplicated, "duplicated"), counted(t.Reordered, "reordered"))
+}
+
+func reverse(back bool) string {
+	if back {
+		return "reverse"
+	}
+	return ""
 }
 
 func firstLoss(f *analysis.FirstLoss) string {

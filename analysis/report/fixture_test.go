@@ -329,6 +329,75 @@ func runResult() Result {
 	return r
 }
 
+// mixedResult is a load of UDP in both directions, of which all is told that can be.
+func mixedResult() Result {
+	r := runResult()
+	there := r.Trials[2]
+	there.Load.Burst, there.Segmented, there.Skipped = 4, true, 40*time.Millisecond
+	there.Load.Mix = analysis.Mix{InnerSizes: []int{46, 46, 1500}, Seed: 7, Genome: "aag"}
+	there.Pace = analysis.Pace{Windows: 30, Within: 0.9667, Worst: 0.021}
+	there.Refused, there.SocketDrops, there.ReceiverOverruns, there.TunnelDrops = 3, 120, 7, 9
+	there.Reordered, there.ReorderExtent, there.ReorderLate, there.Duplicated = 14, 5, 3*time.Millisecond, 2
+	there.Delay = analysis.Quantiles{Count: there.Received, P50: 12 * time.Microsecond, P99: 94 * time.Microsecond, Max: 2 * time.Millisecond}
+	there.DelayDrift = 30 * time.Microsecond
+	there.PerFlow = []analysis.Flow{
+		{Port: 40001, Sent: there.Sent / 2, Received: there.Sent / 2, MeanDelay: 20 * time.Microsecond},
+		{Port: 40002, Sent: there.Sent - there.Sent/2, Received: there.Received - there.Sent/2, MinDelay: 2100 * time.Microsecond, MeanDelay: 2200 * time.Microsecond},
+	}
+	there.Latency = &analysis.Latency{InnerBitsPerSecond: 400e6, Sent: 300, Received: 297, RTT: tripTimes(3)}
+	there.Sender = analysis.Host{Busy: 1500 * time.Millisecond, Cores: []analysis.Core{{Idle: 0.6}, {SoftIRQ: 0.7, Idle: 0.1}}}
+	there.Receiver = analysis.Host{Busy: 2500 * time.Millisecond, Cores: []analysis.Core{{Idle: 0.02}, {Idle: 0.3}}}
+	back := r.Trials[0]
+	back.Reverse = true
+	r.Trials = []analysis.Trial{there, back}
+	return r
+}
+
+// tripTimes are round trips around so many milliseconds.
+func tripTimes(ms time.Duration) analysis.Quantiles {
+	ms *= time.Millisecond
+	return analysis.Quantiles{Count: 297, Min: ms / 2, Mean: ms, P50: ms, P90: 2 * ms, P99: 3 * ms, P999: 4 * ms, Max: 5 * ms}
+}
+
+// tcpResult is a load of four connections that was stopped.
+func tcpResult() Result {
+	r := runResult()
+	r.Trials, r.Size = nil, Size{}
+	flow := analysis.TCPFlow{
+		SentGoodputBytes: 250e6, ReceivedGoodputBytes: 249e6, Retransmits: 12, MinRTT: 10 * time.Millisecond, MeanRTT: 12 * time.Millisecond, MaxRTT: 31 * time.Millisecond,
+		MaxCwnd: 1 << 20, MSS: 1398, Congestion: "cubic", Busy: 9 * time.Second, RwndLimited: 3 * time.Second, SndbufLimited: 90 * time.Millisecond,
+	}
+	r.TCP = []analysis.TCPTrial{{
+		Load:             analysis.TCPLoad{Flows: 4, Duration: 30 * time.Second, Congestion: "cubic"},
+		SentGoodputBytes: 1e9, ReceivedGoodputBytes: 996e6, Elapsed: 10 * time.Second, ReceivedElapsed: 10 * time.Second,
+		PerFlow: []analysis.TCPFlow{flow, flow, flow, flow},
+		Quality: &analysis.TCPQuality{Efficiency: 0.9995, BufferDelay: 0.2, Baseline: 10 * time.Millisecond, TransferTime: 1.04, BottleneckGoodputBitsPerSecond: 840e6},
+		Latency: &analysis.Latency{Sent: 1000, Received: 1000, RTT: tripTimes(12)},
+		Stopped: "rtt>30ms: 31.2 ms",
+		Sender:  analysis.Host{Busy: 4 * time.Second, Cores: []analysis.Core{{Idle: 0.6}}},
+	}}
+	r.Reproduce = Reproduce{CommandLine: "tunnelmark run a b -P 4 -t 30 --stop-if rtt>30ms"}
+	return r
+}
+
+// latencyResult knows round trips at several loads, and the sizes that pass.
+func latencyResult() Result {
+	r := policerResult()
+	r.Truth = nil
+	for i, share := range []float64{0, 0.5, 0.8, 0.95} {
+		r.Latencies = append(r.Latencies, analysis.Latency{
+			Share: share, InnerBitsPerSecond: share * innerLimit, Sent: 300, Received: 300, KernelStamps: true,
+			RTT: tripTimes(time.Duration(1 << i)), There: tripTimes(1), Back: tripTimes(2),
+		})
+	}
+	r.PathMTU = &PathMTUs{
+		There:    analysis.PathMTU{InnerSize: 1372, LocalMTU: 1438, BlackHoleFrom: 1373, Sent: 31, Elapsed: 3 * time.Second},
+		Back:     analysis.PathMTU{InnerSize: 1438, LocalMTU: 1438, ICMPSaid: 1400, Sent: 12, Note: "ICMP said 1400 B, larger packets arrived."},
+		MSSThere: &analysis.MSS{Sent: 1398, Received: 1320}, MSSBack: &analysis.MSS{Sent: 1398, Received: 1398},
+	}
+	return r
+}
+
 // hostileResult says the worst in every string that an agent controls.
 func hostileResult() Result {
 	const attack = `"><script>alert(1)</script><img src=x onerror=alert(1)>'{{.}}</style></title>` + "\x1b[2J\u202e\x00"
@@ -347,6 +416,9 @@ func hostileResult() Result {
 	r.Notes = []string{attack}
 	r.Evidence = []Evidence{{Site: attack, How: attack}}
 	r.Environment[0].Details = []Detail{{attack, attack}}
+	r.Trials = []analysis.Trial{{Stopped: attack, Load: analysis.Load{Mix: analysis.Mix{InnerSizes: []int{46, 1500}, Genome: attack}}}}
+	r.TCP = []analysis.TCPTrial{{Stopped: attack, PerFlow: []analysis.TCPFlow{{Congestion: attack}}}}
+	r.PathMTU = &PathMTUs{There: analysis.PathMTU{Note: attack}}
 	return r
 }
 
@@ -361,6 +433,9 @@ var fixtures = []struct {
 	{"empty", emptyResult},
 	{"long", longResult},
 	{"run", runResult},
+	{"mixed", mixedResult},
+	{"tcp", tcpResult},
+	{"latency", latencyResult},
 	{"available", availableResult},
 	{"tunnels", tunnelsResult},
 	{"hostile", hostileResult},

@@ -17,11 +17,12 @@ type headline struct {
 	// Aside says what the rate is not. Often empty.
 	Aside string
 	Bound string // "", "at least" or "below".
-	// Rate is always inner, Outer always outer; both are empty where nothing
-	// was measured, Outer also where what the tunnel adds is not known.
+	// Rate is of Layer, Outer always outer; both are empty where nothing was
+	// measured, Outer also where what the tunnel adds is not known.
 	Rate    string // "334.8 Mbit/s"
+	Layer   string // "inner", or "goodput" of TCP.
 	Outer   string // "350.1 Mbit/s"
-	Packets string // "29,893 packet/s"
+	Packets string // "29,893 packet/s". Empty of TCP.
 	Facts   []fact // Interval, loss goal and the like.
 	// Caution says why the rate is not what it seems to be. Often empty.
 	Caution string
@@ -37,7 +38,10 @@ type fact struct {
 const nothingKnown = "No trial was run, so nothing is known about this tunnel."
 
 func (r Result) headline() headline {
-	if r.Ceiling == nil {
+	switch {
+	case r.Ceiling == nil && len(r.Trials) == 0 && len(r.TCP) > 0:
+		return tcpHeadline(r.TCP)
+	case r.Ceiling == nil:
 		return runHeadline(r.Trials)
 	}
 	h := ceilingHeadline(*r.Ceiling)
@@ -89,7 +93,7 @@ func rateHeadline(title, bound string, inner float64, innerSize, outerSize int) 
 	sizes := analysis.Trial{InnerSize: innerSize, OuterSize: outerSize}
 	h := headline{
 		inner: inner, Title: title, Bound: bound,
-		Rate:    formatRate(inner),
+		Rate: formatRate(inner), Layer: "inner",
 		Packets: grouped(packetsPerSecond(inner, innerSize)) + nbsp + "packet/s",
 	}
 	if outerSize > 0 {
@@ -205,15 +209,20 @@ func runHeadline(trials []analysis.Trial) headline {
 	h.Facts = []fact{
 		{Name: "Sent", Value: formatRate(best.InnerSentBitsPerSecond()) + " inner"},
 		{Name: "Loss", Value: formatShare(best.LossRatio()), Note: formatCount(best.Lost()) + " of " + formatCount(best.Sent) + " packets"},
-		{Name: "Effort", Value: formatDuration(best.Elapsed), Note: fmt.Sprintf("the best of %d trials", len(trials))},
-	}
-	if len(trials) == 1 {
-		h.Facts[2].Note = ""
+		{Name: "Effort", Value: formatDuration(best.Elapsed), Note: bestOf(len(trials))},
 	}
 	if !best.Valid() {
 		h.Caution = "The generator sent less than it was asked for: this trial says little about the tunnel."
 	}
 	return h
+}
+
+// bestOf says among how many trials one was chosen.
+func bestOf(trials int) string {
+	if trials == 1 {
+		return ""
+	}
+	return fmt.Sprintf("the best of %d trials", trials)
 }
 
 // baselineFact holds the tunnel against the clear path.

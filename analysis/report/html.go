@@ -44,6 +44,10 @@ type page struct {
 	Charts                         *chartsView
 	Course                         *courseView
 	Trials                         trialTable
+	TCP                            []tcpRow
+	Seen                           []observation // Of fixed loads, beside rate and loss.
+	Latency                        *latencyView
+	PathMTU                        []pathMTURow
 	Tunnel, Most                   string
 	Proven, Unproven               string // What is known of the path, if there is a question.
 	Tunnels                        []countRow
@@ -56,11 +60,11 @@ type page struct {
 func newPage(r Result) page {
 	headline := r.headline()
 	p := page{
-		Path: clean(r.Path.From) + " → " + clean(r.Path.To), Scenario: clean(r.Scenario), Version: clean(r.ToolVersion),
+		Path: r.direction(false), Scenario: clean(r.Scenario), Version: clean(r.ToolVersion),
 		Started: r.Started.UTC().Format(time.DateTime + " UTC"), Took: formatDuration(r.Duration),
 		Headline: headline, Notes: cleanAll(r.Notes),
 		Verdict: newVerdictView(r.Verdict), Truth: newTruthView(r.Truth),
-		Trials: newTrialTable(r.steps()),
+		Trials: newTrialTable(r.steps()), TCP: r.tcpRows(), Seen: r.observations(), Latency: newLatencyView(r.Latencies), PathMTU: r.pathMTURows(),
 		Tunnel: r.Tunnel.describe(), Most: r.Tunnel.Most.describe(), Tunnels: r.Tunnel.countRows(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
 		Method:  method(r),
 		Command: cleanLines(r.Reproduce.CommandLine), YAML: cleanLines(r.Reproduce.Scenario), Hash: clean(r.Reproduce.InputsSHA256),

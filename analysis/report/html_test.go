@@ -152,6 +152,9 @@ func TestWriteHTMLShows(t *testing.T) {
 		{"policy", ceiling, []string{`content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"`}, []string{"http://", "https://", "@import", "url("}},
 		{"open ceiling", generator, []string{`<span class="bound">at least</span>`, "not of the tunnel"}, []string{`line ceiling`, `id="loss-close-title"`}},
 		{"no trials", empty, []string{"Not measured", "No trial was run."}, []string{`id="charts"`, `id="course"`}},
+		{"latency under load", latencyResult, []string{`id="latency-title"`, "95\u00a0% of the ceiling", `id="path-mtu"`, "1,398\u00a0B clamped to 1,320\u00a0B"}, []string{`id="tcp"`, `id="seen"`}},
+		{"TCP", tcpResult, []string{`id="tcp"`, `<span class="layer">goodput</span>`, "4 flows, cubic", "stopped: rtt&gt;30ms"}, []string{`id="charts"`, `id="layers-caption"`, "No trial was run.", "UDP packets of one size"}},
+		{"all that a load showed", mixedResult, []string{`id="seen"`, "120 at the receiver’s socket", `id="trials"`}, []string{`id="tcp"`}},
 		{"fixed loads", run, []string{"Fixed loads through the tunnel", `id="delivered-wide-title"`}, []string{`id="verdict"`, `line ceiling`}},
 	}
 	for _, test := range tests {

@@ -19,16 +19,32 @@ var ErrNewerSchema = errors.New("written by a newer tunnelmark")
 // WriteJSON writes the result, with its headline in both layers beside it for
 // readers that do not want to compute. Read ignores that part.
 func WriteJSON(w io.Writer, r Result) error {
-	r.SchemaVersion = SchemaVersion
-	if err := r.check(); err != nil {
+	document, err := NewDocument(r)
+	if err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(written{Result: r, Headline: r.figures()}); err != nil {
+	if err := encoder.Encode(document); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
+}
+
+// Document is a result as WriteJSON writes it. Who embeds one in a struct puts keys
+// of another program beside the result's own: Read ignores all that it does not know.
+type Document struct {
+	Result
+	Headline *figures `json:"headline,omitempty"`
+}
+
+// NewDocument refuses what Read would refuse.
+func NewDocument(r Result) (Document, error) {
+	r.SchemaVersion = SchemaVersion
+	if err := r.check(); err != nil {
+		return Document{}, err
+	}
+	return Document{Result: r, Headline: r.figures()}, nil
 }
 
 // Read reads a result that WriteJSON wrote. A newer schema is refused with
@@ -108,6 +124,19 @@ func (r Result) checkFigures() error {
 			return fmt.Errorf("trial %d: %w", i+1, err)
 		}
 	}
+	for i, t := range r.TCP {
+		if err := checkTCP(t); err != nil {
+			return fmt.Errorf("tcp trial %d: %w", i+1, err)
+		}
+	}
+	for i, l := range r.Latencies {
+		if err := checkLatency(&l); err != nil {
+			return fmt.Errorf("latency %d: %w", i+1, err)
+		}
+	}
+	if err := r.PathMTU.check(); err != nil {
+		return fmt.Errorf("path MTU: %w", err)
+	}
 	return nil
 }
 
@@ -132,7 +161,52 @@ func checkTrial(t analysis.Trial) error {
 	if err := checkSizes(t.InnerSize, t.OuterSize); err != nil {
 		return err
 	}
-	return checkRates(t.Load.InnerBitsPerSecond, t.InnerSentBitsPerSecond(), t.InnerReceivedBitsPerSecond())
+	if err := checkRatios(t.Pace.Within, t.Pace.Worst); err != nil {
+		return fmt.Errorf("pace: %w", err)
+	}
+	if err := checkLatency(t.Latency); err != nil {
+		return fmt.Errorf("latency: %w", err)
+	}
+	return checkRates(t.Load.InnerBitsPerSecond, t.Load.NewFlowsPerSecond, t.InnerSentBitsPerSecond(), t.InnerReceivedBitsPerSecond())
+}
+
+func checkTCP(t analysis.TCPTrial) error {
+	if t.Elapsed < 0 || t.ReceivedElapsed < 0 {
+		return fmt.Errorf("elapsed is %v at the sender, %v at the receiver, want none below zero", t.Elapsed, t.ReceivedElapsed)
+	}
+	for i, f := range t.PerFlow {
+		if err := checkSizes(f.MSS); err != nil {
+			return fmt.Errorf("flow %d: %w", i+1, err)
+		}
+	}
+	if err := checkLatency(t.Latency); err != nil {
+		return fmt.Errorf("latency: %w", err)
+	}
+	if q := t.Quality; q != nil {
+		if err := errors.Join(checkRatios(q.Efficiency, q.BufferDelay, q.TransferTime), checkRates(q.BottleneckGoodputBitsPerSecond)); err != nil {
+			return fmt.Errorf("rfc6349: %w", err)
+		}
+	}
+	return checkRates(t.Load.GoodputBitsPerSecond, t.SentGoodputRate(), t.ReceivedGoodputRate())
+}
+
+func checkLatency(l *analysis.Latency) error {
+	if l == nil {
+		return nil
+	}
+	return errors.Join(checkRatios(l.Share), checkRates(l.InnerBitsPerSecond))
+}
+
+// maxRatio is far above what a share or a delay over an idle path's can be.
+const maxRatio = 1e9
+
+func checkRatios(ratios ...float64) error {
+	for _, ratio := range ratios {
+		if !(ratio >= 0 && ratio <= maxRatio) {
+			return fmt.Errorf("ratio is %v, want 0 to %v", ratio, maxRatio)
+		}
+	}
+	return nil
 }
 
 func checkSizes(sizes ...int) error {
@@ -152,12 +226,6 @@ func checkRates(rates ...float64) error {
 		}
 	}
 	return nil
-}
-
-// written is a Result with the figures that follow from it.
-type written struct {
-	Result
-	Headline *figures `json:"headline,omitempty"`
 }
 
 // figures are a ceiling in both layers.

@@ -54,6 +54,31 @@ func TestWriteJSONKeys(t *testing.T) {
 	}
 }
 
+// What another program's readers look for may stand beside a result.
+func TestReadSkipsForeignKeys(t *testing.T) {
+	want := tcpResult()
+	document, err := NewDocument(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(struct {
+		Document
+		Start     map[string]any `json:"start"`
+		Intervals []int          `json:"intervals"`
+		End       map[string]any `json:"end"`
+	}{document, map[string]any{"version": "iperf 3.12", "timestamp": 7}, []int{1}, map[string]any{"sum_sent": map[string]any{"bytes": -1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	tests := []struct {
 		name, text, want string
@@ -68,6 +93,15 @@ func TestReadRefuses(t *testing.T) {
 		{name: "negative size", text: `{"schema_version": 1, "kind": "run", "size": {"inner_bytes": -1}}`, want: "size is -1 B"},
 		{name: "negative time", text: `{"schema_version": 1, "kind": "run", "trials": [{"elapsed_ns": -1}]}`, want: "trial 1"},
 		{name: "impossible rate", text: `{"schema_version": 1, "kind": "run", "trials": [{"load": {"inner_bits_per_second": 1e300}}]}`, want: "rate is 1e+300 bit/s"},
+		{name: "pace that is no share", text: `{"schema_version": 1, "kind": "run", "trials": [{"pace": {"within_ratio": -1}}]}`, want: "trial 1: pace: ratio is -1"},
+		{name: "negative time of TCP", text: `{"schema_version": 1, "kind": "run", "tcp_trials": [{"elapsed_ns": -1}]}`, want: "tcp trial 1: elapsed is -1ns"},
+		{name: "impossible rate of TCP", text: `{"schema_version": 1, "kind": "run", "tcp_trials": [{"sent_goodput_bytes": 18446744073709551615, "elapsed_ns": 1}]}`, want: "tcp trial 1: rate"},
+		{name: "impossible segment", text: `{"schema_version": 1, "kind": "run", "tcp_trials": [{"per_flow": [{"mss_bytes": -5}]}]}`, want: "tcp trial 1: flow 1: size is -5 B"},
+		{name: "negative efficiency", text: `{"schema_version": 1, "kind": "run", "tcp_trials": [{"rfc6349": {"efficiency_ratio": -1}}]}`, want: "tcp trial 1: rfc6349: ratio is -1"},
+		{name: "latency at an impossible load", text: `{"schema_version": 1, "kind": "run", "latency_under_load": [{"inner_bits_per_second": 1e300}]}`, want: "latency 1: rate"},
+		{name: "latency beside a trial", text: `{"schema_version": 1, "kind": "run", "trials": [{"latency": {"ceiling_share": 1e300}}]}`, want: "trial 1: latency: ratio"},
+		{name: "path MTU of no packet", text: `{"schema_version": 1, "kind": "run", "path_mtu": {"back": {"inner_size_bytes": -1}}}`, want: "path MTU: size is -1 B"},
+		{name: "clamped to no size", text: `{"schema_version": 1, "kind": "run", "path_mtu": {"mss_there": {"received_bytes": 9999999}}}`, want: "path MTU: size is 9999999 B"},
 		{name: "endless number", text: `{"schema_version": 1, "kind": "run", "duration_ns": 1e999}`, want: "cannot unmarshal"},
 	}
 	for _, test := range tests {
@@ -216,6 +250,9 @@ func small(f *testing.F) []byte {
 		trial.Windows = trial.Windows[:min(len(trial.Windows), 6)]
 	}
 	r.Reproduce.Scenario = "version: 1\n"
+	r.Trials, r.TCP = mixedResult().Trials[:1], tcpResult().TCP
+	r.Trials[0].Windows = r.Trials[0].Windows[:6]
+	r.Latencies, r.PathMTU = latencyResult().Latencies, latencyResult().PathMTU
 	var out bytes.Buffer
 	if err := WriteJSON(&out, r); err != nil {
 		f.Fatal(err)

@@ -5,10 +5,16 @@ import "tunnelmark/analysis"
 // method says in a few sentences how the figures came about and what they do
 // not say.
 func method(r Result) []string {
+	if r.Ceiling == nil && len(r.Trials) == 0 && len(r.TCP) > 0 {
+		return []string{ofTCP}
+	}
 	sentences := []string{
 		"Each trial sends UDP packets of one size at a constant rate through the tunnel, in one direction, and counts them at the other end. " +
 			"The load of a trial is what was really sent; a trial that sent less than 98 % of what was asked is invalid and decides nothing. " +
 			"Packets that the sender’s own stack refused are not loss; lost is what was sent and never received.",
+	}
+	if len(r.TCP) > 0 {
+		sentences = append(sentences, ofTCP)
 	}
 	if c := r.Ceiling; c != nil {
 		sentences = append(sentences, bounds(*c)+manner(*c))
@@ -18,6 +24,10 @@ func method(r Result) []string {
 		"One-way delay is relative to the least of its trial, so no clock has to be synchronised; clocks that drift apart add some microseconds per second. "+
 			"The figures hold for this packet size, this direction and this time; TCP, other sizes and several flows may find another limit.")
 }
+
+const ofTCP = "A trial of TCP sends as much as its connections take, or the rate that was asked for, and is counted in payload: what was retransmitted counts once. " +
+	"Sent is by the sender’s clock, received by the receiver’s. Round trips, retransmissions and what held a connection back are what the sender’s kernel says of it (TCP_INFO); " +
+	"efficiency and buffer delay are those of RFC 6349."
 
 func bounds(c analysis.Ceiling) string {
 	switch {

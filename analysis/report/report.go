@@ -5,7 +5,8 @@
 // It starts with the Result below. json.go writes and reads it, headline.go
 // says what a reader must see first, tunnel.go what was measured, text.go and
 // html.go put it on a terminal and on a page. All that people read goes through
-// number.go. What comes out of a Result may have been said by a remote agent, so
+// number.go. observations.go, tcp.go, latency.go and pathmtu.go each tell of one
+// thing that was seen beside rate and loss. What comes out of a Result may have been said by a remote agent, so
 // every string in it is treated as hostile.
 package report
 
@@ -54,8 +55,14 @@ type Result struct {
 	// Ceiling and Verdict are of kind Find.
 	Ceiling *analysis.Ceiling `json:"ceiling,omitempty"`
 	Verdict *analysis.Verdict `json:"verdict,omitempty"`
-	// Trials are the fixed loads of kind Run; those of a search are its steps.
-	Trials []analysis.Trial `json:"trials,omitempty"`
+	// Trials are the fixed loads of kind Run, TCP those of TCP; those of a search
+	// are its steps.
+	Trials []analysis.Trial    `json:"trials,omitempty"`
+	TCP    []analysis.TCPTrial `json:"tcp_trials,omitempty"`
+
+	// Latencies are the round trips beside loads of several heights. Optional.
+	Latencies []analysis.Latency `json:"latency_under_load,omitempty"`
+	PathMTU   *PathMTUs          `json:"path_mtu,omitempty"`
 
 	Baseline *Baseline `json:"baseline,omitempty"`
 	// Truth is what a lab scenario knows beforehand.

@@ -84,7 +84,10 @@ func layers(size Size, inner float64) []layerRow {
 		}
 		return l
 	}
-	if size.Outer == 0 {
+	switch {
+	case size.Inner == 0: // Of TCP, whose packets have many sizes.
+		return nil
+	case size.Outer == 0:
 		return []layerRow{row("inner", "IP packets that enter the tunnel; what it adds to them is not known", size.Inner)}
 	}
 	return []layerRow{

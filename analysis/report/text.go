@@ -31,6 +31,7 @@ const (
 	maxTunnels   = 4
 	maxDetails   = 6
 	maxNotes     = 4
+	maxSeen      = 12 // Observations.
 )
 
 // WriteText writes what an engineer wants to see at the end of a measurement:
@@ -39,13 +40,21 @@ func WriteText(w io.Writer, r Result, options TextOptions) error {
 	t := &text{color: options.Color}
 	t.opening(r)
 	t.headline(r.headline())
-	t.trials(r.Trials)
+	t.trials(r)
+	t.observations(r)
 	t.verdict(r.Verdict)
 	t.facts(r)
+	t.latencies(r.Latencies)
+	t.pathMTU(r)
 	t.tunnels(r.Tunnel)
 	t.truth(r.Truth)
 	t.ends(r.Environment)
 	t.notes(r)
+	return t.flush(w)
+}
+
+// flush writes all out, with spaces that a terminal knows.
+func (t *text) flush(w io.Writer) error {
 	if _, err := io.WriteString(w, strings.ReplaceAll(t.out.String(), nbsp, " ")); err != nil {
 		return fmt.Errorf("write text: %w", err)
 	}
@@ -69,7 +78,11 @@ func (t *text) gap() { t.out.WriteByte('\n') }
 func (t *text) opening(r Result) {
 	t.line("Path", "%s", t.paint(bold, r.pathName()))
 	t.evidence(r)
-	t.line("Tunnel", "%s; %s", r.Tunnel.describe(), r.Size.describe())
+	tunnel := r.Tunnel.describe()
+	if r.Size.Inner > 0 {
+		tunnel += "; " + r.Size.describe()
+	}
+	t.line("Tunnel", "%s", tunnel)
 	if most := r.Tunnel.Most.describe(); most != "" {
 		t.line("", "%s", most)
 	}
@@ -95,7 +108,7 @@ func (t *text) headline(h headline) {
 	if h.Rate == "" {
 		t.line(h.Title, "%s%s", when, t.paint(bold, "not measured"))
 	} else {
-		rate := strings.TrimSpace(h.Bound + " " + h.Rate + " inner")
+		rate := strings.TrimSpace(h.Bound + " " + h.Rate + " " + h.Layer)
 		outer := ""
 		if h.Outer != "" {
 			outer = h.Outer + " outer   "
@@ -123,17 +136,56 @@ func (t *text) fact(f fact) {
 }
 
 // trials lists fixed loads; the steps of a search are left to the other formats.
-func (t *text) trials(trials []analysis.Trial) {
-	for i, trial := range trials[:min(len(trials), maxTextTrial)] {
+func (t *text) trials(r Result) {
+	for i, trial := range r.Trials[:min(len(r.Trials), maxTextTrial)] {
 		t.line(label("Trials", i), "%s %s %s %s", pad(offered(trial)+" offered", 26),
 			pad(formatRate(trial.InnerReceivedBitsPerSecond())+" inner", 20),
-			pad(outerRate(trial, trial.InnerReceivedBitsPerSecond())+" outer", 20), formatShare(trial.LossRatio())+" loss")
+			pad(outerRate(trial, trial.InnerReceivedBitsPerSecond())+" outer", 20), listed(formatShare(trial.LossRatio())+" loss", reverse(trial.Reverse)))
 	}
-	if more := len(trials) - maxTextTrial; more > 0 {
+	t.more(len(r.Trials))
+	rows := r.tcpRows()
+	for i, row := range rows[:min(len(rows), maxTextTrial)] {
+		t.line(label("TCP", i), "%s", row.describe())
+	}
+	t.more(len(rows))
+	if len(r.Trials)+len(rows) > 0 {
+		t.gap()
+	}
+}
+
+// more says how many trials are not shown.
+func (t *text) more(trials int) {
+	if more := trials - maxTextTrial; more > 0 {
 		t.line("", "and %d more", more)
 	}
-	if len(trials) > 0 {
+}
+
+func (t *text) observations(r Result) {
+	seen := r.observations()
+	for _, o := range seen[:min(len(seen), maxSeen)] {
+		t.observation(o)
+	}
+	if more := len(seen) - maxSeen; more > 0 {
+		t.line("", "and %d more, in the report", more)
+	}
+	if len(seen) > 0 {
 		t.gap()
+	}
+}
+
+func (t *text) observation(o observation) { t.line(o.Name, "%s", o.Text) }
+
+func (t *text) latencies(latencies []analysis.Latency) {
+	rows := latencyRows(latencies)
+	for i, row := range rows[:min(len(rows), maxTextTrial)] {
+		t.line(label("Latency", i), "%s", row.describe())
+	}
+	t.more(len(rows))
+}
+
+func (t *text) pathMTU(r Result) {
+	for i, row := range r.pathMTURows() {
+		t.line(label("Path MTU", i), "%s", row.describe())
 	}
 }
 
