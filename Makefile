@@ -8,7 +8,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto
 LINT     = $(GO) tool -modfile=.ci/lint.mod golangci-lint
 PROTO    = $(GO) tool -modfile=.ci/proto.mod buf
 
-.PHONY: build demo test test-kernel lint generate bench install clean
+.PHONY: build demo test test-kernel lint generate bench bench-generator install clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/tunnelmark ./cmd/tunnelmark-agent
@@ -37,6 +37,11 @@ generate:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./tunnel/... ./probe/... ./analysis/...
+
+# Needs root and iperf3. For instance: make bench-generator FLAGS="-only udp/1400 -rounds 1"
+bench-generator:
+	$(BUILD) -o bin/ ./scripts/bench-generator
+	bin/bench-generator $(FLAGS)
 
 install: build
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/tunnelmark bin/tunnelmark-agent

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine is what the figures are of. What cannot be found out is "unknown".
+type machine struct {
+	cores                       int
+	cpu, kernel, golang, iperf3 string
+}
+
+const unknown = "unknown"
+
+func thisMachine(ctx context.Context) machine {
+	return machine{cores: runtime.NumCPU(), cpu: cpuModel(), kernel: kernelRelease(), golang: runtime.Version(), iperf3: iperf3Version(ctx)}
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%d cores (%s), Linux %s, %s, %s.", m.cores, m.cpu, m.kernel, m.golang, m.iperf3)
+}
+
+// cpuModel reads the name of the first core's (proc_cpuinfo(5)).
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return unknown
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return unknown
+}
+
+func kernelRelease() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return unknown
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// iperf3Version is the first line of what iperf3 says of itself, such as
+// "iperf 3.12 (cJSON 1.7.15)".
+func iperf3Version(ctx context.Context) string {
+	text, err := exec.CommandContext(ctx, "iperf3", "--version").Output()
+	if err != nil {
+		return "iperf3 " + unknown
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	return first
+}
