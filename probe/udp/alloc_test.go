@@ -11,73 +11,86 @@ import (
 	"tunnelmark/probe/wire"
 )
 
-// transport sends trains on one socket and counts them on another, in turn, so
-// that one goroutine can see what both allocate.
+// transport sends trains of a lane from one socket and counts them on another, in
+// turn, so that one goroutine can see what both allocate.
 type transport struct {
 	out      *transmission
 	receiver *receiver
-	train    int
+	place    uint64
 }
 
-// newTransport carries trains of that many packets on so many flows; one flow
-// goes to a connected socket.
-func newTransport(t testing.TB, train, count int) *transport {
+// newTransport carries a load of one lane; one flow goes to a connected socket.
+func newTransport(t testing.TB, load probe.Load) *transport {
 	t.Helper()
 	freshNetns(t)
-	load := probe.Load{InnerBitsPerSecond: 1e9, Duration: time.Minute, InnerSize: 1400, Train: train, Flows: count}
 	trial := testTrial(t)
-	var out []*net.UDPConn
-	var in *net.UDPConn
-	if count == 1 {
-		out = make([]*net.UDPConn, 1)
-		out[0], in = pair(t, "127.0.0.1")
-	} else {
-		out, in = outlets(t, "127.0.0.1", count), inlet(t, "127.0.0.1")
-		trial.Peer = netip.MustParseAddr("127.0.0.1")
-	}
-	if err := prepareReceiver(in); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newSender(out, trial, load, 1372)
+	clock, err := newMachineClock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.out.stop = func(time.Duration) error { return nil }
-	r, err := newReceiver(in, trial, load, 1372, nil)
+	l := &lane{open: dial("127.0.0.1"), trial: trial, shared: load, clock: clock}
+	t.Cleanup(l.close)
+	in := inlets(t, "127.0.0.1", 1)[0]
+	trial.Peer = netip.MustParseAddr("127.0.0.1")
+	if flowsOf(load) == 1 {
+		out, connected := pair(t, "127.0.0.1")
+		in, l.open = connected, flows(out)
+	}
+	if err := l.openFirst(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.openRest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.out.stop = func(time.Duration) error { return nil }
+	intake, err := newIntake([]*net.UDPConn{in}, trial, load, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.progress.close)
-	r.reception.hello(wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: s.nonce}.Append(nil, trial.Key), 0)
-	return &transport{out: s.out, receiver: r, train: train}
+	r := intake.lanes[0]
+	r.reception.source = netip.AddrPortFrom(trial.Peer, l.flows[0].port())
+	r.reception.hello(wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: l.nonce}.Append(nil, trial.Key), 0)
+	return &transport{out: l.out, receiver: r}
 }
 
 // pass sends a train and counts it.
 func (p *transport) pass() error {
-	if _, err := p.out.send(p.train, p.out.clock.Now()); err != nil {
+	now := p.out.clock.Now()
+	sent, err := p.out.send(p.place, p.out.train, now)
+	if err != nil {
 		return err
 	}
+	p.out.pace.add(now, sent.innerBytes)
+	p.place += uint64(p.out.train)
 	n, err := p.receiver.batch.read()
 	p.receiver.take(n)
 	return err
 }
 
+func transportLoad(burst, count int) probe.Load {
+	return probe.Load{InnerBitsPerSecond: 1e9, Duration: time.Minute, Mix: probe.Fixed(1400), Burst: burst, Flows: count}
+}
+
 func TestIntegrationNoAllocation(t *testing.T) {
-	for _, count := range []int{1, 8} {
-		for _, train := range []int{1, 40} {
-			p := newTransport(t, train, count)
-			for _, segments := range []bool{true, false} {
-				for _, flow := range p.out.flows {
-					flow.(*socketWriter).segments = segments
+	mixed := transportLoad(20, 8)
+	mixed.Mix = probe.Mix{Sizes: []int{64, 64, 570, 1518}, Seed: 1}
+	for name, load := range map[string]probe.Load{
+		"singles":             transportLoad(1, 1),
+		"trains":              transportLoad(40, 1),
+		"singles of 8 flows":  transportLoad(1, 8),
+		"trains of 8 flows":   transportLoad(40, 8),
+		"trains of all sizes": mixed,
+	} {
+		p := newTransport(t, load)
+		for _, segments := range []bool{true, false} {
+			p.out.writer.(*socketWriter).segments = segments
+			allocs := testing.AllocsPerRun(100, func() {
+				if err := p.pass(); err != nil {
+					t.Fatal(err)
 				}
-				allocs := testing.AllocsPerRun(100, func() {
-					if err := p.pass(); err != nil {
-						t.Fatal(err)
-					}
-				})
-				if allocs != 0 {
-					t.Errorf("%d flows, train of %d, segmented %v: %g allocations, want none", count, train, segments, allocs)
-				}
+			})
+			if allocs != 0 {
+				t.Errorf("%s, segmented %v: %g allocations, want none", name, segments, allocs)
 			}
 		}
 	}
@@ -85,16 +98,16 @@ func TestIntegrationNoAllocation(t *testing.T) {
 
 // BenchmarkTransport is the work of both ends per packet, one after the other.
 func BenchmarkTransport(b *testing.B) {
-	for _, count := range []int{1, 8} {
+	for _, count := range []int{1, 8, 1000} {
 		b.Run(fmt.Sprintf("%d flows", count), func(b *testing.B) {
-			p := newTransport(b, 40, count)
+			p := newTransport(b, transportLoad(40, count))
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := p.pass(); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*p.train), "ns/packet")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*p.out.train), "ns/packet")
 		})
 	}
 }

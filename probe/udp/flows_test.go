@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,106 +11,179 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
 	"tunnelmark/probe/wire"
 )
 
-// outlets opens sockets at ports of their own, connected to the same port.
-func outlets(t testing.TB, ip string, count int) []*net.UDPConn {
+// runFlows runs a whole trial of several flows from the sockets that open gives.
+func runFlows(t testing.TB, load probe.Load, ip string, open Open) trialOutcome {
 	t.Helper()
-	conns := make([]*net.UDPConn, count)
-	for i := range conns {
-		conns[i] = connect(t, net.JoinHostPort(ip, fmt.Sprint(5001+i)), net.JoinHostPort(ip, "5000"))
-	}
-	return conns
-}
-
-// inlet opens the socket that they are connected to.
-func inlet(t testing.TB, ip string) *net.UDPConn {
-	t.Helper()
-	conn, err := net.ListenUDP("udp", address(net.JoinHostPort(ip, "5000")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-// runFlows runs a whole trial of several flows.
-func runFlows(t testing.TB, load probe.Load, ip string) trialOutcome {
-	t.Helper()
-	out, in := outlets(t, ip, load.Flows), inlet(t, ip)
-	trial := testTrial(t)
+	in, trial := inlets(t, ip, lanesOf(load)), testTrial(t)
 	trial.Peer = netip.MustParseAddr(ip)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var o trialOutcome
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		o.received, o.gotEr = Receive(t.Context(), in, trial, load, nil)
+		o.received, o.gotEr = Receive(ctx, in, trial, load, nil)
 	}()
-	o.sent, o.sendErr = Send(t.Context(), out, trial, load, nil)
+	if o.sent, o.sendErr = Send(ctx, open, trial, load, nil); o.sendErr != nil {
+		cancel()
+	}
 	<-done
 	return o
 }
 
 func TestIntegrationFlows(t *testing.T) {
+	load := func(change func(*probe.Load)) probe.Load {
+		l := probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, Mix: probe.Fixed(1400), Flows: 8}
+		change(&l)
+		return l
+	}
 	for _, tt := range []struct {
 		name string
 		ip   string
 		load probe.Load
 	}{
-		{"paced over IPv4", "127.0.0.1", probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, InnerSize: 1400, Flows: 8}},
-		{"trains over IPv6", "::1", probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, InnerSize: 1400, Flows: 3, Train: 10}},
-		{"burst", "127.0.0.1", probe.Load{Packets: 1000, InnerSize: 1400, Flows: 4}},
-		{"more flows than packets", "::1", probe.Load{Packets: 2, InnerSize: 1400, Flows: 64}},
-		{"one flow from an open socket", "127.0.0.1", probe.Load{Packets: 100, InnerSize: 1400, Flows: 1}},
+		{"eight over IPv4", "127.0.0.1", load(func(*probe.Load) {})},
+		{"bursts over IPv6", "::1", load(func(l *probe.Load) { l.Flows, l.Burst = 3, 10 })},
+		{"two lanes", "127.0.0.1", load(func(l *probe.Load) { l.Lanes = 2 })},
+		{"three lanes with unequal flows over IPv6", "::1", load(func(l *probe.Load) { l.Lanes = 3 })},
+		{"more lanes than flows", "127.0.0.1", load(func(l *probe.Load) { l.Flows, l.Lanes = 2, 16 })},
+		{"more flows than packets", "::1", load(func(l *probe.Load) { l.Flows, l.InnerBitsPerSecond = 64, 1e6 })},
+		{"one from a socket that is not connected to", "127.0.0.1", load(func(l *probe.Load) { l.Flows = 1 })},
+		{"sizes mixed", "127.0.0.1", load(func(l *probe.Load) { l.Mix = probe.Mix{Sizes: []int{64, 64, 570, 1500}, Seed: 3}; l.Burst = 7 })},
+		{"new flows", "127.0.0.1", load(func(l *probe.Load) { l.Lanes, l.NewFlowsPerSecond = 2, 500 })},
+		{"thousands", "127.0.0.1", load(func(l *probe.Load) { l.Flows, l.Lanes, l.Mix = 4000, 2, probe.Fixed(128) })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			freshNetns(t)
-			o := runFlows(t, tt.load, tt.ip)
+			o := runFlows(t, tt.load, tt.ip, dialHere(t, tt.ip))
 			if err := errors.Join(o.sendErr, o.gotEr); err != nil {
 				t.Fatal(err)
 			}
-			got := o.received
-			if o.sent.Packets == 0 || got.Packets != o.sent.Packets || got.Duplicated+got.Reordered+got.Malformed+got.SocketDrops != 0 || got.FirstLoss != nil {
-				t.Errorf("sent %+v\nreceived %+v\nwant all of it, once and in order", o.sent, got)
-			}
+			assertAllCame(t, o)
 		})
 	}
 }
 
-// Nothing is sent on any flow while one of them has no peer.
+// assertAllCame expects all of every flow, once and in order.
+func assertAllCame(t *testing.T, o trialOutcome) {
+	t.Helper()
+	got := o.received
+	odd := got.Duplicated + got.Reordered.Packets + got.Malformed + got.SocketDrops
+	if o.sent.Packets == 0 || got.Packets != o.sent.Packets || got.InnerBytes != o.sent.InnerBytes || odd != 0 || got.FirstLoss != nil {
+		t.Errorf("sent %d packets, %d bytes\nreceived %d, %d, first loss %v, %d odd ones\nwant all of it, once and in order",
+			o.sent.Packets, o.sent.InnerBytes, got.Packets, got.InnerBytes, got.FirstLoss, odd)
+	}
+	for i, f := range o.sent.PerFlow {
+		if got := o.received.PerFlow[i].Packets; got != f.Packets {
+			t.Errorf("flow %d: received %d packets of %d", i, got, f.Packets)
+		}
+	}
+}
+
+// Nothing is sent in any lane while one of them has no peer.
 func TestIntegrationNoLoadBeforeEveryHello(t *testing.T) {
 	freshNetns(t)
-	in, trial := inlet(t, "127.0.0.1"), testTrial(t)
+	trial := testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
-	load := probe.Load{Packets: 100, InnerSize: 1400, Flows: 3}
-	out := append(outlets(t, "127.0.0.1", 2), connect(t, "127.0.0.1:5099", "127.0.0.1:5098"))
-	connect(t, "127.0.0.1:5098", "127.0.0.1:5099") // It is silent.
-
-	ctx, got := t.Context(), make(chan probe.Received)
+	load := probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, Mix: probe.Fixed(1400), Flows: 3}
+	in := inlets(t, "127.0.0.1", 2)[:1]
+	got := make(chan probe.Received, 1)
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		received, _ := Receive(ctx, in, trial, load, nil)
+		received, _ := Receive(ctx, in, trial, load, nil) // Of a load with one lane.
 		got <- received
 	}()
-	sent, err := Send(ctx, out, trial, load, nil)
-	in.Close()
+	load.Lanes = 2
+	sent, err := Send(ctx, dialHere(t, "127.0.0.1"), trial, load, nil)
+	cancel()
 	received := <-got
-	if !errors.Is(err, probe.ErrNoHello) || !strings.Contains(err.Error(), "flow 3 of 3, from 127.0.0.1:5099") {
-		t.Errorf("got error %v, want ErrNoHello of the third flow", err)
+	if !errors.Is(err, probe.ErrNoHello) || !strings.Contains(err.Error(), "lane 2 of 2, from 127.0.0.1:") {
+		t.Errorf("got error %v, want ErrNoHello of the second lane", err)
 	}
 	if sent.Packets != 0 || received.Packets != 0 {
 		t.Errorf("sent %d packets and received %d, want none", sent.Packets, received.Packets)
 	}
 }
 
+// A path that swallows a flow, as one of several of equal cost may, loses that flow;
+// the others pass.
+func TestIntegrationFlowSwallowed(t *testing.T) {
+	freshNetns(t)
+	hole, err := net.ListenUDP("udp", address("127.0.0.1:5999"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	load := probe.Load{InnerBitsPerSecond: 10e6, Duration: 200 * ms, Mix: probe.Fixed(1400), Flows: 4}
+	open, opened := dial("127.0.0.1"), 0
+	o := runFlows(t, load, "127.0.0.1", func(lane int) (*net.UDPConn, error) {
+		if opened++; opened == 3 {
+			return net.DialUDP("udp", nil, address("127.0.0.1:5999"))
+		}
+		return open(lane)
+	})
+	if err := errors.Join(o.sendErr, o.gotEr); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range o.sent.PerFlow {
+		want := f.Packets
+		if i == 2 {
+			want = 0
+		}
+		if got := o.received.PerFlow[i].Packets; f.Packets == 0 || got != want {
+			t.Errorf("flow %d: received %d packets of %d, want %d", i, got, f.Packets, want)
+		}
+	}
+}
+
+// Every packet carries the code point that was asked for.
+func TestIntegrationDSCP(t *testing.T) {
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		freshNetns(t)
+		in := inlets(t, ip, 1)[0]
+		conn, err := dial(ip)(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := withSocket(in, func(fd int) error {
+			return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1),
+				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1))
+		}); err != nil && isIPv4(in) == false {
+			t.Fatal(err)
+		}
+		s, err := prepared(conn, 46)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newSocketWriter(1, false).write(s, make([]byte, 100), []int{100}); err != nil {
+			t.Fatal(err)
+		}
+		control := make([]byte, 100)
+		_, n, _, _, err := in.ReadMsgUDP(make([]byte, 100), control)
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:n])
+		if err != nil || len(messages) != 1 || messages[0].Data[0] != 46<<2 {
+			t.Errorf("%s: got %v (%v), want one message with 184", ip, messages, err)
+		}
+	}
+}
+
 // Who is not the peer is not answered, not even with the right key.
 func TestIntegrationStranger(t *testing.T) {
 	freshNetns(t)
-	in, trial := inlet(t, "127.0.0.1"), testTrial(t)
+	in, trial := inlets(t, "127.0.0.1", 1), testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
-	load := probe.Load{Packets: 1, InnerSize: 1400, Flows: 2}
+	load := second350
+	load.Flows = 2
 	stranger := connect(t, "127.0.0.2:5001", "127.0.0.1:5000")
 	hello := wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: wire.Nonce{1}}
 	if _, err := stranger.Write(hello.Append(nil, trial.Key)); err != nil {
@@ -125,137 +199,210 @@ func TestIntegrationStranger(t *testing.T) {
 	}
 }
 
-func TestFlowsRefused(t *testing.T) {
-	connected, err := net.DialUDP("udp", nil, address("127.0.0.1:9"))
-	if err != nil {
-		t.Fatal(err)
+// opening counts what Send opens, and says whether all of it was closed.
+type opening struct {
+	open  Open
+	conns []*net.UDPConn
+}
+
+func (o *opening) Open(lane int) (*net.UDPConn, error) {
+	conn, err := o.open(lane)
+	if err == nil {
+		o.conns = append(o.conns, conn)
 	}
-	defer connected.Close()
-	open, err := net.ListenUDP("udp", address("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
+	return conn, err
+}
+
+func (o *opening) assertClosed(t *testing.T) {
+	t.Helper()
+	for _, conn := range o.conns {
+		if err := conn.SetDeadline(longAgo); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the socket at %v is still open", conn.LocalAddr())
+		}
 	}
-	defer open.Close()
+}
+
+func TestSendOpens(t *testing.T) {
 	trial := testTrial(t)
-	named := trial
-	named.Peer = netip.MustParseAddr("127.0.0.1")
-	load := func(count int) probe.Load { return probe.Load{Packets: 1, InnerSize: 1400, Flows: count} }
-	send := func(l probe.Load, conns ...*net.UDPConn) error {
-		_, err := Send(t.Context(), conns, trial, l, nil)
-		return err
-	}
-	receive := func(conn *net.UDPConn, trial Trial, l probe.Load) error {
-		_, err := Receive(t.Context(), conn, trial, l, nil)
-		return err
-	}
-	for _, tt := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"no socket", send(load(0)), "they are 0, for 1 flows"},
-		{"too few sockets", send(load(2), connected), "they are 1, for 2 flows"},
-		{"a socket that is not connected", send(load(2), connected, open), "not connected"},
-		{"too many flows", receive(open, named, load(probe.MaxFlows+1)), "257 flows"},
-		{"negative flows", receive(open, named, load(-1)), "-1 flows"},
-		{"a peer that is not named", receive(open, trial, load(2)), "names none"},
-		{"several flows to a connected socket", receive(connected, named, load(2)), "2 flows come from as many"},
-	} {
-		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) {
-			t.Errorf("%s: got error %v, want one with %q", tt.name, tt.err, tt.want)
-		}
-	}
-}
-
-// Flows take turns by trains, and share the numbers.
-func TestFlowsTakeTurns(t *testing.T) {
-	hosts := []*fakeHost{{}, {}, {}}
-	out := newTransmission(hosts[0], 4)
-	out.flows = []trainWriter{hosts[0], hosts[1], hosts[2]}
-	if _, err := out.burst(18); err != nil {
-		t.Fatal(err)
-	}
-	want := [][]uint64{{0, 1, 2, 3, 12, 13, 14, 15}, {4, 5, 6, 7, 16, 17}, {8, 9, 10, 11}}
-	for flow, host := range hosts {
-		if diff := cmp.Diff(want[flow], host.sequences); diff != "" {
-			t.Errorf("sequence numbers of flow %d (-want +got):\n%s", flow, diff)
-		}
-		for _, stream := range host.streams {
-			if int(stream) != flow {
-				t.Errorf("flow %d carries packets of stream %d", flow, stream)
+	trial.HelloWithin = 20 * ms
+	failing := func(after int, err error) Open {
+		return func(lane int) (*net.UDPConn, error) {
+			if after--; after < 0 {
+				return nil, err
 			}
+			return nobody(lane)
 		}
 	}
-}
-
-// packetOf is one packet of one flow.
-type packetOf struct {
-	flow     int
-	sequence uint64
-}
-
-// A flow that overtakes another has not reordered anything.
-func TestTrackerOfFlows(t *testing.T) {
+	unconnected := func(int) (*net.UDPConn, error) { return net.ListenUDP("udp", address("127.0.0.1:0")) }
+	load := second350
+	load.Flows, load.Lanes, load.NewFlowsPerSecond = 6, 2, 100
 	for _, tt := range []struct {
-		name    string
-		packets []packetOf
-		want    total
+		name  string
+		open  Open
+		want  string
+		opens int
 	}{
-		{"one flow overtakes", []packetOf{{1, 2}, {1, 3}, {0, 0}, {0, 1}}, total{Packets: 4, Prefix: 4}},
-		{"late in its own", []packetOf{{1, 2}, {0, 1}, {0, 0}, {1, 3}}, total{Packets: 4, Reordered: 1, Prefix: 4}},
-		{"lost across flows", []packetOf{{1, 2}, {0, 0}, {1, 3}}, total{Packets: 3, Lost: 1, Prefix: 1}},
-		{"again", []packetOf{{1, 1}, {0, 0}, {0, 0}}, total{Packets: 2, Duplicated: 1, Lost: 2, Prefix: 2}},
+		{"no peer", nobody, "no authenticated hello", 6 + 2*(2+2)},
+		{"a socket that is not connected", unconnected, "not connected", 1},
+		{"no descriptor left", failing(3, unix.EMFILE), "open flow 5 of 6: too many open files: each flow takes a file descriptor", 3},
+		{"none left for new flows", failing(7, errors.New("no port left")), "begin new flows: no port left", 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := newTracker(2)
-			for _, p := range tt.packets {
-				tr.add(p.flow, p.sequence, 0)
+			o := &opening{open: tt.open}
+			_, err := Send(t.Context(), o.Open, trial, load, nil)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
 			}
-			got := total{tr.packets, tr.duplicated, tr.reordered, tr.lost(4), tr.prefix}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("counted (-want +got):\n%s", diff)
+			if len(o.conns) != tt.opens {
+				t.Errorf("opened %d sockets, want %d", len(o.conns), tt.opens)
 			}
+			o.assertClosed(t)
 		})
 	}
 }
 
-// Delays of two flows are of two paths: their difference is no variation.
-func TestVariationWithinFlows(t *testing.T) {
-	v := newVariation()
-	for i := range uint64(8) {
-		flow := int(i / 2 % 2) // Trains of two.
-		v.add(flow, i, time.Duration(flow)*10*ms)
+// Flows take turns by trains, and each has numbers of its own.
+func TestFlowsTakeTurns(t *testing.T) {
+	f := &fakeHost{}
+	load := second350
+	load.Flows, load.Duration = 6, 18*32*time.Microsecond
+	load.Lanes = 2
+	load.InnerBitsPerSecond *= 2
+	mustSendPaced(t, f, load) // The first lane has flows 0, 2 and 4.
+	want := map[uint16][]uint64{0: {0, 1, 2, 3, 4, 5, 6, 7}, 2: {0, 1, 2, 3, 4, 5}, 4: {0, 1, 2, 3}}
+	got := map[uint16][]uint64{}
+	for i, stream := range f.streams {
+		got[stream] = append(got[stream], f.sequences[i])
 	}
-	if got := v.result(); got.Max != 0 {
-		t.Errorf("got a variation of %v, want none", got.Max)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sequence numbers by flow (-want +got):\n%s", diff)
 	}
 }
 
-// Each hello is answered where it came from, feedback goes to the first flow,
-// and once there is load nobody can move a flow.
-func TestReceptionOfFlows(t *testing.T) {
-	trial := testTrial(t)
-	load := probe.Load{Packets: 100, InnerSize: 128, Flows: 2}
-	var asked []netip.AddrPort
-	r := newReception(trial, load, fakeSize, wire.Nonce{0xbb}, 0, func(to netip.AddrPort, _ []byte) { asked = append(asked, to) })
-	from := func(port uint16, flow int) netip.AddrPort {
-		r.source = netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), port)
-		h := wire.Hello{Header: trial.header(wire.TypeHello, flow), Kind: wire.HelloOpen, Nonce: wire.Nonce{0xaa}}
-		r.handle(h.Append(nil, trial.Key), 0)
-		return r.source
+// What the stack refuses of one flow does not touch the numbers of another.
+func TestFlowsRefused(t *testing.T) {
+	f := &fakeHost{refuse: func(train int) (int, error) {
+		if train%2 == 1 {
+			return 1, unix.ECONNREFUSED
+		}
+		return 4, nil
+	}}
+	load := second350
+	load.Flows, load.Duration = 2, 16*32*time.Microsecond
+	out := newFakeTransmission(f, load)
+	if _, err := out.paced(newSchedule(load, out.train), 0); err != nil {
+		t.Fatal(err)
 	}
-	second, first := from(5002, 1), from(5001, 0)
-	from(5003, 2) // There is no such flow.
-	r.tick(feedbackEvery)
-	data := dataOf(trial, 0, fakeSize)
-	r.handle(data, feedbackEvery)
-	from(6666, 0) // A replay.
-	r.tick(2 * feedbackEvery)
-	want := []netip.AddrPort{second, first, first, first, first}
-	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(asked)); diff != "" {
-		t.Errorf("answers went to (-want +got):\n%s", diff)
+	if got := out.counts(); out.flows[0].next != 8 || out.flows[1].next != 2 || got.Packets != 10 || got.Refused != 6 {
+		t.Errorf("flows sent %d and %d, counted %+v, want 8 and 2, and 6 refused", out.flows[0].next, out.flows[1].next, got)
 	}
-	if r.malformed != 1 {
-		t.Errorf("%d datagrams are malformed, want the hello of a flow that is none", r.malformed)
+}
+
+// Bursts of several lanes take turns.
+func TestLanesTakeTurns(t *testing.T) {
+	load := second350
+	load.Flows, load.Lanes = 4, 4
+	var got []time.Duration
+	for number := range 4 {
+		l := &lane{number: number, shared: load, out: &transmission{train: 2}}
+		got = append(got, l.stagger())
+	}
+	want := []time.Duration{0, 64 * time.Microsecond, 128 * time.Microsecond, 192 * time.Microsecond}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lanes begin (-want +got):\n%s", diff)
+	}
+}
+
+// newFakeRenewal is of a lane of three flows and ten new ones a second.
+func newFakeRenewal(t *testing.T) (*renewal, []flow) {
+	t.Helper()
+	load := second350
+	load.Flows, load.NewFlowsPerSecond = 3, 10
+	open := func() (socket, error) {
+		conn, err := nobody(0)
+		return socket{conn: conn}, err
+	}
+	list := make([]flow, 3)
+	for i := range list {
+		s, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.conn.Close() })
+		list[i] = flow{number: i, socket: s, next: 7}
+	}
+	r := newRenewal(open, load, 0)
+	if err := r.fill(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	return r, list
+}
+
+// New flows begin evenly, the oldest ones end first, and the lane's first one stays.
+// Numbers go on.
+func TestRenewal(t *testing.T) {
+	r, list := newFakeRenewal(t)
+	var got []string
+	for now := time.Duration(0); now <= 410*ms; now += 10 * ms {
+		before := []socket{list[0].socket, list[1].socket, list[2].socket}
+		if err := r.exchange(list, now); err != nil {
+			t.Fatal(err)
+		}
+		for i := range list {
+			if list[i].socket != before[i] {
+				got = append(got, fmt.Sprint(i, " at ", now))
+			}
+		}
+		r.visit()
+	}
+	want := []string{"1 at 100ms", "2 at 200ms", "1 at 300ms", "2 at 400ms"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("flows replaced (-want +got):\n%s", diff)
+	}
+	if list[1].number != 1 || list[1].next != 7 {
+		t.Errorf("flow 1 is now number %d with packet %d next, want 1 and 7", list[1].number, list[1].next)
+	}
+	for _, f := range list {
+		f.conn.Close()
+	}
+}
+
+// A host that cannot open sockets so fast must not pass for one that does; a short
+// delay is made up.
+func TestRenewalLate(t *testing.T) {
+	r, list := newFakeRenewal(t)
+	for range 2 { // As many as are kept are there.
+		if err := r.exchange(list, 600*ms); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.due != 300*ms {
+		t.Errorf("the next flow is due at %v, want 300ms: the third one's socket is not there", r.due)
+	}
+	r.visit()
+	if err := r.exchange(list, 600*ms); err != nil || r.due != 500*ms {
+		t.Errorf("got error %v, the next is due at %v, want none and 500ms", err, r.due)
+	}
+	if err := r.exchange(list, 1600*ms); err == nil || !strings.Contains(err.Error(), "ask for fewer") {
+		t.Errorf("got error %v, want one that says what to do", err)
+	}
+	for _, f := range list {
+		f.conn.Close()
+	}
+}
+
+func TestRenewalFails(t *testing.T) {
+	r, list := newFakeRenewal(t)
+	r.open = func() (socket, error) { return socket{}, unix.EADDRNOTAVAIL }
+	if err := r.exchange(list, 100*ms); err != nil {
+		t.Fatal(err)
+	}
+	r.visit()
+	if err := r.exchange(list, 110*ms); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("got error %v, want why there are no more", err)
+	}
+	for _, f := range list {
+		f.conn.Close()
 	}
 }

@@ -1,11 +1,13 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,12 +86,66 @@ func pair(t testing.TB, ip string) (sender, receiver *net.UDPConn) {
 
 // flows opens the sockets one after the other, whatever the lane.
 func flows(conns ...*net.UDPConn) Open {
-	next := 0
+	var mutex sync.Mutex
 	return func(int) (*net.UDPConn, error) {
-		next++
-		return conns[next-1], nil
+		mutex.Lock()
+		defer mutex.Unlock()
+		if len(conns) == 0 {
+			return nil, errors.New("the test has no more sockets")
+		}
+		conn := conns[0]
+		conns = conns[1:]
+		return conn, nil
 	}
 }
+
+// dial opens sockets from fresh ports to the lanes' inlets. They are opened in the
+// namespace of the thread that calls it.
+func dial(ip string) Open {
+	return func(lane int) (*net.UDPConn, error) {
+		return net.DialUDP("udp", address(net.JoinHostPort(ip, "0")), address(inletAt(ip, lane)))
+	}
+}
+
+// dialHere is like dial, but whatever thread calls it, the sockets are in this
+// one's namespace.
+func dialHere(t testing.TB, ip string) Open {
+	t.Helper()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { here.Close() })
+	return func(lane int) (conn *net.UDPConn, err error) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // Never unlocked: the thread ends with the goroutine.
+			if err = unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err == nil {
+				conn, err = dial(ip)(lane)
+			}
+		}()
+		<-done
+		return conn, err
+	}
+}
+
+// inlets opens the lanes' sockets at the receiver.
+func inlets(t testing.TB, ip string, lanes int) []*net.UDPConn {
+	t.Helper()
+	conns := make([]*net.UDPConn, lanes)
+	for lane := range conns {
+		conn, err := net.ListenUDP("udp", address(inletAt(ip, lane)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conns[lane] = conn
+	}
+	return conns
+}
+
+func inletAt(ip string, lane int) string { return net.JoinHostPort(ip, fmt.Sprint(5000+lane)) }
 
 // testTrial and strangersTrial differ in the key only.
 func testTrial(t testing.TB) Trial { return trialWithKey(t, "a key for tests, of 32 bytes ...") }

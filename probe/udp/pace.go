@@ -157,17 +157,22 @@ func (t *transmission) send(place uint64, n int, now time.Duration) (sending, er
 	f.next += uint64(taken)
 	t.packets.Add(uint64(taken))
 	t.innerBytes.Add(s.innerBytes)
-	var errno unix.Errno
 	switch {
 	case err == nil:
 		return s, nil
-	case !errors.As(err, &errno):
+	case !refusal(err):
 		return s, err
-	case errno == unix.EMSGSIZE:
+	case errors.Is(err, unix.EMSGSIZE):
 		return s, fmt.Errorf("send a datagram of %d bytes: %w", lengths[taken], err)
 	}
 	t.refused += uint64(n - taken)
 	return s, nil
+}
+
+// refusal says whether the error is the local stack's.
+func refusal(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno)
 }
 
 // compose writes the headers of a flow's next n packets into what is sent.

@@ -19,9 +19,10 @@ type fakeHost struct {
 	now       time.Duration
 	cost      time.Duration                       // Of sending a train.
 	overslept func(t time.Duration) time.Duration // Optional.
-	write     func(train int) (int, bool, error)  // Optional.
+	refuse    func(train int) (int, error)        // Optional: how many are taken of a train, and why no more.
 	stalls    map[int]time.Duration               // By train, on top of cost.
-	waits     map[int]time.Duration               // By train: the socket was full.
+	waits     map[int]time.Duration               // By train: the socket was full at first.
+	full      bool                                // It is.
 	trains    []departure
 	sequences []uint64
 	streams   []uint16
@@ -31,6 +32,7 @@ type fakeHost struct {
 type departure struct {
 	at      time.Duration
 	packets int
+	bytes   int // Of inner packets.
 }
 
 func (f *fakeHost) Now() time.Duration { return f.now }
@@ -42,52 +44,80 @@ func (f *fakeHost) SleepUntil(t time.Duration) {
 	f.now = max(f.now, t)
 }
 
-func (f *fakeHost) writeTrain(b []byte, size int) (int, bool, error) {
+func (f *fakeHost) write(_ socket, data []byte, lengths []int) (int, error) {
 	n := len(f.trains)
-	f.trains = append(f.trains, departure{f.now, len(b) / size})
-	f.now += f.cost + f.stalls[n] + f.waits[n]
-	taken, waited, err := len(b)/size, f.waits[n] > 0, error(nil)
-	if f.write != nil {
-		taken, waited, err = f.write(n)
+	if f.waits[n] > 0 && !f.full {
+		f.full = true
+		return 0, unix.EAGAIN
 	}
-	for i := range taken {
-		h, parseErr := wire.ParseHeader(b[i*size:])
+	f.full = false
+	taken, err := len(lengths), error(nil)
+	if f.refuse != nil {
+		taken, err = f.refuse(n)
+	}
+	f.trains = append(f.trains, departure{f.now, len(lengths), len(data) + len(lengths)*fakeHeaders})
+	f.now += f.cost + f.stalls[n]
+	for _, length := range lengths[:taken] {
+		h, parseErr := wire.ParseHeader(data[:length])
 		if parseErr != nil {
 			panic(parseErr)
 		}
 		f.sequences = append(f.sequences, h.Sequence)
 		f.streams = append(f.streams, h.Stream)
+		data = data[length:]
 	}
-	return taken, waited, err
+	return taken, err
 }
 
-func newTransmission(f *fakeHost, train int) *transmission {
-	const size = 1372
-	return &transmission{
-		clock: f, flows: []trainWriter{f}, stop: func(time.Duration) error { return nil },
-		size: size, buffer: make([]byte, train*size),
+func (f *fakeHost) awaitRoom(socket, time.Duration) { f.now += f.waits[len(f.trains)] }
+
+func (f *fakeHost) segmented() bool { return false }
+
+// fakeHeaders are those of IPv4 and UDP.
+const fakeHeaders = 28
+
+// newFakeTransmission sends the first lane of the load on the host.
+func newFakeTransmission(f *fakeHost, load probe.Load) *transmission {
+	t := newTransmission(f, Trial{}, load, fakeHeaders)
+	t.writer, t.stop = f, func(time.Duration) error { return nil }
+	for number := range flowsIn(0, load) {
+		t.flows = append(t.flows, flow{number: number * lanesOf(load)})
 	}
+	return t
 }
 
-var second350 = probe.Load{InnerBitsPerSecond: 350e6, InnerSize: 1400, Duration: time.Second} // A packet lasts 32 us.
+// second350 is of packets that last 32 us.
+var second350 = probe.Load{InnerBitsPerSecond: 350e6, Mix: probe.Fixed(1400), Duration: time.Second}
 
-// sendPaced sends the load on the host in trains of four.
+// sendPaced sends the load on the host.
 func sendPaced(t *testing.T, f *fakeHost, load probe.Load) (probe.Sent, error) {
 	t.Helper()
-	out, plan := newTransmission(f, 4), newSchedule(load, 4)
-	elapsed, err := out.paced(plan)
+	out := newFakeTransmission(f, load)
+	plan := newSchedule(load, out.train)
+	elapsed, err := out.paced(plan, f.now)
 	sent := out.counts()
 	sent.Elapsed, sent.Skipped = elapsed, plan.skipped
+	sent.Pace = paceOf([]*lane{{out: out}})
 	return sent, err
+}
+
+func mustSendPaced(t *testing.T, f *fakeHost, load probe.Load) probe.Sent {
+	t.Helper()
+	sent, err := sendPaced(t, f, load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sent
 }
 
 func TestPacedOnTime(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond}
-	got, err := sendPaced(t, f, second350)
-	if err != nil {
-		t.Fatal(err)
+	got := mustSendPaced(t, f, second350)
+	want := probe.Sent{
+		Packets: 31250, InnerBytes: 31250 * 1400, Elapsed: time.Second, Burst: 4,
+		Pace: probe.Pace{Windows: 9, Within: 1, Worst: got.Pace.Worst},
 	}
-	if diff := cmp.Diff(probe.Sent{Packets: 31250, Elapsed: time.Second, Train: 4}, got); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
 	for i, d := range f.trains {
@@ -102,10 +132,7 @@ func TestPacedMakesUpShortLateness(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond, overslept: func(t time.Duration) time.Duration {
 		return t % (97 * time.Microsecond)
 	}}
-	got, err := sendPaced(t, f, second350)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := mustSendPaced(t, f, second350)
 	if got.Packets != 31250 || got.Skipped != 0 {
 		t.Errorf("sent %d packets and skipped %v, want 31250 and nothing", got.Packets, got.Skipped)
 	}
@@ -118,7 +145,7 @@ func TestPacedMakesUpShortLateness(t *testing.T) {
 // At a low rate four packets may meet: no queue is so small, and a late timer
 // costs no load.
 func TestPacedMakesUpFourPackets(t *testing.T) {
-	load := probe.Load{InnerBitsPerSecond: 10e6, InnerSize: 1400, Duration: 112 * time.Millisecond} // 1.12 ms each.
+	load := probe.Load{InnerBitsPerSecond: 10e6, Mix: probe.Fixed(1400), Duration: 112 * time.Millisecond} // 1.12 ms each.
 	for _, tt := range []struct {
 		name    string
 		stall   time.Duration
@@ -130,12 +157,9 @@ func TestPacedMakesUpFourPackets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := &fakeHost{cost: 5 * time.Microsecond, stalls: map[int]time.Duration{10: tt.stall - 5*time.Microsecond}}
-			out, plan := newTransmission(f, 1), newSchedule(load, 1)
-			if _, err := out.paced(plan); err != nil {
-				t.Fatal(err)
-			}
-			if got := out.counts().Packets; got != tt.want || (plan.skipped > 0) != tt.skipped {
-				t.Errorf("sent %d packets and skipped %v, want %d and skipping %v", got, plan.skipped, tt.want, tt.skipped)
+			got := mustSendPaced(t, f, load)
+			if got.Packets != tt.want || (got.Skipped > 0) != tt.skipped {
+				t.Errorf("sent %d packets and skipped %v, want %d and skipping %v", got.Packets, got.Skipped, tt.want, tt.skipped)
 			}
 		})
 	}
@@ -147,10 +171,7 @@ func TestPacedSkipsLongLateness(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond, stalls: map[int]time.Duration{
 		100: 3 * time.Millisecond, 200: 20 * time.Millisecond, 4000: 700 * time.Microsecond,
 	}}
-	got, err := sendPaced(t, f, second350)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := mustSendPaced(t, f, second350)
 	if want := 23 * time.Millisecond; (got.Skipped - want).Abs() > time.Millisecond {
 		t.Errorf("skipped %v, want about %v", got.Skipped, want)
 	}
@@ -167,7 +188,7 @@ func TestPacedSkipsLongLateness(t *testing.T) {
 
 func assertOnCPURate(t *testing.T, s probe.Sent, want float64) {
 	t.Helper()
-	got := float64(s.Packets) * 1400 * 8 / (s.Elapsed - s.Skipped).Seconds()
+	got := float64(s.InnerBytes) * 8 / (s.Elapsed - s.Skipped).Seconds()
 	if math.Abs(got/want-1) > 1e-3 {
 		t.Errorf("%g bit/s while on the CPU, want %g within 0.1 %%", got, want)
 	}
@@ -177,10 +198,7 @@ func assertOnCPURate(t *testing.T, s probe.Sent, want float64) {
 // skipped, and packets and time tell the truth.
 func TestPacedOnSlowMachine(t *testing.T) {
 	f := &fakeHost{cost: 200 * time.Microsecond}
-	got, err := sendPaced(t, f, second350)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := mustSendPaced(t, f, second350)
 	want := 31250 * 128.0 / 200
 	if math.Abs(float64(got.Packets)-want) > want/100 || got.Skipped != 0 {
 		t.Errorf("sent %d packets and skipped %v, want about %g and nothing", got.Packets, got.Skipped, want)
@@ -188,15 +206,15 @@ func TestPacedOnSlowMachine(t *testing.T) {
 	if (got.Elapsed - time.Second).Abs() > time.Millisecond {
 		t.Errorf("lasted %v, want 1 s", got.Elapsed)
 	}
+	if got.Pace.Within != 0 || math.Abs(got.Pace.Worst-0.36) > 0.01 {
+		t.Errorf("pace %+v, want no window within, and 36 %% too little", got.Pace)
+	}
 }
 
 // A full socket slows the sender; the host did not keep it off the CPU.
 func TestPacedWaitingForRoom(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond, waits: map[int]time.Duration{50: 100 * time.Millisecond}}
-	got, err := sendPaced(t, f, second350)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := mustSendPaced(t, f, second350)
 	if got.Skipped != 0 || got.Packets > 28200 {
 		t.Errorf("sent %d packets and skipped %v, want a tenth less and nothing", got.Packets, got.Skipped)
 	}
@@ -204,22 +222,19 @@ func TestPacedWaitingForRoom(t *testing.T) {
 
 // What the stack refuses uses up its time but not its sequence number.
 func TestPacedRefused(t *testing.T) {
-	f := &fakeHost{cost: 5 * time.Microsecond, write: func(train int) (int, bool, error) {
+	f := &fakeHost{cost: 5 * time.Microsecond, refuse: func(train int) (int, error) {
 		switch train {
 		case 1:
-			return 0, false, unix.ENOBUFS
+			return 0, unix.ENOBUFS
 		case 3:
-			return 3, false, unix.EPERM
+			return 3, unix.EPERM
 		}
-		return 4, false, nil
+		return 4, nil
 	}}
 	load := second350
 	load.Duration = 6 * 128 * time.Microsecond
-	got, err := sendPaced(t, f, load)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(probe.Sent{Packets: 19, Refused: 5, Elapsed: load.Duration, Train: 4}, got); diff != "" {
+	got := mustSendPaced(t, f, load)
+	if diff := cmp.Diff(probe.Sent{Packets: 19, InnerBytes: 19 * 1400, Refused: 5, Elapsed: load.Duration, Burst: 4}, got); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
 	for i, s := range f.sequences {
@@ -230,64 +245,69 @@ func TestPacedRefused(t *testing.T) {
 }
 
 func TestPacedTooLarge(t *testing.T) {
-	f := &fakeHost{write: func(int) (int, bool, error) { return 0, false, unix.EMSGSIZE }}
+	f := &fakeHost{refuse: func(int) (int, error) { return 0, unix.EMSGSIZE }}
 	if _, err := sendPaced(t, f, second350); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("got error %v, want EMSGSIZE", err)
 	}
 }
 
-func TestBurst(t *testing.T) {
-	f := &fakeHost{cost: time.Microsecond}
-	out := newTransmission(f, 40)
-	elapsed, err := out.burst(100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []departure{{0, 40}, {time.Microsecond, 40}, {2 * time.Microsecond, 20}}
-	if diff := cmp.Diff(want, f.trains, cmp.AllowUnexported(departure{})); diff != "" {
-		t.Errorf("trains (-want +got):\n%s", diff)
-	}
-	if elapsed != 3*time.Microsecond || out.counts().Packets != 100 {
-		t.Errorf("%d packets in %v, want 100 in 3us", out.counts().Packets, elapsed)
-	}
-}
-
-func TestBurstRefused(t *testing.T) {
-	f := &fakeHost{cost: time.Microsecond, write: func(int) (int, bool, error) { return 0, false, unix.EPERM }}
-	out := newTransmission(f, 40)
-	if _, err := out.burst(100); err != nil {
-		t.Fatal(err)
-	}
-	if got := out.counts(); got.Packets != 0 || got.Refused != 120 {
-		t.Errorf("sent %d, refused %d, want 0 and 120", got.Packets, got.Refused)
-	}
-}
-
-// Sequence numbers go on beyond 32 bits.
+// Sequence numbers go on beyond 32 bits, up to what the header holds; the load
+// before cannot take all of them (maxPackets).
 func TestSendBeyond32Bits(t *testing.T) {
-	f := &fakeHost{now: 1<<48 - 1}
-	out := newTransmission(f, 4)
-	out.sequence.Store(1<<32 - 2)
-	if _, err := out.send(4, f.now); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]uint64{1<<32 - 2, 1<<32 - 1, 1 << 32, 1<<32 + 1}, f.sequences); diff != "" {
-		t.Errorf("sequence numbers (-want +got):\n%s", diff)
+	for _, first := range []uint64{1<<32 - 2, 1<<48 - 4} {
+		f := &fakeHost{now: 1<<48 - 1}
+		out := newFakeTransmission(f, second350)
+		out.flows[0].next = first
+		out.packets.Store(first)
+		out.innerBytes.Store(first * 1400)
+		if _, err := out.send(first, 4, f.now); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]uint64{first, first + 1, first + 2, first + 3}, f.sequences); diff != "" {
+			t.Errorf("sequence numbers (-want +got):\n%s", diff)
+		}
+		if got := out.counts(); got.Packets != first+4 || got.InnerBytes != (first+4)*1400 || out.flows[0].next != first+4 {
+			t.Errorf("counted %+v, want four more packets than %d", got, first)
+		}
 	}
 }
 
 // At one packet in ten seconds the sender still looks up soon.
 func TestStopsWhileWaiting(t *testing.T) {
 	f, ended := &fakeHost{}, errors.New("ended")
-	out := newTransmission(f, 1)
+	load := probe.Load{InnerBitsPerSecond: 1120, Mix: probe.Fixed(1400), Duration: time.Minute}
+	out := newFakeTransmission(f, load)
 	out.stop = func(now time.Duration) error {
 		if now >= time.Second {
 			return ended
 		}
 		return nil
 	}
-	_, err := out.paced(newSchedule(probe.Load{InnerBitsPerSecond: 1120, InnerSize: 1400, Duration: time.Minute}, 1))
+	_, err := out.paced(newSchedule(load, out.train), 0)
 	if !errors.Is(err, ended) || f.now > time.Second+maxNap || len(f.trains) != 1 {
 		t.Errorf("ended with %v at %v after %d trains, want soon after 1 s and 1 train", err, f.now, len(f.trains))
+	}
+}
+
+// A socket that stays full does not hold the sender when it must stop; what was
+// taken before counts.
+func TestStopsWhileFull(t *testing.T) {
+	f, ended := &fakeHost{}, errors.New("ended")
+	f.refuse = func(train int) (int, error) {
+		if train == 0 {
+			return 3, unix.EAGAIN
+		}
+		return 0, unix.EAGAIN
+	}
+	out := newFakeTransmission(f, second350)
+	out.stop = func(time.Duration) error {
+		if len(f.trains) > 2 {
+			return ended
+		}
+		return nil
+	}
+	_, err := out.paced(newSchedule(second350, out.train), 0)
+	if got := out.counts(); !errors.Is(err, ended) || got.Packets != 3 || got.Refused != 0 {
+		t.Errorf("ended with %v, counted %+v, want 3 packets sent and none refused", err, got)
 	}
 }
