@@ -62,7 +62,7 @@ func newCourse(p plots) *courseView {
 	}
 	t := overload.Trial
 	course := &courseView{
-		Purpose: clean(string(overload.Purpose)), Offered: formatRate(t.InnerSentBitsPerSecond()),
+		Purpose: Clean(string(overload.Purpose)), Offered: formatRate(t.InnerSentBitsPerSecond()),
 		Wide: p.course("course-wide", wide, 280, t), Narrow: p.course("course-narrow", narrow, 260, t),
 		WideDelay: p.delays("delay-wide", wide, 170, t), NarrowDelay: p.delays("delay-narrow", narrow, 170, t),
 	}

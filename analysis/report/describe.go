@@ -12,7 +12,7 @@ import (
 func (r Result) pathName() string {
 	name := r.direction(false)
 	if r.Scenario != "" {
-		name += ", scenario " + clean(r.Scenario)
+		name += ", scenario " + Clean(r.Scenario)
 	}
 	return name
 }
@@ -27,7 +27,7 @@ func (s Size) describe() string {
 
 // describe is what matters most of one end; what is unknown is left out.
 func (e End) describe() string {
-	return clean(e.Site) + ": " + listed(clean(e.Kernel), clean(e.CPU), e.cores(), e.memory(), clean(e.Driver))
+	return Clean(e.Site) + ": " + listed(Clean(e.Kernel), Clean(e.CPU), e.cores(), e.memory(), Clean(e.Driver))
 }
 
 func (e End) cores() string {
@@ -63,7 +63,7 @@ func (t Truth) describe() string {
 	if want := t.Expected.InnerBitsPerSecond; want > 0 {
 		rate = fmt.Sprintf("%s inner ± %s, measured %s", formatRate(want), formatGoal(t.Expected.Tolerance), formatDifference(t.Difference))
 	}
-	switch want := clean(string(t.Expected.Cause)); {
+	switch want := Clean(string(t.Expected.Cause)); {
 	case want == "":
 	case t.CauseMet:
 		cause = "cause " + want + ", confirmed"
@@ -75,7 +75,7 @@ func (t Truth) describe() string {
 
 // describe is a device's setting and its counters.
 func (d Device) describe() string {
-	return fmt.Sprintf("%s %s toward %s: %s; passed %s, dropped %s packets", clean(d.Kind), clean(d.Link), clean(d.Toward),
+	return fmt.Sprintf("%s %s toward %s: %s; passed %s, dropped %s packets", Clean(d.Kind), Clean(d.Link), Clean(d.Toward),
 		d.setting(), formatCount(d.PassedPackets), formatCount(d.DroppedPackets))
 }
 

@@ -82,7 +82,7 @@ func ceilingHeadline(c analysis.Ceiling) headline {
 	}
 	h := rateHeadline("Ceiling", bound, inner, c.InnerSize, c.OuterSize)
 	h.Facts = []fact{interval(c), lossGoal(c), effort(c)}
-	h.Caution = strings.TrimSpace(caution(c) + " " + clean(c.Note))
+	h.Caution = strings.TrimSpace(caution(c) + " " + Clean(c.Note))
 	return h
 }
 
@@ -174,7 +174,7 @@ func effort(c analysis.Ceiling) fact {
 	f := fact{
 		Name:  "Effort",
 		Value: fmt.Sprintf("%s of traffic in %s trials", formatDuration(c.TrafficTime()), formatCount(len(c.Steps))),
-		Note:  "manner: " + clean(string(c.Manner)),
+		Note:  "manner: " + Clean(string(c.Manner)),
 	}
 	if c.Manner == analysis.Climb {
 		f.Note += "; " + formatDuration(c.LossyTime()) + " with more loss than the goal"

@@ -60,14 +60,14 @@ type page struct {
 func newPage(r Result) page {
 	headline := r.headline()
 	p := page{
-		Path: r.direction(false), Scenario: clean(r.Scenario), Version: clean(r.ToolVersion),
+		Path: r.direction(false), Scenario: Clean(r.Scenario), Version: Clean(r.ToolVersion),
 		Started: r.Started.UTC().Format(time.DateTime + " UTC"), Took: formatDuration(r.Duration),
 		Headline: headline, Notes: cleanAll(r.Notes),
 		Verdict: newVerdictView(r.Verdict), Truth: newTruthView(r.Truth),
 		Trials: newTrialTable(r.steps()), TCP: r.tcpRows(), Seen: r.observations(), Latency: newLatencyView(r.Latencies), PathMTU: r.pathMTURows(),
 		Tunnel: r.Tunnel.describe(), Most: r.Tunnel.Most.describe(), Tunnels: r.Tunnel.countRows(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
 		Method:  method(r),
-		Command: cleanLines(r.Reproduce.CommandLine), YAML: cleanLines(r.Reproduce.Scenario), Hash: clean(r.Reproduce.InputsSHA256),
+		Command: cleanLines(r.Reproduce.CommandLine), YAML: cleanLines(r.Reproduce.Scenario), Hash: Clean(r.Reproduce.InputsSHA256),
 	}
 	p.Title = headline.Title + " of the tunnel " + p.Path
 	if r.Ceiling != nil && r.Ceiling.IsAvailable() {
@@ -94,7 +94,7 @@ func newPage(r Result) page {
 func cleanAll(texts []string) []string {
 	var cleaned []string
 	for _, t := range texts {
-		cleaned = append(cleaned, clean(t))
+		cleaned = append(cleaned, Clean(t))
 	}
 	return cleaned
 }
@@ -114,13 +114,13 @@ func newVerdictView(v *analysis.Verdict) *verdictView {
 	if v == nil {
 		return nil
 	}
-	view := &verdictView{Cause: clean(string(v.Cause)), Class: "plain", Summary: clean(v.Summary)}
+	view := &verdictView{Cause: Clean(string(v.Cause)), Class: "plain", Summary: Clean(v.Summary)}
 	if v.Cause == analysis.Generator || v.Cause == analysis.Unknown {
 		view.Class = "open"
 	}
 	for _, e := range tellingFirst(*v) {
 		view.Evidence = append(view.Evidence, evidenceRow{
-			Signal: clean(e.Signal), Value: formatEvidence(e), Threshold: clean(e.Threshold), For: clean(string(e.For)), Holds: e.Holds,
+			Signal: Clean(e.Signal), Value: formatEvidence(e), Threshold: Clean(e.Threshold), For: Clean(string(e.For)), Holds: e.Holds,
 		})
 	}
 	return view
@@ -144,7 +144,7 @@ func newTruthView(t *Truth) *truthView {
 	view := &truthView{Met: t.Met, Text: t.describe()}
 	for _, d := range t.Devices {
 		view.Devices = append(view.Devices, deviceRow{
-			Name: clean(d.Kind) + " " + clean(d.Link) + " toward " + clean(d.Toward), Setting: d.setting(),
+			Name: Clean(d.Kind) + " " + Clean(d.Link) + " toward " + Clean(d.Toward), Setting: d.setting(),
 			Passed: formatCount(d.PassedPackets), Dropped: formatCount(d.DroppedPackets),
 			PassedBytes: formatBytes(float64(d.PassedOuterBytes)), DroppedBytes: formatBytes(float64(d.DroppedOuterBytes)),
 		})

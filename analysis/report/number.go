@@ -125,7 +125,7 @@ func formatEvidence(e analysis.Evidence) string {
 	case "ratio", "count", "":
 		return trimmed(e.Value, 4)
 	}
-	return trimmed(e.Value, 4) + nbsp + clean(e.Unit)
+	return trimmed(e.Value, 4) + nbsp + Clean(e.Unit)
 }
 
 func formatIn(value float64, scales []scale, digits int) string {
@@ -190,10 +190,10 @@ func packetsPerSecond(bitsPerSecond float64, size int) float64 {
 // maxText bounds what a name or a sentence from elsewhere may take on a line.
 const maxText = 600
 
-// clean makes a string from elsewhere safe for a terminal's line: no control
+// Clean makes a string from elsewhere safe for a terminal's line: no control
 // characters, which could move the cursor, and none that turn the direction of
 // writing.
-func clean(text string) string {
+func Clean(text string) string {
 	runes := []rune(strings.TrimSpace(text))
 	if len(runes) > maxText {
 		runes = append(runes[:maxText:maxText], '…')
@@ -201,7 +201,7 @@ func clean(text string) string {
 	return strings.Map(printable, string(runes))
 }
 
-// cleanLines is clean for a text of several lines.
+// cleanLines is Clean for a text of several lines.
 func cleanLines(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,13 +15,10 @@ import (
 type observation struct{ Name, Text string }
 
 // WriteObservations writes, a line each, what the columns of iperf3 leave out of a
-// result's fixed loads: the layers of its rates first.
+// result's fixed loads: why they were stopped and the layers of their rates first.
 func WriteObservations(w io.Writer, r Result, options TextOptions) error {
 	t := &text{color: options.Color}
-	for _, o := range r.layerRates() {
-		t.observation(o)
-	}
-	for _, o := range r.observations() {
+	for _, o := range slices.Concat(r.stops(), r.layerRates(), r.others()) {
 		t.observation(o)
 	}
 	t.latencies(r.Latencies)
@@ -29,31 +27,36 @@ func WriteObservations(w io.Writer, r Result, options TextOptions) error {
 	return t.flush(w)
 }
 
-// layerRates are what arrived in each layer.
-func (r Result) layerRates() []observation {
-	var all []observation
-	for i, t := range r.Trials {
-		o := observation{"Layers", formatRate(t.InnerReceivedBitsPerSecond()) + " inner"}
-		if t.OuterSize > 0 {
-			o.Text += ", " + outerRate(t, t.InnerReceivedBitsPerSecond()) + " outer arrived"
-		} else {
-			o.Text += " arrived, outer not known"
-		}
-		all = append(all, r.of(i, t.Reverse, o))
-	}
-	return all
+// observations are those of all fixed loads beside rate and loss.
+func (r Result) observations() []observation { return slices.Concat(r.stops(), r.others()) }
+
+func (r Result) stops() []observation {
+	return r.tell(
+		func(t analysis.Trial) []observation { return []observation{{"Stopped", Clean(t.Stopped)}} },
+		func(t analysis.TCPTrial) []observation { return []observation{{"Stopped", Clean(t.Stopped)}} },
+	)
 }
 
-// observations are those of all fixed loads, in the order in which they ran.
-func (r Result) observations() []observation {
+// layerRates are what arrived in each layer. What TCP's packets are is not known.
+func (r Result) layerRates() []observation {
+	return r.tell(
+		func(t analysis.Trial) []observation { return []observation{{"Layers", layerRates(t)}} },
+		func(analysis.TCPTrial) []observation { return nil },
+	)
+}
+
+func (r Result) others() []observation { return r.tell(observe, observeTCP) }
+
+// tell asks of all fixed loads, in the order in which they ran.
+func (r Result) tell(udp func(analysis.Trial) []observation, tcp func(analysis.TCPTrial) []observation) []observation {
 	var all []observation
 	for i, t := range r.Trials {
-		for _, o := range observe(t) {
+		for _, o := range udp(t) {
 			all = append(all, r.of(i, t.Reverse, o))
 		}
 	}
 	for i, t := range r.TCP {
-		for _, o := range observeTCP(t) {
+		for _, o := range tcp(t) {
 			all = append(all, r.of(i, t.Reverse, o))
 		}
 	}
@@ -71,10 +74,9 @@ func known(all []observation) (some []observation) {
 
 // of names the trial that an observation is about, where there are several.
 func (r Result) of(i int, reverse bool, o observation) observation {
-	all := len(r.Trials) + len(r.TCP)
 	switch {
-	case o.Text == "" || all < 2:
-	case all == 2:
+	case o.Text == "" || len(r.Trials)+len(r.TCP) < 2:
+	case r.bothWays():
 		o.Text = r.direction(reverse) + ": " + o.Text
 	default:
 		o.Text = fmt.Sprintf("trial %d: %s", i+1, o.Text)
@@ -82,9 +84,15 @@ func (r Result) of(i int, reverse bool, o observation) observation {
 	return o
 }
 
+// bothWays says that there is one load in each direction.
+func (r Result) bothWays() bool {
+	t, tcp := r.Trials, r.TCP
+	return len(t) == 2 && len(tcp) == 0 && t[0].Reverse != t[1].Reverse ||
+		len(t) == 0 && len(tcp) == 2 && tcp[0].Reverse != tcp[1].Reverse
+}
+
 func observe(t analysis.Trial) []observation {
 	return []observation{
-		{"Stopped", clean(t.Stopped)},
 		{"Sizes", sizes(t.Load.Mix)},
 		{"Pacing", pacing(t)},
 		{"Off CPU", offCPU(t)},
@@ -101,7 +109,6 @@ func observe(t analysis.Trial) []observation {
 
 func observeTCP(t analysis.TCPTrial) []observation {
 	return []observation{
-		{"Stopped", clean(t.Stopped)},
 		{"TCP", tcpState(t)},
 		{"Held back", heldBack(t)},
 		{"RFC 6349", quality(t.Quality)},
@@ -109,6 +116,14 @@ func observeTCP(t analysis.TCPTrial) []observation {
 		{"Losses", counted(t.TunnelDrops, "packets dropped in the tunnel")},
 		{"CPU", cpu(t.Sender, t.SentGoodputBytes, t.Receiver, t.ReceivedGoodputBytes, "byte")},
 	}
+}
+
+func layerRates(t analysis.Trial) string {
+	inner := t.InnerReceivedBitsPerSecond()
+	if t.OuterSize == 0 {
+		return formatRate(inner) + " inner arrived, outer not known"
+	}
+	return formatRate(inner) + " inner, " + outerRate(t, inner) + " outer arrived"
 }
 
 func sizes(m analysis.Mix) string {
@@ -125,7 +140,7 @@ func sizes(m analysis.Mix) string {
 	}
 	text += "B inner"
 	if m.Genome != "" {
-		text = "IMIX - " + clean(m.Genome) + " (RFC 6985): " + text
+		text = "IMIX - " + Clean(m.Genome) + " (RFC 6985): " + text
 	}
 	if m.Seed != 0 {
 		text += fmt.Sprintf(", in the order of seed %d", m.Seed)

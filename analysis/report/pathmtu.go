@@ -58,7 +58,7 @@ func (r Result) pathMTURows() []pathMTURow {
 	for _, d := range r.PathMTU.directions() {
 		rows = append(rows, pathMTURow{
 			Direction: r.direction(d.back), InnerSize: sizeOr(d.mtu.InnerSize, "none arrived"), LocalMTU: sizeOr(d.mtu.LocalMTU, none),
-			BlackHole: sizeOr(d.mtu.BlackHoleFrom, none), ICMP: sizeOr(d.mtu.ICMPSaid, "nothing"), MSS: describeMSS(d.mss), Note: clean(d.mtu.Note),
+			BlackHole: sizeOr(d.mtu.BlackHoleFrom, none), ICMP: sizeOr(d.mtu.ICMPSaid, "nothing"), MSS: describeMSS(d.mss), Note: Clean(d.mtu.Note),
 		})
 	}
 	return rows
@@ -79,9 +79,9 @@ func (p pathMTURow) describe() string {
 // direction names one: "a → b".
 func (r Result) direction(back bool) string {
 	if back {
-		return clean(r.Path.To) + " → " + clean(r.Path.From)
+		return Clean(r.Path.To) + " → " + Clean(r.Path.From)
 	}
-	return clean(r.Path.From) + " → " + clean(r.Path.To)
+	return Clean(r.Path.From) + " → " + Clean(r.Path.To)
 }
 
 func sizeOr(size int, otherwise string) string {

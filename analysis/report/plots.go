@@ -139,7 +139,7 @@ func (p plots) closeLoss(id string, width, height float64) *chart {
 }
 
 func trialTitle(s analysis.Step) string {
-	return fmt.Sprintf("%s: sent %s inner, delivered %s inner, loss %s, %s", clean(string(s.Purpose)),
+	return fmt.Sprintf("%s: sent %s inner, delivered %s inner, loss %s, %s", Clean(string(s.Purpose)),
 		formatRate(s.Trial.InnerSentBitsPerSecond()), formatRate(s.Trial.InnerReceivedBitsPerSecond()),
 		formatShare(s.Trial.LossRatio()), formatDuration(s.Trial.Elapsed))
 }

@@ -24,10 +24,12 @@ const SchemaVersion = 1
 // Kind says what was asked for.
 type Kind string
 
-// Find looks for a ceiling, Run offers fixed loads.
+// Find looks for a ceiling, Run offers fixed loads, PathMTU finds the largest
+// packets that pass.
 const (
-	Find Kind = "find"
-	Run  Kind = "run"
+	Find    Kind = "find"
+	Run     Kind = "run"
+	PathMTU Kind = "pmtu"
 )
 
 // Result is one measurement with all that is needed to judge and to repeat it.

@@ -41,7 +41,7 @@ func newTrialTable(steps []analysis.Step) trialTable {
 func newTrialRow(number int, s analysis.Step, unit scale, most float64) trialRow {
 	t := s.Trial
 	row := trialRow{
-		Number: number, Purpose: clean(string(s.Purpose)), Loss: formatShare(t.LossRatio()), Valid: isBurst(s) || t.Valid(),
+		Number: number, Purpose: Clean(string(s.Purpose)), Loss: formatShare(t.LossRatio()), Valid: isBurst(s) || t.Valid(),
 		Duration: formatDuration(t.Elapsed), Skipped: formatDuration(t.Skipped), Growth: none, Remarks: remarks(s),
 		Sent: none, Inner: none, Outer: none,
 	}
@@ -124,19 +124,19 @@ func newEndTable(ends []End) endTable {
 		}
 	}
 	for _, e := range ends {
-		table.Sites = append(table.Sites, clean(e.Site))
+		table.Sites = append(table.Sites, Clean(e.Site))
 	}
-	add("Host", func(e End) string { return clean(e.Hostname) })
-	add("Kernel", func(e End) string { return clean(e.Kernel) })
-	add("CPU", func(e End) string { return clean(e.CPU) })
+	add("Host", func(e End) string { return Clean(e.Hostname) })
+	add("Kernel", func(e End) string { return Clean(e.Kernel) })
+	add("CPU", func(e End) string { return Clean(e.CPU) })
 	add("Cores", End.cores)
 	add("Memory", End.memory)
-	add("Tunnel driver", func(e End) string { return clean(e.Driver) })
+	add("Tunnel driver", func(e End) string { return Clean(e.Driver) })
 	for _, name := range detailNames(ends) {
-		add(clean(name), func(e End) string { return e.detail(name) })
+		add(Clean(name), func(e End) string { return e.detail(name) })
 	}
-	add("Agent", func(e End) string { return clean(e.AgentVersion) })
-	add("Go", func(e End) string { return clean(e.GoVersion) })
+	add("Agent", func(e End) string { return Clean(e.AgentVersion) })
+	add("Go", func(e End) string { return Clean(e.GoVersion) })
 	return table
 }
 
@@ -161,7 +161,7 @@ func (e End) detail(name string) string {
 	var values []string
 	for _, d := range e.Details {
 		if d.Name == name {
-			values = append(values, clean(d.Value))
+			values = append(values, Clean(d.Value))
 		}
 	}
 	return strings.Join(values, "; ")

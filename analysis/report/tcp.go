@@ -36,9 +36,9 @@ func flowsOf(t analysis.TCPTrial) string {
 // congestion is what the flows used, else what was asked for.
 func congestion(t analysis.TCPTrial) string {
 	if len(t.PerFlow) > 0 {
-		return clean(t.PerFlow[0].Congestion)
+		return Clean(t.PerFlow[0].Congestion)
 	}
-	return clean(t.Load.Congestion)
+	return Clean(t.Load.Congestion)
 }
 
 // tcpTotals are the figures of all flows of a trial together.
@@ -102,5 +102,5 @@ func stopped(why string) string {
 	if why == "" {
 		return ""
 	}
-	return "stopped: " + clean(why)
+	return "stopped: " + Clean(why)
 }

@@ -86,7 +86,7 @@ func (t *text) opening(r Result) {
 	if most := r.Tunnel.Most.describe(); most != "" {
 		t.line("", "%s", most)
 	}
-	t.line("Time", "%s, took %s, tunnelmark %s", r.Started.UTC().Format(time.DateTime+" UTC"), formatDuration(r.Duration), clean(r.ToolVersion))
+	t.line("Time", "%s, took %s, tunnelmark %s", r.Started.UTC().Format(time.DateTime+" UTC"), formatDuration(r.Duration), Clean(r.ToolVersion))
 	t.gap()
 }
 
@@ -193,10 +193,10 @@ func (t *text) verdict(v *analysis.Verdict) {
 	if v == nil {
 		return
 	}
-	t.line("Verdict", "%s: %s", t.paint(bold, clean(string(v.Cause))), clean(v.Summary))
+	t.line("Verdict", "%s: %s", t.paint(bold, Clean(string(v.Cause))), Clean(v.Summary))
 	shown := telling(*v)
 	for _, e := range shown {
-		t.line("", "%s %s  %s: %s", t.mark(e, v.Cause), padLeft(formatEvidence(e), valueWidth), clean(e.Signal), clean(e.Threshold))
+		t.line("", "%s %s  %s: %s", t.mark(e, v.Cause), padLeft(formatEvidence(e), valueWidth), Clean(e.Signal), Clean(e.Threshold))
 	}
 	if more := len(v.Evidence) - len(shown); more > 0 {
 		t.line("", "and %d more, about other causes, in the report", more)
@@ -285,7 +285,7 @@ func (t *text) ends(ends []End) {
 
 func (t *text) notes(r Result) {
 	for i, note := range r.Notes[:min(len(r.Notes), maxNotes)] {
-		t.line(label("Notes", i), "%s", t.paint(yellow, clean(note)))
+		t.line(label("Notes", i), "%s", t.paint(yellow, Clean(note)))
 	}
 	if more := len(r.Notes) - maxNotes; more > 0 {
 		t.line("", "and %d more", more)

@@ -78,7 +78,7 @@ func (r Result) pathEvidence() (proven bool, text string) {
 	var told []string
 	for _, e := range r.Evidence {
 		if e.Proven == proven { // What is missing tells more than what is not.
-			told = append(told, clean(e.Site)+": "+clean(e.How))
+			told = append(told, Clean(e.Site)+": "+Clean(e.How))
 		}
 	}
 	if proven {
@@ -89,7 +89,7 @@ func (r Result) pathEvidence() (proven bool, text string) {
 
 // describe is "esp, aes-128-gcm, udp over ipv4, 1 tunnel, inner MTU 1436 B".
 func (t Tunnel) describe() string {
-	carrier := clean(t.Encapsulation)
+	carrier := Clean(t.Encapsulation)
 	if family := familyName(t.OuterFamily); family != "" {
 		carrier = strings.TrimSpace(carrierName(t.Encapsulation) + " over " + family)
 		carrier = strings.TrimPrefix(carrier, "over ")
@@ -109,14 +109,14 @@ func (t Tunnel) describe() string {
 	if len(t.Rekeys) > 0 {
 		rekeys = fmt.Sprintf("rekeyed %d times under load, each within %s", len(t.Rekeys), formatDuration(slices.Max(t.Rekeys)))
 	}
-	return listed(clean(t.Driver), clean(t.Suite), carrier, tunnels, mtu, setup, rekeys)
+	return listed(Clean(t.Driver), Clean(t.Suite), carrier, tunnels, mtu, setup, rekeys)
 }
 
 func carrierName(encapsulation string) string {
 	if encapsulation == "udp" {
 		return "UDP"
 	}
-	return clean(encapsulation)
+	return Clean(encapsulation)
 }
 
 func familyName(family string) string {
@@ -126,7 +126,7 @@ func familyName(family string) string {
 	case "ipv6":
 		return "IPv6"
 	}
-	return clean(family)
+	return Clean(family)
 }
 
 // describe says what the link allows.
@@ -169,7 +169,7 @@ func (t Tunnel) countRows() []countRow {
 func describeDetails(details []Detail) string {
 	var told []string
 	for _, d := range details {
-		told = append(told, clean(d.Name)+" "+clean(d.Value))
+		told = append(told, Clean(d.Name)+" "+Clean(d.Value))
 	}
 	return strings.Join(told, ", ")
 }
