@@ -56,6 +56,12 @@ type Load struct {
 	DSCP uint8
 }
 
+// FlowCount is how many flows the load has at a time.
+func (l Load) FlowCount() int { return max(1, l.Flows) }
+
+// LaneCount is how many lanes the load uses.
+func (l Load) LaneCount() int { return min(max(1, l.Lanes), l.FlowCount()) }
+
 // Progress is how a trial stands while it runs. Each end knows its own part, and
 // the sender what the receiver last told.
 type Progress struct {

@@ -145,11 +145,24 @@ func (l *lane) hello(kind wire.HelloKind, sequence uint64) []byte {
 // run sends the lane's share of the load from start on, while the peer is heard,
 // and then says that it is over.
 func (l *lane) run(ctx context.Context, start time.Duration) error {
-	l.out.stop = l.feedback.stop
+	l.out.stop = l.stop
 	if err := l.transmit(start + l.stagger()); err != nil {
 		return fmt.Errorf("send the load: %w", l.explain(err))
 	}
 	return l.finish(ctx)
+}
+
+// errEnded says that the load is to end before its time.
+var errEnded = errors.New("the load ends early")
+
+// stop says why the load must not go on.
+func (l *lane) stop(now time.Duration) error {
+	select {
+	case <-l.trial.Until:
+		return errEnded
+	default:
+		return l.feedback.stop(now)
+	}
 }
 
 // stagger is by how much this lane begins later, so that the bursts of all lanes
@@ -170,6 +183,9 @@ func (l *lane) transmit(start time.Duration) (err error) {
 	plan := newSchedule(l.shared, l.out.train)
 	l.elapsed, err = l.out.paced(plan, start)
 	l.skipped = plan.skipped
+	if errors.Is(err, errEnded) {
+		return nil
+	}
 	return err
 }
 
