@@ -151,7 +151,7 @@ type Direction struct {
 	CachedMTU int
 	// PassedAbove are those above LostFrom that passed nonetheless.
 	PassedAbove []int
-	// FragmentedFrom is the least that came in fragments, of FragmentSize at most,
+	// FragmentedFrom is the least of those tried that came in fragments, of FragmentSize at most,
 	// although DF forbids them.
 	FragmentedFrom, FragmentSize int
 	// Settled says that InnerSize passed twice, and InnerSize + 1 was lost twice or

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 	if isIPv4(conn) {
 		s.family = familyIPv4
 	}
-	return s, s.onDescriptor(func(fd int) error {
+	return s, onDescriptor(s.conn, func(fd int) error {
 		for _, option := range []struct{ which, value int }{
 			{s.family.discover, s.family.probe}, {s.family.errors, 1}, {s.family.fragments, 1},
 		} {
@@ -117,7 +118,7 @@ func (s *socket) fragment(control []byte) int {
 // receive buffer.
 func (s *socket) hearErrors() {
 	const most = 1000 // More than search and peer can cause.
-	_ = s.onDescriptor(func(fd int) error {
+	_ = onDescriptor(s.conn, func(fd int) error {
 		for range most {
 			var b [1]byte
 			_, n, _, _, err := unix.Recvmsg(fd, b[:], s.control, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
@@ -192,16 +193,16 @@ func parseAddress(b []byte) netip.Addr {
 
 // cachedMTU is what the kernel takes for the path's MTU; zero where it does not say.
 func (s *socket) cachedMTU() (mtu int) {
-	_ = s.onDescriptor(func(fd int) (err error) {
+	_ = onDescriptor(s.conn, func(fd int) (err error) {
 		mtu, err = unix.GetsockoptInt(fd, s.family.level, s.family.mtu)
 		return err
 	})
 	return mtu
 }
 
-// onDescriptor runs f on the socket's descriptor.
-func (s *socket) onDescriptor(f func(fd int) error) error {
-	raw, err := s.conn.SyscallConn()
+// onDescriptor runs f on the descriptor of a socket.
+func onDescriptor(conn syscall.Conn, f func(fd int) error) error {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
