@@ -42,9 +42,6 @@ type flow struct {
 func (f flow) sentRate() float64     { return rate(f.sent, f.sentFor) }
 func (f flow) receivedRate() float64 { return rate(f.received, f.receivedFor) }
 
-// lostPercent is 0 to 100.
-func (f flow) lostPercent() float64 { return percent(f.lost, f.packets) }
-
 func rate(bytes uint64, in time.Duration) float64 {
 	if in <= 0 {
 		return 0
@@ -52,6 +49,7 @@ func rate(bytes uint64, in time.Duration) float64 {
 	return float64(bytes) * 8 / in.Seconds()
 }
 
+// percent is 0 to 100.
 func percent(part, whole uint64) float64 {
 	if whole == 0 {
 		return 0
