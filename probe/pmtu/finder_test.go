@@ -122,8 +122,8 @@ func (p path) search(o Options) Direction {
 	var sequence uint64
 	number := func() uint64 { sequence++; return sequence }
 	w = newWay(o, 2*p.delay, func(size int, sequence uint64) (int, error) {
-		lost := p.random.Float64() < p.loss || p.random.Float64() < p.loss
-		if p.passes(size) && !lost {
+		question, reply := p.random.Float64(), p.random.Float64()
+		if p.passes(size) && min(question, reply) >= p.loss {
 			coming = append(coming, answer{now + 2*p.delay + time.Duration(p.random.Float64()*float64(p.jitter)), sequence, size})
 		}
 		return 0, nil

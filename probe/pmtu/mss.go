@@ -1,6 +1,7 @@
 package pmtu
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -70,7 +71,7 @@ func OfferMSS(ctx context.Context, dial Dial, o Options) (MSS, error) {
 	ticker := time.NewTicker(connectEvery)
 	defer ticker.Stop()
 	var failed error
-	for within.Err() == nil {
+	for {
 		mss, err := offerOnce(within, dial, o)
 		if err == nil {
 			return mss, nil
@@ -80,13 +81,10 @@ func OfferMSS(ctx context.Context, dial Dial, o Options) (MSS, error) {
 		}
 		select {
 		case <-within.Done():
+			return MSS{}, fmt.Errorf("offer an MSS: %w", cmp.Or(ctx.Err(), failed))
 		case <-ticker.C:
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		failed = err
-	}
-	return MSS{}, fmt.Errorf("offer an MSS: %w", failed)
 }
 
 func isTimeout(err error) bool {
@@ -99,7 +97,6 @@ func offerOnce(ctx context.Context, dial Dial, o Options) (MSS, error) {
 	if err != nil {
 		return MSS{}, err
 	}
-	defer conn.Close()
 	return (&talk{conn: conn, options: o}).within(ctx, (*talk).offer)
 }
 
@@ -132,11 +129,8 @@ func HearMSS(ctx context.Context, l *net.TCPListener, o Options) (MSS, error) {
 	case mss := <-heard:
 		return mss, nil
 	default:
+		return MSS{}, fmt.Errorf("hear an MSS: %w", cmp.Or(ctx.Err(), failed))
 	}
-	if err := ctx.Err(); err != nil {
-		failed = err
-	}
-	return MSS{}, fmt.Errorf("hear an MSS: %w", failed)
 }
 
 // keepSYNs makes the kernel keep the SYN of each connection to come (TCP_SAVE_SYN, since
@@ -150,8 +144,8 @@ func keepSYNs(l *net.TCPListener) error {
 	})
 }
 
-// eachConnection calls f for each on a goroutine of its own, and returns when accepting
-// has ended and all have.
+// eachConnection calls f for each, which closes it, on a goroutine of its own. It returns
+// when accepting has ended and all of them have.
 func eachConnection(l *net.TCPListener, f func(*net.TCPConn)) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -163,10 +157,7 @@ func eachConnection(l *net.TCPListener, f func(*net.TCPConn)) error {
 		if err != nil {
 			return err
 		}
-		all.Go(func() {
-			defer conn.Close()
-			f(conn)
-		})
+		all.Go(func() { f(conn) })
 	}
 	return fmt.Errorf("%w among %d connections", probe.ErrNoHello, mostConnections)
 }
@@ -178,11 +169,15 @@ type talk struct {
 	err     error
 }
 
-// within runs what one end says, for no longer than ctx and talkWithin.
+// within runs what one end says, for no longer than ctx and talkWithin, and closes the
+// connection.
 func (t *talk) within(ctx context.Context, f func(*talk) (MSS, error)) (MSS, error) {
 	_ = t.conn.SetDeadline(time.Now().Add(talkWithin)) // Fails only when closed; so will reading.
 	release := interruptOn(ctx, t.conn)
-	defer release()
+	defer func() {
+		release()
+		_ = t.conn.Close() // What was written is on its way.
+	}()
 	return f(t)
 }
 

@@ -21,7 +21,6 @@
 package pmtu
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -151,8 +150,8 @@ type Direction struct {
 	CachedMTU int
 	// PassedAbove are those above LostFrom that passed nonetheless.
 	PassedAbove []int
-	// FragmentedFrom is the least of those tried that came in fragments, of FragmentSize at most,
-	// although DF forbids them.
+	// FragmentedFrom is the least of those tried that came in fragments, of
+	// FragmentSize at most, although DF forbids them.
 	FragmentedFrom, FragmentSize int
 	// Settled says that InnerSize passed twice, and InnerSize + 1 was lost twice or
 	// is beyond what was asked for.
@@ -192,14 +191,4 @@ func (d *Direction) said(mtu int, from netip.Addr) {
 	if d.LostFrom > 0 && (mtu == 0 || mtu >= d.LostFrom) {
 		d.BlackHoleFrom = d.LostFrom
 	}
-}
-
-// errNotConnected is of a socket that could be answered by anyone.
-var errNotConnected = errors.New("it is not connected to a peer")
-
-func checkConnected(conn *net.UDPConn) error {
-	if conn.RemoteAddr() == nil {
-		return fmt.Errorf("take the socket at %s: %w", conn.LocalAddr(), errNotConnected)
-	}
-	return nil
 }
