@@ -104,7 +104,7 @@ func TestVariation(t *testing.T) {
 
 // Delays of two flows are of two paths: their difference is no variation, even where
 // they take turns packet by packet.
-func TestVariationWithinFlows(t *testing.T) {
+func TestVariationInTurn(t *testing.T) {
 	var delays []time.Duration
 	for i := range 100 {
 		delays = append(delays, time.Duration(i%2)*10*ms)

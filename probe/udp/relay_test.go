@@ -2,10 +2,15 @@ package udp
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
 	"tunnelmark/probe/wire"
@@ -19,21 +24,46 @@ func relayedPair(t *testing.T) (sender, near, receiver, far *net.UDPConn) {
 	return connect(t, s, n), connect(t, n, s), connect(t, r, f), connect(t, f, r)
 }
 
-// relay forwards datagrams between near and far until stop is called. What
-// comes from near goes through fate: it is told the datagram's number among all
-// and returns the numbers of those to send now, from all that came so far.
-func relay(t *testing.T, near, far *net.UDPConn, fate func(n int, d []byte) []int) (stop func()) {
+// fate is what becomes of a datagram: it is passed, now or later, or not. It is valid
+// until the fate returns.
+type fate func(d []byte, pass func([]byte))
+
+// relay forwards datagrams between near and far until stop is called. What comes from
+// near meets its fate; what comes from far goes where the newest hello came from.
+func relay(t *testing.T, near, far *net.UDPConn, meet fate) (stop func()) {
+	t.Helper()
+	for _, conn := range []*net.UDPConn{near, far} {
+		if err := withSocket(conn, func(fd int) error {
+			return setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var wait sync.WaitGroup
-	var kept [][]byte
+	var mutex sync.Mutex // Guards asked.
+	var asked netip.AddrPort
+	pass := func(d []byte) { _, _ = far.Write(d) }
 	wait.Go(func() {
-		forward(near, func(d []byte) {
-			kept = append(kept, append([]byte(nil), d...))
-			for _, n := range fate(len(kept)-1, d) {
-				_, _ = far.Write(kept[n])
+		forward(near, func(d []byte, from netip.AddrPort) {
+			if d[0]&0xf == byte(wire.TypeHello) {
+				mutex.Lock()
+				asked = from
+				mutex.Unlock()
 			}
+			meet(d, pass)
 		})
 	})
-	wait.Go(func() { forward(far, func(d []byte) { _, _ = near.Write(d) }) })
+	wait.Go(func() {
+		forward(far, func(d []byte, _ netip.AddrPort) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			if near.RemoteAddr() != nil {
+				_, _ = near.Write(d)
+				return
+			}
+			_, _ = near.WriteToUDPAddrPort(d, asked)
+		})
+	})
 	return sync.OnceFunc(func() {
 		near.Close()
 		far.Close()
@@ -42,86 +72,143 @@ func relay(t *testing.T, near, far *net.UDPConn, fate func(n int, d []byte) []in
 }
 
 // forward reads until conn is closed.
-func forward(conn *net.UDPConn, to func([]byte)) {
+func forward(conn *net.UDPConn, to func([]byte, netip.AddrPort)) {
 	buffer := make([]byte, 1<<16)
 	for {
-		n, err := conn.Read(buffer)
+		n, from, err := conn.ReadFromUDPAddrPort(buffer)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			to(buffer[:n])
+			to(buffer[:n], from)
 		}
 	}
 }
 
-// onData makes a fate of one that is told the DATA's sequence number; other
-// datagrams pass.
-func onData(fate func(sequence, n int) []int) func(int, []byte) []int {
-	return func(n int, d []byte) []int {
-		h, err := wire.ParseHeader(d)
-		if err != nil || h.Type != wire.TypeData {
-			return []int{n}
+// mischief drops, repeats and holds back DATA of one lane, and counts what it does. It
+// touches so many packets in each way, and leaves the first ones alone.
+type mischief struct {
+	each   int
+	sent   int // DATA that came.
+	passed int // Without repetitions.
+	held   map[uint16][]byte
+
+	dropped, repeated, swapped int
+	first                      int // Passed before the first that was dropped.
+}
+
+func (m *mischief) meet(d []byte, pass func([]byte)) {
+	h, err := wire.ParseHeader(d)
+	if err != nil || h.Type != wire.TypeData {
+		pass(d)
+		return
+	}
+	number := m.sent
+	m.sent++
+	switch untouched := number < 500 || m.held[h.Stream] != nil; {
+	case untouched:
+	case number%9 == 2 && m.dropped < m.each:
+		if m.dropped++; m.dropped == 1 {
+			m.first = m.passed
 		}
-		return fate(int(h.Sequence), n)
+		return
+	case number%9 == 4 && m.repeated < m.each:
+		m.repeated++
+		pass(d)
+	case number%9 == 7 && m.swapped < m.each:
+		m.swapped++
+		m.held[h.Stream] = slices.Clone(d) // Until the next of its flow has passed.
+		return
+	}
+	pass(d)
+	m.passed++
+	if late := m.held[h.Stream]; late != nil {
+		delete(m.held, h.Stream)
+		pass(late)
+		m.passed++
 	}
 }
 
-// What a relay drops, repeats and reorders is counted exactly.
+// What a relay drops, repeats and reorders is counted exactly, 1000 of each.
 func TestIntegrationCountTruth(t *testing.T) {
-	const packets = 400
-	load := probe.Load{InnerBitsPerSecond: 10e6, Duration: time.Duration(packets * 1120e3), InnerSize: 1400} // 1.12 ms each.
-	var sent, dropped, repeated, swapped uint64
-	var first *probe.FirstLoss
-	held := -1
-	fate := onData(func(sequence, n int) []int {
-		sent++
-		switch {
-		case held >= 0:
-			late := held
-			held = -1
-			return []int{n, late}
-		case sequence%50 == 20:
-			held = n
-			swapped++
-			return nil
-		case sequence%40 == 37:
-			dropped++
-			if first == nil {
-				first = &probe.FirstLoss{Packets: uint64(sequence)}
+	const each, packets = 1000, 20_000 // Twice as many as are needed: the host may be busy.
+	load := func(flows, lanes int, mix probe.Mix) probe.Load {
+		l := probe.Load{Duration: 2 * time.Second, Flows: flows, Lanes: lanes, Mix: mix}
+		l.InnerBitsPerSecond = packets * mix.Mean() * 8 / l.Duration.Seconds()
+		return l
+	}
+	for _, l := range []probe.Load{
+		load(1, 1, probe.Fixed(200)),
+		load(6, 1, probe.Mix{Sizes: []int{64, 64, 200, 570}, Seed: 7}),
+		load(50, 2, probe.Fixed(100)),
+	} {
+		t.Run(fmt.Sprintf("%d flows in %d lanes, %v", l.Flows, l.Lanes, l.Mix), func(t *testing.T) {
+			freshNetns(t)
+			in, near := inlets(t, "127.0.0.2", l.Lanes), inlets(t, "127.0.0.1", l.Lanes)
+			lanes := make([]*mischief, l.Lanes)
+			for i := range lanes {
+				lanes[i] = &mischief{each: each / l.Lanes, held: map[uint16][]byte{}}
+				far := connect(t, fmt.Sprintf("127.0.0.1:%d", 6000+i), inletAt("127.0.0.2", i))
+				defer relay(t, near[i], far, lanes[i].meet)()
 			}
-			return nil
-		case sequence%30 == 5:
-			repeated += 2
-			return []int{n, n, n}
-		}
-		return []int{n}
-	})
-	freshNetns(t)
-	a, near, b, far := relayedPair(t)
-	stop := relay(t, near, far, fate)
-	var got probe.Received
-	var gotErr error
+			trial := testTrial(t)
+			trial.Peer = netip.MustParseAddr("127.0.0.1")
+			o := runBetween(t, in, dialHere(t, "127.0.0.1"), trial, l)
+			if err := errors.Join(o.sendErr, o.gotEr); err != nil {
+				t.Fatal(err)
+			}
+			assertTruth(t, o, lanes)
+		})
+	}
+}
+
+// runBetween runs a whole trial.
+func runBetween(t *testing.T, in []*net.UDPConn, open Open, trial Trial, load probe.Load) (o trialOutcome) {
+	t.Helper()
 	done := make(chan struct{})
-	go func() { defer close(done); got, gotErr = Receive(t.Context(), b, testTrial(t), load, nil) }()
-	out, err := Send(t.Context(), flows(a), testTrial(t), load, nil)
+	go func() {
+		defer close(done)
+		o.received, o.gotEr = Receive(t.Context(), in, trial, load, nil)
+	}()
+	o.sent, o.sendErr = Send(t.Context(), open, trial, load, nil)
 	<-done
-	stop()
-	if err := errors.Join(err, gotErr); err != nil {
-		t.Fatal(err)
+	return o
+}
+
+func assertTruth(t *testing.T, o trialOutcome, lanes []*mischief) {
+	t.Helper()
+	type truth struct{ Sent, Lost, Duplicated, Reordered int }
+	var want truth
+	for _, m := range lanes {
+		want.Sent += m.sent
+		want.Lost += m.dropped
+		want.Duplicated += m.repeated
+		want.Reordered += m.swapped
+		if len(m.held) > 0 { // Its flow has ended: it did not pass, and not late.
+			want.Lost, want.Reordered = want.Lost+len(m.held), want.Reordered-len(m.held)
+		}
 	}
-	if out.Packets != sent {
-		t.Errorf("sender says %d, the relay saw %d", out.Packets, sent)
+	got := o.received
+	have := truth{int(o.sent.Packets), int(o.sent.Packets - got.Packets), int(got.Duplicated), int(got.Reordered.Packets)}
+	if have != want || got.Malformed != 0 {
+		t.Errorf("counted %+v and %d malformed, want %+v and none", have, got.Malformed, want)
 	}
-	type truth struct{ Packets, Duplicated, Reordered, FirstLoss uint64 }
-	want := truth{sent - dropped, repeated, swapped, first.Packets}
-	if held >= 0 {
-		want.Packets, want.Reordered = want.Packets-1, want.Reordered-1
+	if want.Lost != 1000 || want.Duplicated != 1000 || want.Reordered != 1000 {
+		t.Errorf("the relay has done %+v, want 1000 of each", want)
+	}
+	if got.Reordered.MaxExtent != 1 || got.Reordered.MaxLate <= 0 {
+		t.Errorf("reordered by %d packets and %v at most, want 1 and some time", got.Reordered.MaxExtent, got.Reordered.MaxLate)
 	}
 	if got.FirstLoss == nil {
 		t.Fatal("no first loss")
 	}
-	if have := (truth{got.Packets, got.Duplicated, got.Reordered, got.FirstLoss.Packets}); have != want {
-		t.Errorf("counted %+v, want %+v", have, want)
+	first := 0
+	for _, m := range lanes {
+		first += m.first
 	}
+	// Exact in one flow, and otherwise within a turn of all flows.
+	if off, most := int(got.FirstLoss.Packets)-first, len(o.sent.PerFlow)-1; max(off, -off) > most {
+		t.Errorf("first loss after %d packets, want %d within %d", got.FirstLoss.Packets, first, most)
+	}
+	checkSums(t, got, o.sent.Packets)
 }

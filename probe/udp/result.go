@@ -10,9 +10,9 @@ import (
 // result makes one count of the lanes'. Nothing can be added to them any more.
 //
 //  1. What is a number is added up.
-//  2. The lanes' windows become one list (windows.go), and tell where each lane was
-//     when another lost its first packet.
-//  3. Times are told since the first packet, and delays above the least.
+//  2. The lanes' windows become one list (windows.go).
+//  3. Of the lanes' first losses the earliest is told.
+//  4. Times are told since the first packet, and delays above the least.
 func result(lanes []*counts) probe.Received {
 	var got probe.Received
 	lists := make([][]probe.WindowCount, len(lanes))
@@ -26,7 +26,7 @@ func result(lanes []*counts) probe.Received {
 	if len(got.Windows) > 0 {
 		first = got.Windows[0].Start
 	}
-	got.FirstLoss = firstLoss(lanes, linesOf(lists), first)
+	got.FirstLoss = firstLoss(lanes, first)
 	for i := range got.Windows {
 		w := &got.Windows[i]
 		w.Start, w.End, w.MinDelay = w.Start-first, w.End-first, w.MinDelay-least
@@ -105,70 +105,65 @@ func summarise(lanes []*counts, least time.Duration) (probe.Quantiles, probe.Var
 	return delays.result(least, time.Duration(sum/count)-least), variation.result(time.Duration(jitter / count))
 }
 
-// loss is the first packet of a lane that never came.
-type loss struct {
-	packets uint64        // The lane's, received before it.
-	seen    time.Duration // When a later packet of its flow came,
-	after   time.Duration // and when the lane's packet before that one did.
-}
-
-// firstLoss is the first of all lanes: that which was seen first. It is nil where
-// nothing was lost, or a lane cannot tell. What the other lanes had received until then
-// is read from their lines.
-func firstLoss(lanes []*counts, lines []line, first time.Duration) *probe.FirstLoss {
-	var earliest *loss
-	in := 0 // The lane that it is in.
+// firstLoss is the first of all lanes; nil where nothing was lost, or a lane cannot
+// tell. Until then all lanes have received what was sent, at the rates that they had
+// until their own first losses.
+func firstLoss(lanes []*counts, first time.Duration) *probe.FirstLoss {
+	earliest, lossy := place{at: math.MaxInt64}, false
+	whole := make([]place, len(lanes))
 	for i, c := range lanes {
-		l, known := c.firstLoss(first)
+		at, lost, known := c.whole(first)
 		if !known {
 			return nil
 		}
-		if l != nil && (earliest == nil || l.seen < earliest.seen) {
-			earliest, in = l, i
+		if whole[i] = at; lost && at.at < earliest.at {
+			earliest, lossy = at, true
 		}
 	}
-	if earliest == nil {
+	if !lossy {
 		return nil
 	}
-	packets := float64(earliest.packets)
-	for i, l := range lines {
-		if i != in {
-			others, _ := l.until(earliest.seen)
-			packets += others
-		}
+	var packets float64
+	for i, w := range whole {
+		packets += w.until(earliest.at, lanes[i].windows.begun(first))
 	}
-	return &probe.FirstLoss{Packets: uint64(math.Round(packets)), After: earliest.after - first}
+	return &probe.FirstLoss{Packets: uint64(math.Round(packets)), After: earliest.at - first}
 }
 
-// firstLoss is the lane's first loss; nil where nothing was lost. A flow shows one
-// when a later packet of it comes. Flows take turns, so where one is overloaded
-// others soon show theirs, and the first to do so is no more than a few packets late.
-// Where no flow shows any, though not all came, the last packets of some flow were
-// lost; known is false then, unless there is but one flow.
+// until is how many of the packets in front of a place had been received at a time,
+// if they came evenly since the lane began.
+func (p place) until(at, begun time.Duration) float64 {
+	if at >= p.at || p.at == begun {
+		return float64(p.packets)
+	}
+	return float64(p.packets) * max(0, float64(at-begun)/float64(p.at-begun))
+}
+
+// whole is up to where all of a lane has come: its first loss, or its end where
+// nothing was lost. A flow shows a loss when a later packet of it comes. Where no flow
+// does, though not all came, the last packets of some flow were lost; known is false
+// then, unless there is but one flow.
 //
 // first is when the first packet of the trial came.
-func (c *counts) firstLoss(first time.Duration) (earliest *loss, known bool) {
-	var at *gap
+func (c *counts) whole(first time.Duration) (at place, lost, known bool) {
 	for i := range c.flows {
 		t := &c.flows[i].tracker
 		if t.lossless() {
 			continue
 		}
 		if !t.holeKnown {
-			return nil, false
+			return place{}, false, false
 		}
-		if at == nil || t.hole.packets < at.packets {
-			at = &t.hole
-			earliest = &loss{packets: t.beforeHole(), seen: t.hole.at, after: t.hole.before}
+		if hole := t.holePlace(); !lost || hole.packets < at.packets {
+			at, lost = hole, true
 		}
 	}
 	switch {
-	case at != nil || c.sent <= c.expected:
-		return earliest, true
+	case lost:
+		return at, true, true
 	case c.packets == 0:
-		return &loss{seen: first, after: first}, true
-	case len(c.flows) == 1:
-		return &loss{packets: c.packets, seen: c.last, after: c.last}, true
+		return place{at: first}, c.sent > 0, true
 	}
-	return nil, false
+	lost = c.sent > c.expected
+	return place{c.packets, c.last}, lost, !lost || len(c.flows) == 1
 }

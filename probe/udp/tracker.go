@@ -19,18 +19,18 @@ const (
 	gapsOfFlow = 1 << 4
 )
 
-// moment is when a packet arrived.
-type moment struct {
-	at      time.Duration // By the trial's clock.
-	before  time.Duration // When the lane's packet before it arrived, of whatever flow,
-	packets uint64        // and how many of the lane had arrived until then.
+// place is one in the load of a lane, with all its flows.
+type place struct {
+	packets uint64        // Received before it,
+	at      time.Duration // and when the last of them arrived, by the trial's clock.
 }
 
 // gap is where a packet overtook others of its flow, or they were lost.
 type gap struct {
-	from, to uint64 // The sequence numbers missing then: from, and up to before to.
-	arrived  uint64 // Of the flow, before the packet with the number to.
-	moment          // Of that packet.
+	from, to uint64        // The sequence numbers missing then: from, and up to before to.
+	arrived  uint64        // Of the flow, before the packet with the number to.
+	seen     time.Duration // When that packet arrived, by the trial's clock.
+	place    place         // Of the packet with the number from.
 }
 
 // tracker tells from the sequence numbers of one flow what was received once, again
@@ -74,20 +74,21 @@ func share(all, least, flows int) int {
 	return max(least, 1<<bits.Len(uint(all/flows))>>1)
 }
 
-// add counts the packet with the sequence number. It says whether it came for the
-// first time. What is too late to tell is taken for a duplicate, so that loss is
-// never understated.
-func (t *tracker) add(sequence uint64, m moment) (first bool) {
+// add counts the packet with the sequence number that arrived at. It says whether it
+// came for the first time. What is too late to tell is taken for a duplicate, so that
+// loss is never understated. Where the packet leaves a gap, next is what should have
+// come in its place.
+func (t *tracker) add(sequence uint64, at time.Duration, next place) (first bool) {
 	switch {
 	case sequence == t.next: // As nearly all do; its bit is set below.
 		t.next++
 	case sequence > t.next:
-		t.leap(sequence, m)
+		t.leap(sequence, at, next)
 	case t.next-sequence > t.window() || t.has(sequence):
 		t.duplicated++
 		return false
 	default:
-		t.late(sequence, m)
+		t.late(sequence, at)
 	}
 	t.packets++
 	*t.word(sequence) |= 1 << (sequence % 64)
@@ -107,8 +108,8 @@ func (t *tracker) word(sequence uint64) *uint64 {
 func (t *tracker) has(sequence uint64) bool { return *t.word(sequence)&(1<<(sequence%64)) != 0 }
 
 // leap notes the gap in front of a packet, whose sequence number is beyond next.
-func (t *tracker) leap(sequence uint64, m moment) {
-	g := gap{from: t.next, to: sequence, arrived: t.packets, moment: m}
+func (t *tracker) leap(sequence uint64, at time.Duration, next place) {
+	g := gap{from: t.next, to: sequence, arrived: t.packets, seen: at, place: next}
 	if t.prefix == t.next {
 		t.hole, t.holeKnown = g, true
 	}
@@ -138,13 +139,13 @@ func (t *tracker) forget(from, to uint64) {
 
 // late counts a reordered packet (RFC 4737, Section 3.3). Its extent and its
 // lateness reach back to the first arrival with a higher sequence number (Sections
-// 4.2.1 and 4.3), which is the one after its gap. Where that is forgotten, the
+// 4.2 and 4.3), which is the one after its gap. Where that is forgotten, the
 // oldest one that is not stands for it: both are then at least so much.
-func (t *tracker) late(sequence uint64, m moment) {
+func (t *tracker) late(sequence uint64, at time.Duration) {
 	t.reordered++
 	g := t.gapOf(sequence)
 	t.maxExtent = max(t.maxExtent, t.packets-g.arrived)
-	t.maxLate = max(t.maxLate, m.at-g.at)
+	t.maxLate = max(t.maxLate, at-g.seen)
 }
 
 // gapOf is the oldest gap remembered that ends after the sequence number, which has
@@ -175,7 +176,8 @@ func (t *tracker) extend() {
 // lossless says that no packet is missing in front of one that came.
 func (t *tracker) lossless() bool { return t.prefix == t.next }
 
-// beforeHole is how many of the lane's packets were received before the first that
-// is missing: those that came before the gap was seen, and those of this flow that
-// came late.
-func (t *tracker) beforeHole() uint64 { return t.hole.packets + t.prefix - t.hole.arrived }
+// holePlace is that of the first packet that is missing. Packets of this flow in
+// front of it that came late count as received before it.
+func (t *tracker) holePlace() place {
+	return place{t.hole.place.packets + t.prefix - t.hole.arrived, t.hole.place.at}
+}

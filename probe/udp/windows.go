@@ -51,6 +51,14 @@ func borderOf(at time.Duration) time.Duration {
 	return max(at, 0).Truncate(probe.Window)
 }
 
+// begun is when the first packet came, or otherwise, where none has.
+func (w *windows) begun(otherwise time.Duration) time.Duration {
+	if len(w.list) == 0 {
+		return otherwise
+	}
+	return w.list[0].Start
+}
+
 // result returns the windows. Nothing can be added any more.
 func (w *windows) result() []probe.WindowCount {
 	if len(w.list) == 0 {
