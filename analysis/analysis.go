@@ -39,6 +39,16 @@ type Mix struct {
 	Genome     string `json:"imix_genome,omitempty"` // RFC 6985.
 }
 
+// InnerMean is the mean length of a load's packets in bytes; zero where they have one
+// size, which its trial tells.
+func (m Mix) InnerMean() float64 {
+	sum := 0
+	for _, size := range m.InnerSizes {
+		sum += size
+	}
+	return float64(sum) / float64(max(1, len(m.InnerSizes)))
+}
+
 // Trial is one load and all that was counted while it ran.
 type Trial struct {
 	Load Load `json:"load"`

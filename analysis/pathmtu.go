@@ -14,9 +14,13 @@ type PathMTU struct {
 	BlackHoleFrom int `json:"black_hole_from_bytes,omitempty"`
 	// ICMPSaid is the MTU that "fragmentation needed" or "packet too big" told, in
 	// bytes; zero: nothing came.
-	ICMPSaid int           `json:"icmp_said_bytes,omitempty"`
-	Sent     int           `json:"sent_packets"`
-	Elapsed  time.Duration `json:"elapsed_ns"`
+	ICMPSaid int `json:"icmp_said_bytes,omitempty"`
+	// FragmentedFrom is the smallest inner size that came in fragments although DF
+	// forbids them, FragmentSize the largest fragment's, in bytes; zero: none did.
+	FragmentedFrom int           `json:"fragmented_from_bytes,omitempty"`
+	FragmentSize   int           `json:"fragment_size_bytes,omitempty"`
+	Sent           int           `json:"sent_packets"`
+	Elapsed        time.Duration `json:"elapsed_ns"`
 	// Note says what the figures alone do not.
 	Note string `json:"note,omitempty"`
 }

@@ -10,39 +10,25 @@ import (
 type TCPPath struct {
 	// InnerBitsPerSecond is the bottleneck's rate, counted in IP packets of MTU
 	// bytes.
-	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
-	MTU                int     `json:"mtu_bytes"`
+	InnerBitsPerSecond float64
+	MTU                int
 	// HeaderBytes is how much of each packet is IP and TCP header. Optional: zero
 	// means the RFC's 40; IPv6 adds 20, timestamps (RFC 7323) add 12.
-	HeaderBytes int `json:"header_bytes"`
+	HeaderBytes int
 	// BaselineRTT is the path's round trip without load (Section 3.2).
-	BaselineRTT time.Duration `json:"baseline_rtt_ns"`
+	BaselineRTT time.Duration
 }
 
 // TCPTransfer is what one TCP trial moved, on all of its flows together.
 type TCPTransfer struct {
 	// GoodputBytes are payload that arrived, in Elapsed.
-	GoodputBytes uint64        `json:"goodput_bytes"`
-	Elapsed      time.Duration `json:"elapsed_ns"`
+	GoodputBytes uint64
+	Elapsed      time.Duration
 	// TransmittedBytes are payload that left, each time that it left;
 	// RetransmittedBytes are the part of them that left again.
-	TransmittedBytes   uint64        `json:"transmitted_bytes"`
-	RetransmittedBytes uint64        `json:"retransmitted_bytes"`
-	MeanRTT            time.Duration `json:"mean_rtt_ns"`
-}
-
-// TCPMetrics are the three of RFC 6349, Section 4, as ratios. One for which
-// something was not measured is zero.
-type TCPMetrics struct {
-	// TransferTimeRatio is the time that the transfer took, of the least that it
-	// could have taken: 1 is ideal (Section 4.1).
-	TransferTimeRatio float64 `json:"transfer_time_ratio"`
-	// Efficiency is the share of transmitted bytes that were not retransmitted: 1
-	// is ideal (Section 4.2).
-	Efficiency float64 `json:"efficiency"`
-	// BufferDelay is by how much the round trip grew, of what it was without load:
-	// 0 is ideal, 1 is twice the baseline (Section 4.3).
-	BufferDelay float64 `json:"buffer_delay"`
+	TransmittedBytes   uint64
+	RetransmittedBytes uint64
+	MeanRTT            time.Duration
 }
 
 // rfc6349Headers is the IPv4 header and the TCP header, without options.
@@ -78,12 +64,14 @@ func (p TCPPath) WindowBytes() int {
 	return int(math.Ceil(p.InnerBitsPerSecond * p.BaselineRTT.Seconds() / 8))
 }
 
-// Judge holds a transfer against the path (RFC 6349, Section 4).
-func (p TCPPath) Judge(t TCPTransfer) TCPMetrics {
-	return TCPMetrics{
-		TransferTimeRatio: ratio(t.Elapsed.Seconds(), p.idealSeconds(t.GoodputBytes)),
-		Efficiency:        t.efficiency(),
-		BufferDelay:       p.bufferDelay(t.MeanRTT),
+// Judge holds a transfer against the path (RFC 6349, Section 4). A figure for which
+// something was not measured is zero.
+func (p TCPPath) Judge(t TCPTransfer) TCPQuality {
+	return TCPQuality{
+		TransferTime: ratio(t.Elapsed.Seconds(), p.idealSeconds(t.GoodputBytes)),
+		Efficiency:   t.efficiency(),
+		BufferDelay:  p.bufferDelay(t.MeanRTT),
+		Baseline:     p.BaselineRTT, BottleneckGoodputBitsPerSecond: p.GoodputBitsPerSecond(),
 	}
 }
 

@@ -72,30 +72,30 @@ func TestTCPWindow(t *testing.T) {
 	}
 }
 
-func TestTCPMetrics(t *testing.T) {
+func TestTCPJudged(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		path     TCPPath
 		transfer TCPTransfer
-		want     TCPMetrics
+		want     TCPQuality
 	}{
 		// RFC 6349, Section 4.1.2: five flows of 100 MB each, 500 Mbps of committed rate; "~8 s".
 		{"transfer time", TCPPath{InnerBitsPerSecond: 500e6 * 1500 / 1460, MTU: 1500},
-			TCPTransfer{GoodputBytes: 500e6, Elapsed: 12 * time.Second}, TCPMetrics{TransferTimeRatio: 1.5}},
+			TCPTransfer{GoodputBytes: 500e6, Elapsed: 12 * time.Second}, TCPQuality{TransferTime: 1.5}},
 		// RFC 6349, Section 4.2.1: 100,000 bytes, of which 2,000 had to be sent again.
 		{"efficiency", TCPPath{}, TCPTransfer{TransmittedBytes: 102_000, RetransmittedBytes: 2_000},
-			TCPMetrics{Efficiency: 0.9803921}},
+			TCPQuality{Efficiency: 0.9803921}},
 		// RFC 6349, Section 4.3.1.
-		{"buffer delay", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{MeanRTT: 32 * ms}, TCPMetrics{BufferDelay: 0.28}},
-		{"faster than the baseline", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{MeanRTT: 20 * ms}, TCPMetrics{BufferDelay: -0.2}},
-		{"all was retransmitted", TCPPath{}, TCPTransfer{TransmittedBytes: 10, RetransmittedBytes: 10}, TCPMetrics{}},
-		{"counters at odds", TCPPath{}, TCPTransfer{TransmittedBytes: 10, RetransmittedBytes: 11}, TCPMetrics{}},
-		{"nothing measured", TCPPath{}, TCPTransfer{}, TCPMetrics{}},
-		{"no round trip under load", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{}, TCPMetrics{}},
+		{"buffer delay", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{MeanRTT: 32 * ms}, TCPQuality{BufferDelay: 0.28}},
+		{"faster than the baseline", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{MeanRTT: 20 * ms}, TCPQuality{BufferDelay: -0.2}},
+		{"all was retransmitted", TCPPath{}, TCPTransfer{TransmittedBytes: 10, RetransmittedBytes: 10}, TCPQuality{}},
+		{"counters at odds", TCPPath{}, TCPTransfer{TransmittedBytes: 10, RetransmittedBytes: 11}, TCPQuality{}},
+		{"nothing measured", TCPPath{}, TCPTransfer{}, TCPQuality{}},
+		{"no round trip under load", TCPPath{BaselineRTT: 25 * ms}, TCPTransfer{}, TCPQuality{}},
 	} {
 		got := tt.path.Judge(tt.transfer)
 		near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
-		if !near(got.TransferTimeRatio, tt.want.TransferTimeRatio) || !near(got.Efficiency, tt.want.Efficiency) || !near(got.BufferDelay, tt.want.BufferDelay) {
+		if !near(got.TransferTime, tt.want.TransferTime) || !near(got.Efficiency, tt.want.Efficiency) || !near(got.BufferDelay, tt.want.BufferDelay) {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}

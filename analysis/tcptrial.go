@@ -49,6 +49,8 @@ type TCPFlow struct {
 	SentGoodputBytes     uint64        `json:"sent_goodput_bytes"`
 	ReceivedGoodputBytes uint64        `json:"received_goodput_bytes"`
 	Retransmits          uint64        `json:"retransmits_segments"`
+	TransmittedBytes     uint64        `json:"transmitted_bytes"` // With those that follow.
+	RetransmittedBytes   uint64        `json:"retransmitted_bytes"`
 	MinRTT               time.Duration `json:"min_rtt_ns"`
 	MeanRTT              time.Duration `json:"mean_rtt_ns"`
 	MaxRTT               time.Duration `json:"max_rtt_ns"`
@@ -72,16 +74,18 @@ type TCPSample struct {
 	Cwnd             int           `json:"cwnd_bytes"`
 }
 
-// TCPQuality are the figures of RFC 6349, Section 4.
+// TCPQuality are the figures of RFC 6349, Section 4, as ratios.
 type TCPQuality struct {
-	// Efficiency is the share of the bytes that were no retransmission, 0 to 1.
+	// Efficiency is the share of transmitted bytes that were not retransmitted: 1 is
+	// ideal (Section 4.2).
 	Efficiency float64 `json:"efficiency_ratio"`
-	// BufferDelay is by how much the mean RTT under load exceeds Baseline, as a
-	// ratio of it.
+	// BufferDelay is by how much the mean round trip grew, of Baseline, what it was
+	// without load: 0 is ideal, 1 is twice the baseline (Section 4.3).
 	BufferDelay float64       `json:"buffer_delay_ratio"`
 	Baseline    time.Duration `json:"baseline_rtt_ns"`
-	// TransferTime is the time taken over that of an ideal transfer at the rate
-	// that the path is known to carry; zero where that is not known.
+	// TransferTime is the time that the transfer took, of the least that it could
+	// have taken at the rate that the path is known to carry: 1 is ideal (Section
+	// 4.1). Zero where that rate is not known.
 	TransferTime float64 `json:"transfer_time_ratio,omitempty"`
 	// BottleneckGoodputBitsPerSecond is that rate, of payload.
 	BottleneckGoodputBitsPerSecond float64 `json:"bottleneck_goodput_bits_per_second,omitempty"`
@@ -95,6 +99,25 @@ func (t TCPTrial) SentGoodputRate() float64 {
 // ReceivedGoodputRate is the payload that arrived, in bit/s by the receiver's clock.
 func (t TCPTrial) ReceivedGoodputRate() float64 {
 	return bitsPerSecond(float64(t.ReceivedGoodputBytes), t.ReceivedElapsed)
+}
+
+// Judge makes of the trial what RFC 6349 does. baseline is the round trip without
+// load; what the path carries, in inner bit/s of packets of mtu bytes, may be zero.
+func (t TCPTrial) Judge(baseline time.Duration, innerBitsPerSecond float64, mtu int) *TCPQuality {
+	transfer := TCPTransfer{GoodputBytes: t.ReceivedGoodputBytes, Elapsed: t.ReceivedElapsed}
+	var sum time.Duration
+	for _, f := range t.PerFlow {
+		transfer.TransmittedBytes += f.TransmittedBytes
+		transfer.RetransmittedBytes += f.RetransmittedBytes
+		sum += f.MeanRTT
+	}
+	if len(t.PerFlow) > 0 {
+		transfer.MeanRTT = sum / time.Duration(len(t.PerFlow))
+	}
+	const timestamps = 12 // RFC 7323; Linux has them unless it was told not to.
+	path := TCPPath{InnerBitsPerSecond: innerBitsPerSecond, MTU: mtu, HeaderBytes: rfc6349Headers + timestamps, BaselineRTT: baseline}
+	quality := path.Judge(transfer)
+	return &quality
 }
 
 // Retransmits are those of all flows, in segments.

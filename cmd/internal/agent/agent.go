@@ -3,7 +3,9 @@
 //
 // The story: policy.go is what the owner allows, agent.go answers the
 // controller's calls, offer.go consents to a session, build.go builds its tunnels,
-// session.go is its life, trial.go one load's, drivers.go lists what tunnels there
+// session.go is its life, trial.go a trial's, of which send.go and receive.go are the
+// halves; sockets.go opens what they go by, load.go holds loads against limits,
+// tell.go says how they stand, observe.go what the host did. drivers.go lists what tunnels there
 // are, outer.go knows the host's addresses and ports, convert.go is the bridge
 // between the islands and the contract.
 package agent
@@ -59,8 +61,7 @@ type Agent struct {
 	mu       sync.Mutex // Guards all below.
 	sessions map[control.SessionID]*session
 	stopped  bool
-	settled  time.Time // When all that was sent fits the limit; see settle.
-	sending  uint64    // Inner bit/s of all paced loads that run; see take in load.go.
+	sending  uint64 // Inner bit/s of all loads that run; see take in load.go.
 }
 
 var _ controlv1connect.AgentHandler = (*Agent)(nil)

@@ -29,7 +29,7 @@ var sessionID = bytes.Repeat([]byte{7}, 16)
 
 // fakeDriver builds nothing and keeps what it was given.
 type fakeDriver struct {
-	outside bool // Load enters in the agent's own namespace.
+	outside bool // Load enters in the agent's own namespace, and is one flow.
 
 	mu     sync.Mutex // Guards halves.
 	halves []*fakeHalf
@@ -47,7 +47,7 @@ func (d *fakeDriver) Check(tunnel.Spec) error { return nil }
 func (d *fakeDriver) Open(_ context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
 	half := &fakeHalf{spec: spec, path: tunnel.Path{Namespace: place.Inner, MTU: spec.MTU, Local: spec.Local.Outer, Remote: spec.Remote.Outer}}
 	if d.outside {
-		half.path.Namespace = place.Outer
+		half.path.Namespace, half.path.OneFlow = place.Outer, true
 	}
 	var err error
 	if half.send, err = keys.Key(tunnel.Send, 0, 20); err != nil {
@@ -276,7 +276,7 @@ func TestSessionsAreRefused(t *testing.T) {
 	t.Run("trial before the tunnel is open", func(t *testing.T) {
 		a, b := newPair(t)
 		offers(t, a, b)
-		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{}})
+		err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Work: udpWork(&controlv1.Load{})}, nil)
 		wantRefusal(t, err, connect.CodeFailedPrecondition, "not open")
 	})
 	t.Run("load above the policy", func(t *testing.T) {
@@ -285,9 +285,9 @@ func TestSessionsAreRefused(t *testing.T) {
 		if _, err := a.accept(ofB); err != nil {
 			t.Fatal(err)
 		}
-		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{
-			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Hour), InnerSize: 1000,
-		}})
+		err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Work: udpWork(&controlv1.Load{
+			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Hour), Mix: &controlv1.Mix{InnerSizes: []uint32{1000}},
+		})}, nil)
 		wantRefusal(t, err, connect.CodeInvalidArgument, "duration 1h0m0s: allowed are times above zero up to the agents' limit of 1m0s")
 	})
 	t.Run("several flows where nothing but one port is the session's", func(t *testing.T) {
@@ -297,10 +297,10 @@ func TestSessionsAreRefused(t *testing.T) {
 		if _, err := a.accept(ofB); err != nil {
 			t.Fatal(err)
 		}
-		_, err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Load: &controlv1.Load{
-			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Second), InnerSize: 1000, Flows: 2,
-		}})
-		wantRefusal(t, err, connect.CodeInvalidArgument, "2 flows")
+		err := a.Send(as("controller"), &controlv1.SendRequest{SessionId: sessionID, Work: udpWork(&controlv1.Load{
+			InnerBitsPerSecond: 1e6, DurationNs: int64(time.Second), Mix: &controlv1.Mix{InnerSizes: []uint32{1000}}, Flows: 2,
+		})}, nil)
+		wantRefusal(t, err, connect.CodeInvalidArgument, "one flow")
 	})
 	t.Run("name that no namespace can have", func(t *testing.T) {
 		a, b := newPair(t)
@@ -312,6 +312,8 @@ func TestSessionsAreRefused(t *testing.T) {
 		wantRefusal(t, err, connect.CodeInvalidArgument, "held namespace")
 	})
 }
+
+func udpWork(load *controlv1.Load) *controlv1.Work { return &controlv1.Work{Udp: load} }
 
 func wantRefusal(t *testing.T, err error, code connect.Code, part string) {
 	t.Helper()

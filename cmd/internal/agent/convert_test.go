@@ -9,6 +9,8 @@ import (
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/probe"
 	"tunnelmark/probe/hoststat"
+	"tunnelmark/probe/pmtu"
+	"tunnelmark/probe/tcp"
 	"tunnelmark/tunnel"
 )
 
@@ -17,37 +19,46 @@ import (
 func TestNothingIsLostInConversion(t *testing.T) {
 	var load controlv1.Load
 	bridgetest.Fill(&load)
-	var sent probe.Sent
-	bridgetest.Fill(&sent)
-	var received probe.Received
-	bridgetest.Fill(&received)
-	var counters tunnel.Counters
-	bridgetest.Fill(&counters)
-	var host hoststat.Delta
-	bridgetest.Fill(&host)
-	host.Cores[0].SoftnetTimeSqueezed = 0 // No verdict looks at it.
+	var tcpLoad controlv1.TCPLoad
+	bridgetest.Fill(&tcpLoad)
+	sent, tcpSent := filled[probe.Sent](), filled[tcp.Sent]()
+	received, counters := filled[probe.Received](), filled[tunnel.Counters]()
+	host, clear := filled[hoststat.Delta](), filled[hoststat.Network]()
+	quantiles, direction := filled[probe.Quantiles](), filled[pmtu.Direction]()
 	for name, c := range map[string]struct{ from, to any }{
-		"load":     {&load, loadFrom(&load)},
-		"sent":     {sent, sentTo(sent)},
-		"received": {received, receivedTo(received)},
-		"counters": {counters, countersTo(counters, tunnel.Counters{})},
-		"host":     {host, hostTo(host)},
+		"load":      {&load, loadFrom(&load)},
+		"TCP load":  {&tcpLoad, tcpLoadFrom(&tcpLoad)},
+		"sent":      {sent, sentTo(sent)},
+		"received":  {received, receivedTo(received)},
+		"counters":  {counters, countersTo(counters, tunnel.Counters{})},
+		"quantiles": {quantiles, quantilesTo(quantiles)},
 	} {
 		if diff := cmp.Diff(bridgetest.Numbers(c.from), bridgetest.Numbers(c.to)); diff != "" {
 			t.Errorf("numbers of %s (-want +got):\n%s", name, diff)
 		}
 	}
 	for name, c := range map[string]struct{ whole, to any }{
-		"sent":     {&controlv1.Sent{}, sentTo(sent)},
-		"received": {&controlv1.Received{}, receivedTo(received)},
-		"counters": {&controlv1.TunnelCounters{}, countersTo(counters, tunnel.Counters{})},
-		"host":     {&controlv1.Host{}, hostTo(host)},
+		"sent":      {&controlv1.Sent{}, sentTo(sent)},
+		"TCP sent":  {&controlv1.TCPSent{}, tcpSentTo(tcpSent)},
+		"received":  {&controlv1.Received{}, receivedTo(received)},
+		"counters":  {&controlv1.TunnelCounters{}, countersTo(counters, tunnel.Counters{})},
+		"direction": {&controlv1.PathMTU{}, directionTo(direction)},
 	} {
 		bridgetest.Fill(c.whole)
 		if got, want := len(bridgetest.Numbers(c.to)), len(bridgetest.Numbers(c.whole)); got != want {
 			t.Errorf("%d fields of the contract's %s are filled, want all %d", got, name, want)
 		}
 	}
+	got := hostTo(host, clear)
+	if len(got.GetInterfaces()) != 2 || got.GetUdpReceiveErrors() != clear.UDP.ReceiveBufferErrors || got.GetBusyNs() != int64(host.Busy) {
+		t.Errorf("of the host: %v", got)
+	}
+}
+
+// filled is a value of which every number is set.
+func filled[T any]() (value T) {
+	bridgetest.Fill(&value)
+	return value
 }
 
 // Counters are of the trial, not of the tunnel's life.

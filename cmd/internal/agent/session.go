@@ -10,7 +10,6 @@ import (
 
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
-	"tunnelmark/probe/udp"
 	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
 )
@@ -36,9 +35,9 @@ type session struct {
 	ctx        context.Context // Ends with the session; its cause says why.
 	cancel     context.CancelCauseFunc
 
-	// use is held by whoever builds the tunnel, runs a trial through it or
-	// removes it, and for good once it is removed. It guards what follows.
-	use      sync.Mutex
+	// use is held by whoever builds the tunnel or removes it, and for good once it is
+	// removed; trials share it. It guards what follows.
+	use      sync.RWMutex
 	sockets  []*net.UDPConn // One for each tunnel, until the drivers own them.
 	through  string         // Interface through which a foreign tunnel must lead; empty: any.
 	outer    *tunnel.Namespace
@@ -56,26 +55,47 @@ type session struct {
 	lease   time.Time
 	opened  bool
 	rekeyer tunnel.Rekeyer // Nil where the tunnel cannot rekey.
-	running bool           // A trial is.
+	trials  trials
 
 	closing sync.Once // Guards what follows, the session's result.
 	totals  tunnel.Counters
 	failed  error
 }
 
+// trials are the halves of trials that run: at most one that sends and one that
+// receives, where both directions are loaded at once.
+type trials struct{ sending, receiving bool }
+
+// slot is the one of the two that a trial takes.
+func (t *trials) slot(sends bool) *bool {
+	if sends {
+		return &t.sending
+	}
+	return &t.receiving
+}
+
+func (t *trials) running() bool { return t.sending || t.receiving }
+
 // take gets the use of the tunnel without waiting. The caller must unlock it.
 func (s *session) take(taken error) error {
-	if !s.use.TryLock() {
-		if s.ctx.Err() != nil {
-			return errClosed
-		}
+	return s.taken(s.use.TryLock(), s.use.Unlock, taken)
+}
+
+// share is take for those who use the tunnel side by side.
+func (s *session) share(taken error) error {
+	return s.taken(s.use.TryRLock(), s.use.RUnlock, taken)
+}
+
+func (s *session) taken(got bool, unlock func(), taken error) error {
+	switch {
+	case s.ctx.Err() == nil && got:
+		return nil
+	case s.ctx.Err() == nil:
 		return taken
+	case got:
+		unlock()
 	}
-	if s.ctx.Err() != nil {
-		s.use.Unlock()
-		return errClosed
-	}
-	return nil
+	return errClosed
 }
 
 // within makes ctx end with the session, too. release must be called.
@@ -118,7 +138,7 @@ func (s *session) left(now time.Time) (time.Duration, string) {
 	defer s.mu.Unlock()
 	age := s.begun.Add(s.maxAge).Sub(now)
 	lease := s.lease.Sub(now)
-	if s.running {
+	if s.trials.running() {
 		lease = max(lease, time.Second)
 	}
 	if age <= lease {
@@ -132,28 +152,41 @@ func (s *session) renew(now time.Time) {
 	s.note(func() { s.lease = now.Add(Lease) })
 }
 
-// begin starts a trial: one at a time. Its context ends with the session. Its
-// end must be called.
-func (s *session) begin(ctx context.Context) (*trial, error) {
-	if err := s.take(errTrialRuns); err != nil {
+// begin starts this end's half of a trial: one that sends and one that receives at
+// a time. Its context ends with the session. Its end must be called.
+func (s *session) begin(ctx context.Context, sends bool) (*trial, error) {
+	if err := s.share(errBuilding); err != nil {
 		return nil, err
 	}
-	if s.half == nil {
-		s.use.Unlock()
-		return nil, errNotOpen
-	}
-	if err := s.sameWay(); err != nil {
-		s.use.Unlock()
+	if err := s.ready(sends); err != nil {
+		s.use.RUnlock()
 		return nil, err
 	}
-	s.note(func() { s.running = true })
 	ctx, release := s.within(ctx)
 	end := func() {
 		release()
-		s.note(func() { s.running, s.lease = false, time.Now().Add(Lease) })
-		s.use.Unlock()
+		s.note(func() { *s.trials.slot(sends), s.lease = false, time.Now().Add(Lease) })
+		s.use.RUnlock()
 	}
-	return &trial{ctx: ctx, end: end, half: s.half, shared: s.half.Path().Namespace == s.outer, path: s.path, limits: s.limits, id: udp.Trial{Key: s.key}}, nil
+	return &trial{ctx: ctx, end: sync.OnceFunc(end), half: s.half, at: s.path, limits: s.limits, key: s.key}, nil
+}
+
+// ready takes a trial's place, if there is one.
+func (s *session) ready(sends bool) (err error) {
+	if s.half == nil {
+		return errNotOpen
+	}
+	if err := s.sameWay(); err != nil {
+		return err
+	}
+	s.note(func() {
+		if slot := s.trials.slot(sends); *slot {
+			err = errTrialRuns
+		} else {
+			*slot = true
+		}
+	})
+	return err
 }
 
 // close ends the session in the order of its dependencies: the trial that uses
@@ -194,6 +227,6 @@ func (s *session) describe(now time.Time) *controlv1.Session {
 		SessionId: s.id[:], Role: s.consent.Offer().Role,
 		ControllerName: s.owner.Name, PeerName: s.peer.Name, Driver: s.driverName,
 		AgeNs: int64(now.Sub(s.begun)), LeaseNs: int64(s.lease.Sub(now)),
-		Open: s.opened, Running: s.running,
+		Open: s.opened, Running: s.trials.running(),
 	}
 }

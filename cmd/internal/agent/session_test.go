@@ -76,7 +76,7 @@ func TestClosingWaitsForTheRemoval(t *testing.T) {
 		})
 	}
 	closers.Wait()
-	if _, err := s.begin(t.Context()); !errors.Is(err, errClosed) {
+	if _, err := s.begin(t.Context(), true); !errors.Is(err, errClosed) {
 		t.Errorf("a trial begins in a closed session: %v", err)
 	}
 }
@@ -92,13 +92,19 @@ func TestTrialAndItsSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trial, err := s.begin(t.Context())
+	trial, err := s.begin(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.begin(t.Context()); !errors.Is(err, errTrialRuns) {
+	if _, err := s.begin(t.Context(), true); !errors.Is(err, errTrialRuns) {
 		t.Errorf("second trial: %v, want %v", err, errTrialRuns)
 	}
+	back, err := s.begin(t.Context(), false)
+	if err != nil {
+		t.Fatalf("a trial that goes back: %v", err)
+	}
+	back.end()
+	back.end()
 	if left, _ := s.left(time.Now().Add(2 * Lease)); left <= 0 {
 		t.Error("the lease ends while a trial runs")
 	}

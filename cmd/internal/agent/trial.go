@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"connectrpc.com/connect"
@@ -13,178 +11,121 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/probe"
-	"tunnelmark/probe/hoststat"
+	"tunnelmark/probe/latency"
+	"tunnelmark/probe/pmtu"
+	"tunnelmark/probe/tcp"
 	"tunnelmark/probe/udp"
+	"tunnelmark/probe/wire"
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/bundle"
 )
 
-// Send runs the sending half of a trial.
-func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.SendResponse, error) {
-	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad(), dial)
-	if err != nil {
-		return nil, err
-	}
-	defer t.end()
-	free, err := a.take(t.load)
-	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, err)
-	}
-	defer free()
-	if err := a.settle(t.ctx, t.load, t.limits); err != nil {
-		return nil, t.failed(err)
-	}
-	sent, err := udp.Send(t.ctx, t.conns, t.id, t.load, nil)
-	if err != nil {
-		return nil, t.failed(err)
-	}
-	spent, err := t.after()
-	if err != nil {
-		return nil, err
-	}
-	a.meter.TrialSent(sent.Packets, innerRate(sent.Packets, t.load.InnerSize, sent.Elapsed))
-	return &controlv1.SendResponse{Sent: sentTo(sent), Host: spent.host, Tunnel: spent.tunnel, Tunnels: spent.tunnels}, nil
-}
-
-// Receive runs the receiving half of a trial. The trial is over before its
-// result is told: a controller that does not read cannot hold the tunnel.
-func (a *Agent) Receive(ctx context.Context, m *controlv1.ReceiveRequest, stream *connect.ServerStream[controlv1.ReceiveResponse]) error {
-	result, err := a.receive(ctx, m, func() error {
-		return stream.Send(&controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Ready{Ready: &controlv1.Ready{}}})
-	})
-	if err != nil {
-		return err
-	}
-	return stream.Send(&controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Result{Result: result}})
-}
-
-func (a *Agent) receive(ctx context.Context, m *controlv1.ReceiveRequest, ready func() error) (*controlv1.ReceiveResult, error) {
-	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetLoad(), listen)
-	if err != nil {
-		return nil, err
-	}
-	defer t.end()
-	if err := ready(); err != nil {
-		return nil, err
-	}
-	received, err := udp.Receive(t.ctx, t.conns[0], t.id, t.load, nil)
-	if err != nil {
-		return nil, t.failed(err)
-	}
-	spent, err := t.after()
-	if err != nil {
-		return nil, err
-	}
-	a.meter.TrialReceived(received.Packets, innerRate(received.Packets, t.load.InnerSize, span(received.Windows)))
-	return &controlv1.ReceiveResult{Received: receivedTo(received), Host: spent.host, Tunnel: spent.tunnel, Tunnels: spent.tunnels}, nil
-}
-
-// trial is one half of one load while it runs.
+// trial is one end's half of a trial while it runs: send.go is the one half,
+// receive.go the other.
 type trial struct {
 	ctx    context.Context
-	end    func()
+	end    func() // May be called again.
 	half   tunnel.Tunnel
-	path   *controlv1.OpenResponse
+	at     *controlv1.OpenResponse
 	limits control.Limits
-	shared bool // Load enters where others' does, too: in the agent's own namespace.
-	id     udp.Trial
+	key    wire.Key
+	number uint8
 
-	load   probe.Load
-	conns  []*net.UDPConn
-	host   hoststat.Snapshot
-	before []tunnel.Counters // Of each of the session's tunnels.
+	work    *controlv1.Work
+	sockets sockets
+	host    observation
+	before  []tunnel.Counters // Of each of the session's tunnels.
 }
 
-// opening opens the sockets of a trial where load enters the tunnel.
-type opening func(half tunnel.Tunnel, flows int) ([]*net.UDPConn, error)
-
-// startTrial checks the load against what both agents allow, opens the sockets
-// and notes what host and tunnel have counted so far. end must be called.
-func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32, load *controlv1.Load, open opening) (*trial, error) {
+// startTrial takes the trial's place in its session, and notes what host and tunnel
+// have counted so far. end must be called.
+func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32, work *controlv1.Work, sends bool) (*trial, error) {
 	s, err := a.session(ctx, rawSession)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.begin(ctx)
+	t, err := s.begin(ctx, sends)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
 	}
-	t.id.Number = uint8(number) // It only tells a trial from the ones just before.
-	t.load = loadFrom(load)
-	t.id.Peer = t.half.Path().Remote.Addr()
-	if err := t.prepare(open); err != nil {
-		t.end()
-		return nil, err
+	t.number = uint8(number) // It only tells a trial from the ones just before.
+	t.work = work
+	path := t.half.Path()
+	t.sockets = sockets{half: t.half, path: path, back: work.GetBack()}
+	if t.host, err = observe(a.policy.Outer, path); err == nil {
+		t.before, err = countersOf(t.half)
 	}
-	release := t.end
-	t.end = func() {
-		_ = closeAll(t.conns) // All of it was read.
-		release()
+	if err != nil {
+		t.end()
+		return nil, connect.NewError(connect.CodeInternal, err)
 	}
 	return t, nil
 }
 
-func (t *trial) prepare(open opening) (err error) {
-	if err := checkLoad(t.load, t.limits, t.half.Path().MTU); err != nil {
-		return connect.NewError(connect.CodeInvalidArgument, err)
-	}
-	if t.shared && t.load.Flows > 1 {
-		return connect.NewError(connect.CodeInvalidArgument,
-			fmt.Errorf("%d flows: here a tunnel is for the one flow between its two ports, and others would go past it", t.load.Flows))
-	}
-	if t.host, err = hoststat.Read(hoststat.Root); err != nil {
-		return connect.NewError(connect.CodeInternal, err)
-	}
-	if t.before, err = countersOf(t.half); err != nil {
-		return connect.NewError(connect.CodeInternal, err)
-	}
-	if t.conns, err = open(t.half, max(1, t.load.Flows)); err != nil {
-		return connect.NewError(connect.CodeFailedPrecondition, err)
-	}
-	return nil
+// udp names the trial to its UDP load.
+func (t *trial) udp() udp.Trial {
+	return udp.Trial{Key: t.key, Number: t.number, Peer: t.sockets.path.Remote.Addr()}
 }
 
-// dial opens the sending end's sockets, one for each flow, from source ports that
-// share the load between tunnels side by side.
-func dial(half tunnel.Tunnel, flows int) (conns []*net.UDPConn, err error) {
-	ports, err := bundle.Ports(half, flows)
-	if err != nil {
-		return nil, err
-	}
-	path := half.Path()
-	err = path.Namespace.Do(func() error {
-		for _, port := range ports {
-			local := netip.AddrPortFrom(path.Local.Addr(), port)
-			conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(path.Remote))
-			if err != nil {
-				return err
-			}
-			conns = append(conns, conn)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the trial's sockets: %w", errors.Join(err, closeAll(conns)))
-	}
-	return conns, nil
+// tcp names the trial to its TCP load.
+func (t *trial) tcp() tcp.Trial {
+	return tcp.Trial{Key: t.key, Number: t.number, Peer: t.sockets.path.Remote.Addr()}
 }
 
-// listen opens the receiving end's socket. Where several flows come from as many
-// ports, it is not connected to one: udp.Receive then holds them to the peer's
-// address itself.
-func listen(half tunnel.Tunnel, flows int) ([]*net.UDPConn, error) {
-	if flows == 1 {
-		return dial(half, flows)
+// latency is the probe beside the load, or alone.
+func (t *trial) latency() latency.Options {
+	l := t.work.GetLatency()
+	return latency.Options{
+		Key: t.key, Trial: t.number, Every: time.Duration(l.GetEveryNs()), Duration: time.Duration(l.GetDurationNs()),
+		InnerSize: int(l.GetInnerSize()), DSCP: dscpFrom(l.GetDscp()),
 	}
-	path, conns := half.Path(), make([]*net.UDPConn, 1)
-	err := path.Namespace.Do(func() (err error) {
-		conns[0], err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(path.Local))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the trial's socket: %w", err)
+}
+
+// pmtu is the search of the path's MTU, within what both agents allow.
+func (t *trial) pmtu() pmtu.Options {
+	m := t.work.GetPathMtu()
+	most := t.limits.MaxInnerSize
+	if asked := int(m.GetMost()); asked > 0 {
+		most = min(most, asked)
 	}
-	return conns, nil
+	return pmtu.Options{Key: t.key, Trial: t.number, Least: int(m.GetLeast()), Most: most}
+}
+
+// mss is the look at a SYN, of which each direction has a number of its own.
+func (t *trial) mss(back bool) pmtu.Options {
+	const other = 1 << 7
+	o := pmtu.Options{Key: t.key, Trial: t.number}
+	if back {
+		o.Trial ^= other
+	}
+	return o
+}
+
+// tcpLoad is the TCP load that is asked for.
+func (t *trial) tcpLoad() (tcp.Load, error) {
+	load := tcpLoadFrom(t.work.GetTcp())
+	if load.Duration <= 0 || load.Duration > t.limits.MaxDuration {
+		return load, fmt.Errorf("duration %v: allowed are times above zero up to the agents' limit of %v", load.Duration, t.limits.MaxDuration)
+	}
+	if load.Flows < 1 || load.Flows > tcp.MaxFlows {
+		return load, fmt.Errorf("%d connections: allowed are 1 to %d", load.Flows, tcp.MaxFlows)
+	}
+	return load, nil
+}
+
+// headers are those of IP and UDP before each payload, in bytes.
+func (t *trial) headers() int {
+	const udpHeader, v4, v6 = 8, 20, 40
+	if t.sockets.path.Local.Addr().Unmap().Is4() {
+		return v4 + udpHeader
+	}
+	return v6 + udpHeader
+}
+
+// load is the UDP load that is asked for, held against the limits of both agents.
+func (t *trial) load() (probe.Load, error) {
+	load := loadFrom(t.work.GetUdp())
+	return load, checkLoad(load, t.limits, t.sockets.path.MTU)
 }
 
 // spent is what host and tunnels spent on the trial.
@@ -195,7 +136,7 @@ type spent struct {
 }
 
 func (t *trial) after() (spent, error) {
-	host, err := hoststat.Read(hoststat.Root)
+	host, err := t.host.since()
 	if err != nil {
 		return spent{}, connect.NewError(connect.CodeInternal, err)
 	}
@@ -203,7 +144,7 @@ func (t *trial) after() (spent, error) {
 	if err != nil {
 		return spent{}, connect.NewError(connect.CodeInternal, err)
 	}
-	now := spent{host: hostTo(host.Since(t.host)), tunnel: countersTo(sum(counters), sum(t.before))}
+	now := spent{host: host, tunnel: countersTo(sum(counters), sum(t.before))}
 	if len(counters) > 1 {
 		for i := range counters {
 			now.tunnels = append(now.tunnels, countersTo(counters[i], t.before[i]))
@@ -233,21 +174,32 @@ func (t *trial) failed(err error) error {
 	if cause := context.Cause(t.ctx); cause != nil {
 		return connect.NewError(connect.CodeCanceled, cause)
 	}
+	var refused *connect.Error
 	switch {
+	case errors.As(err, &refused):
+		return err
 	case errors.Is(err, probe.ErrNoHello):
 		return connect.NewError(connect.CodeAborted,
-			fmt.Errorf("%w; does the network let UDP pass between %s and %s, both ways?", err, t.path.GetLocalOuter(), t.path.GetRemoteOuter()))
+			fmt.Errorf("%w; does the network let what the trial sends pass between %s and %s, both ways?", err, t.at.GetLocalOuter(), t.at.GetRemoteOuter()))
 	case errors.Is(err, probe.ErrPeerSilent):
 		return connect.NewError(connect.CodeAborted, err)
 	}
 	return connect.NewError(connect.CodeInternal, err)
 }
 
-func innerRate(packets uint64, innerSize int, elapsed time.Duration) float64 {
+// invalid says that a trial asks for what is not allowed.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return connect.NewError(connect.CodeInvalidArgument, err)
+}
+
+func innerRate(innerBytes uint64, elapsed time.Duration) float64 {
 	if elapsed <= 0 {
 		return 0
 	}
-	return float64(packets) * float64(innerSize) * 8 / elapsed.Seconds()
+	return float64(innerBytes) * 8 / elapsed.Seconds()
 }
 
 // span is how long packets arrived.

@@ -2,8 +2,8 @@ package agent
 
 import (
 	"errors"
-	"net"
 	"testing"
+	"time"
 
 	"tunnelmark/probe"
 	"tunnelmark/probe/udp"
@@ -13,44 +13,76 @@ import (
 	"tunnelmark/tunnel/tunneltest"
 )
 
-// The sockets that both ends open for a trial fit together.
+// The sockets that both ends open for a trial fit together, in both directions at
+// once.
 func TestSocketsOfATrial(t *testing.T) {
 	spec := tunnel.Spec{Suite: tunnel.AES128GCM, Encapsulation: tunnel.UDP, MTU: 1400}
 	pair := tunneltest.NewLink(t, tunneltest.PathMTU).OpenPair(t, esp.Driver{}, spec, false, "flows")
-	key, err := wire.NewKey([]byte("a key for tests, of 32 bytes ..."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, flows := range []int{1, 5} {
-		from := opened(t, dial, pair.Left.Tunnel, flows)
-		to := opened(t, listen, pair.Right.Tunnel, flows)
-		if len(from) != flows || len(to) != 1 {
-			t.Fatalf("%d flows: got %d sending and %d receiving sockets", flows, len(from), len(to))
-		}
-		trial := udp.Trial{Key: key, Number: uint8(flows), Peer: pair.Right.Path().Remote.Addr()}
-		load := probe.Load{Packets: 50, InnerSize: 1400, Flows: flows}
-		received := make(chan probe.Received, 1)
-		var receiveErr error
-		go func() {
-			var got probe.Received
-			got, receiveErr = udp.Receive(t.Context(), to[0], trial, load, nil)
-			received <- got
-		}()
-		sent, err := udp.Send(t.Context(), from, trial, load, nil)
-		got := <-received
-		if err := errors.Join(err, receiveErr); err != nil || sent.Packets != 50 || got.Packets != 50 {
-			t.Errorf("%d flows: sent %d and received %d packets (%v), want 50", flows, sent.Packets, got.Packets, err)
-		}
-		_ = closeAll(append(from, to...))
+	for name, load := range map[string]probe.Load{
+		"one flow":   {},
+		"five flows": {Flows: 5},
+		"lanes":      {Flows: 40, Lanes: 3},
+		"new flows":  {Flows: 4, NewFlowsPerSecond: 20},
+	} {
+		load.InnerBitsPerSecond, load.Duration, load.Mix = 5e6, 200*time.Millisecond, probe.Fixed(1400)
+		t.Run(name, func(t *testing.T) {
+			there := make(chan error, 1)
+			go func() { there <- carry(t, pair.Left.Tunnel, pair.Right.Tunnel, false, load) }()
+			if err := errors.Join(carry(t, pair.Right.Tunnel, pair.Left.Tunnel, true, load), <-there); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
-func opened(t *testing.T, open opening, half tunnel.Tunnel, flows int) []*net.UDPConn {
-	t.Helper()
-	conns, err := open(half, flows)
+// carry sends a load from one half to the other, and wants all of it there.
+func carry(t *testing.T, from, to tunnel.Tunnel, back bool, load probe.Load) error {
+	key, err := wire.NewKey([]byte("a key for tests, of 32 bytes ..."))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	t.Cleanup(func() { _ = closeAll(conns) })
-	return conns
+	trial := udp.Trial{Key: key, Number: 1, Peer: to.Path().Remote.Addr()}
+	open, err := sockets{half: from, path: from.Path(), back: back}.flows(load)
+	if err != nil {
+		return err
+	}
+	inlets, err := sockets{half: to, path: to.Path(), back: back}.inlets(load)
+	if err != nil {
+		return err
+	}
+	defer closeAll(inlets)
+	received, receiveErr := probe.Received{}, make(chan error, 1)
+	go func() {
+		var err error
+		received, err = udp.Receive(t.Context(), inlets, trial, load, nil)
+		receiveErr <- err
+	}()
+	sent, err := udp.Send(t.Context(), open, trial, load, nil)
+	if err := errors.Join(err, <-receiveErr); err != nil {
+		return err
+	}
+	if sent.Packets == 0 || received.Packets != sent.Packets || len(received.PerFlow) != load.FlowCount() {
+		t.Errorf("back %v: sent %d packets, received %d on %d flows", back, sent.Packets, received.Packets, len(received.PerFlow))
+	}
+	return nil
+}
+
+// A path for one flow takes nothing else.
+func TestOneFlowOnly(t *testing.T) {
+	s := sockets{path: tunnel.Path{OneFlow: true}}
+	back := s
+	back.back = true
+	for name, open := range map[string]func() error{
+		"two flows": func() error { _, err := s.flows(probe.Load{Flows: 2}); return err },
+		"new flows": func() error { _, err := s.flows(probe.Load{NewFlowsPerSecond: 1}); return err },
+		"back":      func() error { _, err := back.flows(probe.Load{}); return err },
+		"inlets":    func() error { _, err := s.inlets(probe.Load{Flows: 2}); return err },
+		"probe":     func() error { _, err := s.dialOffset(latencyPort); return err },
+		"listening": func() error { _, err := s.listenTCP(t.Context(), loadPort, nil); return err },
+		"dialing":   func() error { _, err := s.dialTCP(t.Context(), loadPort, nil); return err },
+	} {
+		if err := open(); !errors.Is(err, errOneFlow) {
+			t.Errorf("%s: %v, want %v", name, err, errOneFlow)
+		}
+	}
 }

@@ -33,6 +33,8 @@ func (u usageError) Unwrap() error { return u.error }
 var (
 	// errMissed says that a result is outside of what was expected.
 	errMissed = errors.New("the result is outside of what the scenario expects")
+	// errStopped says that a condition ended a load before its time.
+	errStopped = errors.New("the load was stopped")
 	// errInvalid says that a result does not tell what it was asked for.
 	errInvalid = errors.New("the result is not valid")
 )
@@ -58,7 +60,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errMissed):
+	case errors.Is(err, errMissed), errors.Is(err, errStopped):
 		return exitMissed
 	case errors.Is(err, errInvalid):
 		return exitInvalid
@@ -125,7 +127,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
-	root.AddCommand(findCommand(), runCommand(), holdCommand(), pairCommand(), agentsCommand(), trustCommand())
+	root.AddCommand(findCommand(), runCommand(), pmtuCommand(), holdCommand(), pairCommand(), agentsCommand(), trustCommand())
 	root.AddCommand(doctorCommand())
 	root.AddCommand(manual.Command("1"))
 	root.AddCommand(labCommands()...)

@@ -61,15 +61,19 @@ func TestJudgeLoad(t *testing.T) {
 		Load:      analysis.Load{InnerBitsPerSecond: 8e6, Duration: time.Second},
 		InnerSize: 1000, Sent: 1000, Elapsed: time.Second,
 	}
-	if err := judgeLoad(trial); err != nil {
+	if err := judgeTrial(trial); err != nil {
 		t.Errorf("a load that was sent whole: %v", err)
 	}
+	stopped := analysis.TCPTrial{Stopped: "rtt>30ms: 45ms"}
+	if err := judgeLoad(report.Result{TCP: []analysis.TCPTrial{stopped}}); !errors.Is(err, errStopped) || !strings.Contains(err.Error(), stopped.Stopped) {
+		t.Errorf("a load that was stopped: %v", err)
+	}
 	trial.Sent = 900
-	if err := judgeLoad(trial); !errors.Is(err, errInvalid) || !strings.Contains(err.Error(), "of 8.000 Mbit/s inner only 7.200 Mbit/s was sent; the sender could not") {
+	if err := judgeTrial(trial); !errors.Is(err, errInvalid) || !strings.Contains(err.Error(), "of 8.000 Mbit/s inner only 7.200 Mbit/s was sent; the sender could not") {
 		t.Errorf("a load that was not: %v", err)
 	}
 	trial.Skipped = 100 * time.Millisecond
-	if err := judgeLoad(trial); !errors.Is(err, errInvalid) || !strings.Contains(err.Error(), "kept the sender off the CPU for 100ms") {
+	if err := judgeTrial(trial); !errors.Is(err, errInvalid) || !strings.Contains(err.Error(), "kept the sender off the CPU for 100ms") {
 		t.Errorf("a load that the host interrupted: %v", err)
 	}
 }
@@ -105,7 +109,7 @@ func TestCommandLine(t *testing.T) {
 		want  string
 	}{
 		"arguments":  {[]string{"dc-a", "dc-b"}, "tunnelmark find dc-a dc-b"},
-		"flags":      {[]string{"dc-a", "dc-b", "--size", "512,1400", "--max=500M", "-J"}, "tunnelmark find dc-a dc-b --json=true --max=500M --size=512,1400"},
+		"flags":      {[]string{"dc-a", "dc-b", "--size", "512,1400", "--max-rate=500M", "-J"}, "tunnelmark find dc-a dc-b --json=true --max-rate=500M --size=512,1400"},
 		"odd words":  {[]string{"a b", "it's", "--html", "$HOME/my report.html"}, `tunnelmark find 'a b' 'it'\''s' '--html=$HOME/my report.html'`},
 		"empty word": {[]string{"", "b"}, "tunnelmark find '' b"},
 	} {

@@ -23,7 +23,7 @@ type forecast struct {
 	controller.Forecast
 }
 
-// forecast says what the search would do at most. Only where no --max is given the
+// forecast says what the search would do at most. Only where no --max-rate is given the
 // agents are asked for theirs.
 func (f *findFlags) forecast(command *cobra.Command, given []string, plan controller.FindPlan) error {
 	if f.options.MaxInnerBitsPerSecond == 0 {

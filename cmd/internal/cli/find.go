@@ -54,7 +54,9 @@ type findFlags struct {
 	options    search.Options
 	sizes      []int
 	manner     string
+	watch      watchFlags
 	noBaseline bool
+	noLatency  bool
 	dryRun     bool
 	gateway    string
 }
@@ -75,12 +77,15 @@ the tunnel. With --driver existing, which may carry production, the search climb
 
 --dry-run says what the search would do to the path at most, and sends nothing.
 
+Beside production, --stop-if "rtt>30ms" or "loss>1%" ends the search within 200 ms of
+the signal, measured by a probe of its own beside every load.
+
 Exits 4 where the generator, not the path, was the limit, and where no load could
 be held for long enough.`,
 		Example: `  tunnelmark find dc-a dc-b
   tunnelmark find dc-a dc-b --suite chacha20-poly1305 --size 512,1400 --html report.html
-  tunnelmark find dc-a dc-b --manner climb --max 500M --json
-  tunnelmark find dc-a dc-b --driver existing --max 300M --dry-run
+  tunnelmark find dc-a dc-b --manner climb --max-rate 500M --json
+  tunnelmark find dc-a dc-b --driver existing --max-rate 300M --dry-run
   tunnelmark find dc-a dc-b --driver existing --gateway-counter 'ssh gw cat /sys/class/net/st0/statistics/tx_packets'`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
 		RunE: f.run,
@@ -89,6 +94,8 @@ be held for long enough.`,
 	f.output.add(command)
 	f.tunnel.add(command)
 	flags := command.Flags()
+	f.watch.add(flags)
+	flags.BoolVar(&f.noLatency, "no-latency", false, "do not measure round trips idle and at 50, 80 and 95 % of the ceiling")
 	flags.IntSliceVar(&f.sizes, "size", []int{1400}, "inner IP packet lengths in bytes, one search each")
 	flags.StringVar(&f.manner, "manner", "", "overload, or climb where production shares the path (default: climb for driver existing, else overload)")
 	duration(flags, &f.options.Lossy, overloadBudget, "", "for how long a climb may lose more than the loss goal in all (default 2s)")
@@ -96,8 +103,7 @@ be held for long enough.`,
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what the search would send and lose at most")
 	ratio(flags, &f.options.LossGoal, "loss-goal", "loss that a load may have (default 0.1%)")
 	ratio(flags, &f.options.Width, "width", "how narrow the result shall be (default 0.5%, of a climb 2%)")
-	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min", "least inner rate to offer, with which a climb begins (default 1M)")
-	bitRate(flags, &f.options.MaxInnerBitsPerSecond, "max", "highest inner rate to offer (default: what the agents allow)")
+	bitRate(flags, &f.options.MinInnerBitsPerSecond, "min-rate", "least inner rate to offer, with which a climb begins (default 1M)")
 	duration(flags, &f.options.Traffic, "budget", "", "for how long to send in all (default 25s, in a climb 40s)")
 	flags.StringVar(&f.gateway, "gateway-counter", "", "with --driver existing: command that prints how many packets the gateway before FROM has encrypted; run before and after, it proves the path")
 	flags.BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
@@ -110,7 +116,11 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
-	f.options.Manner = analysis.Manner(f.manner)
+	watch, err := f.watch.read(command.Flags(), spec, 0)
+	if err != nil {
+		return usageError{err}
+	}
+	f.options.Manner, f.options.MaxInnerBitsPerSecond = analysis.Manner(f.manner), f.watch.maxRate
 	if f.options, err = controller.ChooseManner(spec, f.options); err != nil {
 		return usageError{err}
 	}
@@ -120,7 +130,8 @@ func (f *findFlags) run(command *cobra.Command, given []string) error {
 		}
 	}
 	plan := controller.FindPlan{
-		Plan:   controller.Plan{Spec: spec, Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}},
+		Plan:  controller.Plan{Spec: spec, Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}},
+		Watch: watch, Latency: !f.noLatency,
 		Search: f.options, Baseline: !f.noBaseline && spec.Builds(), Gateway: gatewayCounter(f.gateway),
 	}
 	if f.dryRun {
@@ -165,7 +176,7 @@ func (f *findFlags) checkBudget(command *cobra.Command) error {
 	case f.options.Manner != analysis.Climb:
 		return fmt.Errorf("--%s: is for --manner climb; a search by overload loses as it needs", overloadBudget)
 	case f.options.Lossy == 0:
-		return fmt.Errorf("--%s: a search without any loss cannot find a limit; give --max as the highest rate instead", overloadBudget)
+		return fmt.Errorf("--%s: a search without any loss cannot find a limit; give --max-rate as the highest rate instead", overloadBudget)
 	}
 	return nil
 }

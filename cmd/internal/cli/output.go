@@ -87,16 +87,23 @@ func (o *outputFlags) check() error {
 // write puts a result out. number counts the results of one command, so that
 // each has an HTML file of its own.
 func (o *outputFlags) write(command *cobra.Command, number int, result report.Result) error {
-	stdout := command.OutOrStdout()
-	if err := o.print(stdout, number, result); err != nil || o.html == "" {
+	if err := o.print(command.OutOrStdout(), number, result); err != nil {
 		return err
+	}
+	return o.writeHTML(command, number, result)
+}
+
+// writeHTML writes the report, where one is wanted.
+func (o *outputFlags) writeHTML(command *cobra.Command, number int, result report.Result) error {
+	if o.html == "" {
+		return nil
 	}
 	path := numbered(o.html, number)
 	if err := writeFile(path, func(w io.Writer) error { return report.WriteHTML(w, result) }); err != nil {
 		return err
 	}
 	if !o.json {
-		fmt.Fprintf(stdout, "Report    %s\n", path)
+		fmt.Fprintf(command.OutOrStdout(), "Report    %s\n", path)
 	}
 	return nil
 }
@@ -229,10 +236,7 @@ func (p *progress) done() {
 // describeTrial fits the 80 columns of a terminal; it is of ASCII. The bounds are a
 // ceiling's or, beside production, of what is available.
 func describeTrial(s search.Progress) string {
-	load := fmt.Sprintf("%d packets in a burst", s.Load.Packets)
-	if s.Load.Packets == 0 {
-		load = fmt.Sprintf("%s for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
-	}
+	load := fmt.Sprintf("%s for %v", unit.FormatBitRate(s.Load.InnerBitsPerSecond), s.Load.Duration.Round(10*time.Millisecond))
 	return fmt.Sprintf("%4.1fs %-8s %s; bounds %s", s.Sent.Seconds(), s.Purpose, load, bounds(s))
 }
 

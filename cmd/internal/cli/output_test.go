@@ -128,8 +128,8 @@ func TestDescribeTrial(t *testing.T) {
 		" 1.0s explore  345.2 Mbit/s for 1.5s; bounds > 10.00 Mbit/s inner": {
 			Purpose: analysis.Explore, Load: load, Sent: time.Second, InnerLowerBitsPerSecond: 10e6,
 		},
-		" 1.0s burst    500 packets in a burst; bounds < 1.000 Gbit/s inner": {
-			Purpose: analysis.Burst, Load: analysis.Load{Packets: 500}, Sent: time.Second, InnerUpperBitsPerSecond: 1e9,
+		" 1.0s burst    345.2 Mbit/s for 1.5s; bounds < 1.000 Gbit/s inner": {
+			Purpose: analysis.Burst, Load: load, Sent: time.Second, InnerUpperBitsPerSecond: 1e9,
 		},
 	} {
 		got := describeTrial(s)

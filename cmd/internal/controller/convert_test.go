@@ -17,37 +17,78 @@ func TestLoadTo(t *testing.T) {
 	var load analysis.Load
 	bridgetest.Fill(&load)
 	load.Idle = 0
-	const size = 99
-	if diff := cmp.Diff(append(bridgetest.Numbers(load), size), bridgetest.Numbers(loadTo(load, size))); diff != "" {
+	if diff := cmp.Diff(bridgetest.Numbers(load), bridgetest.Numbers(loadTo(load))); diff != "" {
 		t.Errorf("numbers (-want +got):\n%s", diff)
+	}
+	var tcp analysis.TCPLoad
+	bridgetest.Fill(&tcp)
+	if diff := cmp.Diff(bridgetest.Numbers(tcp), bridgetest.Numbers(tcpLoadTo(tcp))); diff != "" {
+		t.Errorf("numbers of TCP (-want +got):\n%s", diff)
 	}
 }
 
 // Every number that the agents count reaches the trial, but those that no
 // analysis looks at.
 func TestTrialFrom(t *testing.T) {
-	var sent controlv1.SendResponse
-	bridgetest.Fill(&sent)
-	var received controlv1.ReceiveResult
-	bridgetest.Fill(&received)
-	sent.Tunnel, received.Tunnel = nil, nil   // See TestDrops.
-	sent.Tunnels, received.Tunnels = nil, nil // See TestCountOfSeveralTunnels.
-	// Not in analysis.Trial:
-	sent.Sent.HelloRttNs, received.Received.Malformed = 0, 0
-	for _, host := range []*controlv1.Host{sent.Host, received.Host} {
-		host.UdpReceiveErrors, host.Cores[0].Number = 0, 0
-	}
-	want := slices.Concat(bridgetest.Numbers(&sent), bridgetest.Numbers(&received))
+	sent, received := filledResults()
+	sent.Tcp, sent.PathMtu, received.Tcp = nil, nil, nil
+	sent.Udp.HelloRttNs, received.Udp.Malformed = 0, 0 // Not in analysis.Trial.
+	want := slices.Concat(bridgetest.Numbers(sent), bridgetest.Numbers(received))
 	slices.Sort(want)
-	trial := trialFrom(analysis.Load{}, 0, 0, &sent, &received)
+	trial := trialFrom(analysis.Load{Flows: 2}, func(int) int { return 0 }, done{sent: sent, received: received})
+	trial.Load.Flows = 0
 	if diff := cmp.Diff(want, bridgetest.Numbers(trial)); diff != "" {
 		t.Errorf("numbers (-want +got):\n%s", diff)
 	}
-	if trial.Sent != sent.Sent.GetPackets() || trial.Received != received.Received.GetPackets() {
+	if trial.Sent != sent.Udp.GetPackets() || trial.Received != received.Udp.GetPackets() {
 		t.Errorf("sent %d, received %d", trial.Sent, trial.Received)
 	}
 	if trial.Sender.Cores[0].User != sent.Host.Cores[0].GetUser() || trial.Receiver.Cores[0].Idle != received.Host.Cores[0].GetIdle() {
 		t.Error("the hosts are mixed up")
+	}
+}
+
+// filledResults are what both ends say, without what TestDrops and
+// TestCountOfSeveralTunnels look at.
+func filledResults() (*controlv1.SendResult, *controlv1.ReceiveResult) {
+	var sent controlv1.SendResult
+	bridgetest.Fill(&sent)
+	var received controlv1.ReceiveResult
+	bridgetest.Fill(&received)
+	sent.Tunnel, received.Tunnel = nil, nil
+	sent.Tunnels, received.Tunnels = nil, nil
+	for _, host := range []*controlv1.Host{sent.Host, received.Host} {
+		host.Cores[0].Number = 0
+	}
+	return &sent, &received
+}
+
+// The same of TCP, of which each flow's bytes are summed up, too.
+func TestTCPTrialFrom(t *testing.T) {
+	sent, received := filledResults()
+	sent.Udp, sent.PathMtu, received.Udp = nil, nil, nil
+	want := slices.Concat(bridgetest.Numbers(sent), bridgetest.Numbers(received),
+		[]float64{float64(sent.Tcp.Flows[0].GoodputBytes), float64(received.Tcp.FlowGoodputBytes[0])})
+	slices.Sort(want)
+	trial := tcpTrialFrom(analysis.TCPLoad{}, done{sent: sent, received: received})
+	if diff := cmp.Diff(want, bridgetest.Numbers(trial)); diff != "" {
+		t.Errorf("numbers (-want +got):\n%s", diff)
+	}
+}
+
+// An interval and what was found of a path's MTU lose nothing.
+func TestOthersFrom(t *testing.T) {
+	var interval controlv1.Interval
+	bridgetest.Fill(&interval)
+	var mtu controlv1.PathMTU
+	bridgetest.Fill(&mtu)
+	for name, c := range map[string]struct{ from, to any }{
+		"interval": {&interval, intervalFrom(&interval, true)},
+		"path MTU": {&mtu, pathMTUFrom(&mtu)},
+	} {
+		if diff := cmp.Diff(bridgetest.Numbers(c.from), bridgetest.Numbers(c.to)); diff != "" {
+			t.Errorf("numbers of %s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -62,7 +103,11 @@ func TestDrops(t *testing.T) {
 	}
 	passed := counters.GetOutPackets() + counters.GetOutInnerBytes() + counters.GetInPackets() + counters.GetInInnerBytes() + counters.GetOuterErrors()
 	want := 2 * (uint64(all) - passed)
-	trial := trialFrom(analysis.Load{}, 0, 0, &controlv1.SendResponse{Tunnel: &counters}, &controlv1.ReceiveResult{Tunnel: &counters})
+	both := done{sent: &controlv1.SendResult{Tunnel: &counters}, received: &controlv1.ReceiveResult{Tunnel: &counters}}
+	trial := trialFrom(analysis.Load{}, func(int) int { return 0 }, both)
+	if trial.ReceiverOverruns != counters.GetInOverrun() {
+		t.Errorf("overruns at the receiver %d, want %d", trial.ReceiverOverruns, counters.GetInOverrun())
+	}
 	if trial.TunnelDrops != want {
 		t.Errorf("tunnel drops %d, want %d", trial.TunnelDrops, want)
 	}

@@ -150,16 +150,20 @@ func (f *fakeAgent) Close(ctx context.Context, _ *controlv1.CloseRequest) (*cont
 	return &controlv1.CloseResponse{}, nil
 }
 
-func (f *fakeAgent) Send(ctx context.Context, m *controlv1.SendRequest) (*controlv1.SendResponse, error) {
+func (f *fakeAgent) Send(ctx context.Context, m *controlv1.SendRequest, stream *connect.ServerStream[controlv1.SendResponse]) error {
 	if err := f.enter(ctx, "send"); err != nil {
-		return nil, err
+		return err
 	}
+	load := m.GetWork().GetUdp()
 	f.path.mu.Lock()
-	defer f.path.mu.Unlock()
-	f.path.loads = append(f.path.loads, m.GetLoad())
-	return &controlv1.SendResponse{Sent: &controlv1.Sent{
-		Packets: packets(m.GetLoad(), m.GetLoad().GetInnerBitsPerSecond()), ElapsedNs: m.GetLoad().GetDurationNs(), Train: 1,
-	}}, nil
+	f.path.loads = append(f.path.loads, load)
+	f.path.mu.Unlock()
+	sent := packets(load, load.GetInnerBitsPerSecond())
+	result := &controlv1.SendResult{Udp: &controlv1.Sent{Packets: sent, ElapsedNs: load.GetDurationNs(), Burst: 1}}
+	if m.GetWork().GetLatency() != nil {
+		result.Latency = &controlv1.Latency{Sent: 10, Received: 10, Rtt: &controlv1.Quantiles{Count: 10, MinNs: 1e6, P50Ns: 2e6}}
+	}
+	return stream.Send(&controlv1.SendResponse{Event: &controlv1.SendResponse_Result{Result: result}})
 }
 
 func (f *fakeAgent) Receive(ctx context.Context, m *controlv1.ReceiveRequest, stream *connect.ServerStream[controlv1.ReceiveResponse]) error {
@@ -172,7 +176,7 @@ func (f *fakeAgent) Receive(ctx context.Context, m *controlv1.ReceiveRequest, st
 	if err := stream.Send(readyMessage()); err != nil {
 		return err
 	}
-	return stream.Send(resultMessage(f.path.passed(m.GetLoad())))
+	return stream.Send(resultMessage(f.path.passed(m.GetWork().GetUdp())))
 }
 
 // passed is what a policer without a bucket lets through, in windows of 20 ms.
@@ -180,21 +184,19 @@ func (p *fakePath) passed(l *controlv1.Load) *controlv1.Received {
 	const window = int64(20 * time.Millisecond)
 	rate := min(l.GetInnerBitsPerSecond(), p.innerBitsPerSecond)
 	r := &controlv1.Received{Packets: packets(l, rate)}
-	if l.GetPackets() > 0 {
-		r.Packets = uint64(l.GetPackets())
-	}
-	each := packets(&controlv1.Load{DurationNs: window, InnerSize: l.GetInnerSize()}, rate)
+	each := packets(&controlv1.Load{DurationNs: window, Mix: l.GetMix()}, rate)
 	for start := int64(0); start < l.GetDurationNs(); start += window {
 		r.Windows = append(r.Windows, &controlv1.WindowCount{Packets: each, StartNs: start, EndNs: start + window})
 	}
 	return r
 }
 
+// packets is how many a load of one size has; none where there is no load.
 func packets(l *controlv1.Load, rate float64) uint64 {
-	if l.GetPackets() > 0 {
-		return uint64(l.GetPackets())
+	if len(l.GetMix().GetInnerSizes()) == 0 {
+		return 0
 	}
-	return uint64(rate * time.Duration(l.GetDurationNs()).Seconds() / 8 / float64(l.GetInnerSize()))
+	return uint64(rate * time.Duration(l.GetDurationNs()).Seconds() / 8 / float64(l.GetMix().GetInnerSizes()[0]))
 }
 
 func readyMessage() *controlv1.ReceiveResponse {
@@ -202,5 +204,5 @@ func readyMessage() *controlv1.ReceiveResponse {
 }
 
 func resultMessage(r *controlv1.Received) *controlv1.ReceiveResponse {
-	return &controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Result{Result: &controlv1.ReceiveResult{Received: r}}}
+	return &controlv1.ReceiveResponse{Event: &controlv1.ReceiveResponse_Result{Result: &controlv1.ReceiveResult{Udp: r}}}
 }

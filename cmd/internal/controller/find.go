@@ -2,12 +2,14 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/cmd/internal/unit"
 )
 
@@ -22,6 +24,11 @@ type FindPlan struct {
 	// Baseline measures the same path without the tunnel first, unless the search
 	// is a climb.
 	Baseline bool
+	// Watch looks after every load of the search.
+	Watch Watch
+	// Latency measures round trips without load and at shares of the ceiling, when
+	// it is known.
+	Latency bool
 }
 
 const (
@@ -60,12 +67,15 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 		var ceiling analysis.Ceiling
 		evidence, err := p.Gateway.witness(ctx, s, func() (err error) {
 			ceiling, err = p.search(ctx, s, p.Search)
-			return err
+			return r.stopped(err)
 		})
 		if err != nil {
 			return err
 		}
 		r.conclude(ceiling)
+		if err := p.latencies(ctx, s, r); err != nil {
+			return err
+		}
 		s.describe(r, p.Size)
 		if evidence != nil {
 			r.Evidence = []report.Evidence{*evidence} // It knows, the ends can only guess.
@@ -94,9 +104,68 @@ func (p *FindPlan) cap(mostInner float64) bool {
 
 func (p FindPlan) search(ctx context.Context, s *Session, options search.Options) (analysis.Ceiling, error) {
 	return search.Find(ctx, func(ctx context.Context, load analysis.Load) (analysis.Trial, error) {
-		return s.Trial(ctx, load, p.Size)
+		trial, err := s.guarded(ctx, load, p.Size, p.Watch)
+		if err == nil && trial.Stopped != "" {
+			err = stoppedError(trial.Stopped)
+		}
+		return trial, err
 	}, options)
 }
+
+// stoppedError ends a search whose load a condition ended.
+type stoppedError string
+
+func (e stoppedError) Error() string { return string(e) }
+
+// stopped makes a search that a condition ended one that knows less.
+func (r *pending) stopped(err error) error {
+	var why stoppedError
+	if !errors.As(err, &why) {
+		return err
+	}
+	r.halted, r.Notes = true, append(r.Notes, "the search was ended: "+why.Error())
+	return nil
+}
+
+const (
+	// latencyEvery is how often round trips are measured beside a load, and
+	// latencyFor for how long.
+	latencyEvery = 10 * time.Millisecond
+	latencyFor   = 2 * time.Second
+)
+
+// latencyShares of the ceiling are loaded while round trips are measured.
+var latencyShares = []float64{0.5, 0.8, 0.95}
+
+// latencies measures round trips without load and under loads that the path
+// carries.
+func (p FindPlan) latencies(ctx context.Context, s *Session, r *pending) error {
+	ceiling := r.Ceiling.InnerBitsPerSecond
+	k, err := kind.Find(p.Spec.Driver)
+	if !p.Latency || ceiling == 0 || r.halted || k.OneFlow || err != nil {
+		return err
+	}
+	p.Tell("measuring the latency idle and under load")
+	idle, err := s.Idle(ctx, latencyEvery, latencyFor)
+	if err != nil {
+		return err
+	}
+	r.Latencies = []analysis.Latency{idle}
+	for _, share := range latencyShares {
+		load := analysis.Load{InnerBitsPerSecond: share * ceiling, Duration: latencyFor, Idle: settleFor}
+		trial, err := s.guarded(ctx, load, p.Size, Watch{Every: latencyEvery, StopIf: p.Watch.StopIf})
+		if err != nil {
+			return fmt.Errorf("measure the latency at %.0f %% of the ceiling: %w", 100*share, err)
+		}
+		latency := *trial.Latency
+		latency.Share, latency.InnerBitsPerSecond = share, trial.InnerSentBitsPerSecond()
+		r.Latencies = append(r.Latencies, latency)
+	}
+	return nil
+}
+
+// settleFor lets queues drain before a latency is measured.
+const settleFor = 100 * time.Millisecond
 
 // measureBaseline searches the path without the tunnel, at the same packet
 // size. First it tries whether the tunnel can be had at all: if not, the user
@@ -137,6 +206,6 @@ func (p FindPlan) question() any {
 	}{p.Size, p.Baseline, map[string]any{
 		"manner": o.Manner, "loss_goal": o.LossGoal, "width": o.Width,
 		"min": o.MinInnerBitsPerSecond, "max": o.MaxInnerBitsPerSecond, "traffic": o.Traffic,
-		"idle": o.Idle, "overload": o.Overload, "lossy": o.Lossy,
+		"idle": o.Idle, "overload": o.Overload, "lossy": o.Lossy, "stop_if": p.Watch.StopIf,
 	}}
 }

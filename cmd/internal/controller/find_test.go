@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/unit"
@@ -69,21 +72,68 @@ func TestFindFailsBeforeLoad(t *testing.T) {
 	}
 }
 
+// silentObserver hears of a load and says nothing.
+type silentObserver struct{}
+
+func (silentObserver) Begin(*Session) error             { return nil }
+func (silentObserver) Interval(analysis.Interval) error { return nil }
+
+// udpLoad is a load of one flow for a second.
+func udpLoad(bitsPerSecond float64, layer unit.Layer, payload int) FixedLoad {
+	return FixedLoad{Duration: time.Second, UDP: &UDPLoad{BitsPerSecond: bitsPerSecond, Layer: layer, Payloads: []int{payload}, Flows: 1}}
+}
+
+func runLoad(t *testing.T, plan Plan, load FixedLoad) (report.Result, error) {
+	t.Helper()
+	return Run(t.Context(), plan, load, 0, silentObserver{})
+}
+
 func TestRun(t *testing.T) {
 	from, to, a, _ := newFakeEnds(t)
-	load := FixedLoad{BitsPerSecond: 50e6, Layer: unit.Goodput, Payload: 1372, Duration: time.Second}
-	result, err := Run(t.Context(), planBetween(from, to), load)
+	load := udpLoad(50e6, unit.Goodput, 1372)
+	load.Watch.Every = 10 * time.Millisecond
+	result, err := runLoad(t, planBetween(from, to), load)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(result.Trials) != 1 || result.Trials[0].Lost() != 0 || result.Kind != report.Run || result.Size != (report.Size{Inner: 1400, Outer: 1464}) {
 		t.Errorf("result %+v", result)
 	}
-	if got, want := a.path.loads[0].GetInnerBitsPerSecond(), 50e6*1400/1372; math.Abs(got-want) > 1 {
+	if len(result.Latencies) != 1 || result.Trials[0].Latency == nil {
+		t.Errorf("round trips %v idle, %v beside the load", result.Latencies, result.Trials[0].Latency)
+	}
+	if got, want := a.path.loads[1].GetInnerBitsPerSecond(), 50e6*1400/1372; math.Abs(got-want) > 1 {
 		t.Errorf("asked for %v bit/s inner, want %v", got, want)
 	}
-	if _, err := Run(t.Context(), planBetween(from, to), FixedLoad{BitsPerSecond: 1, Payload: 1411, Duration: time.Second}); err == nil {
+	if _, err := runLoad(t, planBetween(from, to), udpLoad(1, unit.Goodput, 1411)); err == nil {
 		t.Error("a payload is offered that does not fit")
+	}
+}
+
+// What a load of several flows and sizes is in inner packets.
+func TestPackets(t *testing.T) {
+	s := &Session{Spec: DefaultSpec(), InnerMTU: 1438, headers: 28}
+	for name, c := range map[string]struct {
+		load      UDPLoad
+		most      float64
+		want      analysis.Load
+		wantError string
+	}{
+		"of each flow":          {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payloads: []int{972}, Flows: 3}, 0, analysis.Load{InnerBitsPerSecond: 3e6, Flows: 3, Mix: analysis.Mix{InnerSizes: []int{1000}}}, ""},
+		"in total":              {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payloads: []int{972}, Flows: 3, Total: true}, 0, analysis.Load{InnerBitsPerSecond: 1e6, Flows: 3, Mix: analysis.Mix{InnerSizes: []int{1000}}}, ""},
+		"payload of a mix":      {UDPLoad{BitsPerSecond: 944e3, Layer: unit.Goodput, Payloads: []int{472, 1416 - 28}, Flows: 1}, 0, analysis.Load{InnerBitsPerSecond: 944e3 * 958 / 930, Flows: 1, Mix: analysis.Mix{InnerSizes: []int{500, 1416}}}, ""},
+		"IMIX":                  {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Genome: "az", Seed: 7, Flows: 1}, 0, analysis.Load{InnerBitsPerSecond: 1e6, Flows: 1, Mix: analysis.Mix{InnerSizes: []int{46, 1438}, Seed: 7, Genome: "az"}}, ""},
+		"within the limit":      {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payloads: []int{972}, Flows: 2}, 2e6, analysis.Load{InnerBitsPerSecond: 2e6, Flows: 2, Mix: analysis.Mix{InnerSizes: []int{1000}}}, ""},
+		"above the limit":       {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payloads: []int{972}, Flows: 3}, 2e6, analysis.Load{}, "the load is 3.000 Mbit/s inner, and no more than 2.000 Mbit/s is allowed by --max-rate"},
+		"letter beyond the MTU": {UDPLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Genome: "ag", Flows: 1}, 0, analysis.Load{}, "its inner MTU is 1438 B"},
+	} {
+		got, err := s.Packets(FixedLoad{UDP: &c.load, MaxInnerBitsPerSecond: c.most})
+		if (err == nil) != (c.wantError == "") || err != nil && !strings.Contains(err.Error(), c.wantError) {
+			t.Errorf("%s: %v, want %q", name, err, c.wantError)
+		}
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -105,7 +155,7 @@ func TestHash(t *testing.T) {
 			t.Errorf("%s: the same question has another hash", name)
 		}
 	}
-	load := FixedLoad{BitsPerSecond: 1e6, Layer: unit.Inner}
+	load := udpLoad(1e6, unit.Inner, 1000)
 	seen := map[string]string{first: "the first question"}
 	for name, hash := range map[string]string{
 		"size":                 find(func(p *FindPlan) { p.Size = 512 }),
@@ -114,7 +164,7 @@ func TestHash(t *testing.T) {
 		"suite":                find(func(p *FindPlan) { p.Spec.Suite = "x" }),
 		"from":                 find(func(p *FindPlan) { p.From.Name = "c" }),
 		"run":                  plan.hash(report.Run, load),
-		"run, at another rate": plan.hash(report.Run, FixedLoad{BitsPerSecond: 2e6, Layer: unit.Inner}),
+		"run, at another rate": plan.hash(report.Run, udpLoad(2e6, unit.Inner, 1000)),
 	} {
 		if other, taken := seen[hash]; taken || hash == "" {
 			t.Errorf("%s has the hash of %s", name, other)
@@ -134,7 +184,7 @@ func TestDriverThatAnEndLacks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Run(t.Context(), Plan{From: from, To: to, Spec: spec, Tell: func(string) {}}, FixedLoad{BitsPerSecond: 1e6, Layer: unit.Inner, Payload: 1000, Duration: time.Second})
+		_, err = runLoad(t, Plan{From: from, To: to, Spec: spec, Tell: func(string) {}}, udpLoad(1e6, unit.Inner, 1000))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error with %q", driver, err, want)
 		}

@@ -33,7 +33,7 @@ func (c GatewayCounter) witness(ctx context.Context, s *Session, work func() err
 	if err != nil {
 		return nil, fmt.Errorf("read the gateway's counter: %w", err)
 	}
-	return judgeCounter(before, after, s.received)
+	return judgeCounter(before, after, s.received.Load())
 }
 
 func judgeCounter(before, after, arrived uint64) (*report.Evidence, error) {

@@ -53,7 +53,7 @@ func TestWitness(t *testing.T) {
 	count := uint64(0)
 	counts := GatewayCounter(func(context.Context) (uint64, error) { return count, nil })
 	s := &Session{}
-	evidence, err := counts.witness(t.Context(), s, func() error { count, s.received = 100, 100; return nil })
+	evidence, err := counts.witness(t.Context(), s, func() error { count = 100; s.received.Store(100); return nil })
 	want := report.Evidence{Site: "gateway", Proven: true, How: "it encrypted 100 packets while 100 of the load arrived"}
 	if err != nil || *evidence != want {
 		t.Errorf("got %+v, %v, want %+v", evidence, err, want)

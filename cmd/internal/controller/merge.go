@@ -19,11 +19,11 @@ func merge(load analysis.Load, trials []analysis.Trial) analysis.Trial {
 		Sender:   busiest(trials, func(t analysis.Trial) analysis.Host { return t.Sender }),
 		Receiver: busiest(trials, func(t analysis.Trial) analysis.Host { return t.Receiver }),
 	}
-	whole.Load.Train = 0
+	whole.Load.Burst = 0
 	for _, t := range trials {
 		addCounts(&whole, t)
 		whole.Elapsed, whole.Skipped = whole.Elapsed+t.Elapsed, whole.Skipped+t.Skipped
-		whole.Load.Train = max(whole.Load.Train, t.Load.Train)
+		whole.Load.Burst = max(whole.Load.Burst, t.Load.Burst)
 		v := &whole.Variation
 		v.P50, v.P99, v.Max = max(v.P50, t.Variation.P50), max(v.P99, t.Variation.P99), max(v.Max, t.Variation.Max)
 	}
@@ -40,6 +40,9 @@ func addCounts(whole *analysis.Trial, t analysis.Trial) {
 	whole.Refused += t.Refused
 	whole.SocketDrops += t.SocketDrops
 	whole.TunnelDrops += t.TunnelDrops
+	whole.ReceiverOverruns += t.ReceiverOverruns
+	whole.SentInnerBytes += t.SentInnerBytes
+	whole.ReceivedInnerBytes += t.ReceivedInnerBytes
 }
 
 // mergeWindows adds up the windows index by index. Windows follow one another

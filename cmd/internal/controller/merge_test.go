@@ -20,7 +20,7 @@ func TestMerge(t *testing.T) {
 		return h
 	}
 	fast := analysis.Trial{
-		Load:      analysis.Load{InnerBitsPerSecond: 30e6, Train: 8},
+		Load:      analysis.Load{InnerBitsPerSecond: 30e6, Burst: 8},
 		InnerSize: 1400, OuterSize: 1464, Sent: 300, Received: 290, Duplicated: 1, Reordered: 2, Refused: 3, SocketDrops: 4, TunnelDrops: 5,
 		Elapsed: 100 * ms, Skipped: 4 * ms, Variation: analysis.Variation{P50: 1, P99: 20, Max: 30},
 		Windows: []analysis.Window{
@@ -30,7 +30,7 @@ func TestMerge(t *testing.T) {
 		Sender:    cores(0.1, 0.9), Receiver: cores(0.5),
 	}
 	slow := analysis.Trial{
-		Load:      analysis.Load{InnerBitsPerSecond: 10e6, Train: 4},
+		Load:      analysis.Load{InnerBitsPerSecond: 10e6, Burst: 4},
 		InnerSize: 1400, OuterSize: 1464, Sent: 100, Received: 100, Duplicated: 10, Reordered: 20, Refused: 30, SocketDrops: 40, TunnelDrops: 50,
 		Elapsed: 102 * ms, Variation: analysis.Variation{P50: 10, P99: 2, Max: 3},
 		Windows:   []analysis.Window{{Packets: 20, Start: 2 * ms, End: 22 * ms}, {Packets: 21, Start: 22 * ms, End: 42 * ms, MinDelay: 2 * ms}},
@@ -39,7 +39,7 @@ func TestMerge(t *testing.T) {
 	}
 	load := analysis.Load{InnerBitsPerSecond: 40e6, Duration: 100 * ms, Idle: ms}
 	want := analysis.Trial{
-		Load:      analysis.Load{InnerBitsPerSecond: 40e6, Duration: 100 * ms, Idle: ms, Train: 8},
+		Load:      analysis.Load{InnerBitsPerSecond: 40e6, Duration: 100 * ms, Idle: ms, Burst: 8},
 		InnerSize: 1400, OuterSize: 1464, Sent: 400, Received: 390, Duplicated: 11, Reordered: 22, Refused: 33, SocketDrops: 44, TunnelDrops: 55,
 		Elapsed: 101 * ms, Skipped: 2 * ms, Variation: analysis.Variation{P50: 10, P99: 20, Max: 30},
 		Windows:   []analysis.Window{{Packets: 80 + 82, Start: ms, End: 41 * ms, MinDelay: ms}},

@@ -33,6 +33,8 @@ type pending struct {
 	began time.Time // With its monotonic reading, which JSON does not keep.
 	// mostInner is the highest inner rate that both agents allow, bit/s.
 	mostInner float64
+	// halted: a condition ended the search before it was done.
+	halted bool
 	// mostSent is what the sender allows of all its loads together, bit/s.
 	mostSent float64
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -69,10 +70,12 @@ type Session struct {
 	group    []byte // Of sessions that run side by side; empty: alone.
 	overhead overhead.Encapsulation
 	outer    overhead.IPVersion
-	headers  int                  // IP and UDP, before the payload of a probe, in bytes.
-	trials   uint32               // Numbers the trials; a session runs one at a time.
-	received uint64               // Packets of all trials.
-	carried  []report.TunnelCount // By each of several tunnels, in all trials.
+	headers  int           // IP and UDP, before the payload of a probe, in bytes.
+	trials   uint32        // Numbers the trials.
+	received atomic.Uint64 // Packets of all trials.
+
+	mu      sync.Mutex           // Guards what follows: trials there and back may run at once.
+	carried []report.TunnelCount // By each of several tunnels, in all trials.
 
 	ended        context.Context // Done once an agent has ended the session by itself.
 	end          context.CancelCauseFunc
@@ -257,6 +260,9 @@ func headersOf(address netip.Addr) int {
 	}
 	return 40 + 8
 }
+
+// HeaderBytes are those of IP and UDP before a probe's payload.
+func (s *Session) HeaderBytes() int { return s.headers }
 
 // lengthIn is how many bytes of an inner packet of that size a layer counts.
 func (s *Session) lengthIn(layer unit.Layer, innerSize int) int {

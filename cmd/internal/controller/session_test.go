@@ -14,6 +14,7 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/cmd/internal/unit"
+	"tunnelmark/probe"
 )
 
 func openSession(t *testing.T, from, to End) *Session {
@@ -157,10 +158,10 @@ func TestTrial(t *testing.T) {
 	if got := trial.LossRatio(); got < 0.499 || got > 0.501 {
 		t.Errorf("loss ratio %v, want half", got)
 	}
-	if trial.InnerSize != 1400 || trial.OuterSize != 1464 || trial.Load.Train != 1 {
-		t.Errorf("trial of %d B inner, %d B outer, train %d", trial.InnerSize, trial.OuterSize, trial.Load.Train)
+	if trial.InnerSize != 1400 || trial.OuterSize != 1464 || trial.Load.Burst != 1 {
+		t.Errorf("trial of %d B inner, %d B outer, burst %d", trial.InnerSize, trial.OuterSize, trial.Load.Burst)
 	}
-	if got := a.path.loads[0].GetInnerSize(); got != 1400 {
+	if got := a.path.loads[0].GetMix().GetInnerSizes(); len(got) != 1 || got[0] != 1400 {
 		t.Errorf("asked for packets of %d B", got)
 	}
 }
@@ -213,7 +214,7 @@ func TestTrialIsInterrupted(t *testing.T) {
 	if _, err := s.Trial(ctx, analysis.Load{InnerBitsPerSecond: 1e6, Duration: time.Second}, 1400); err == nil {
 		t.Error("the trial goes on after its context")
 	}
-	if _, err := s.Trial(ctx, analysis.Load{Packets: 1, Idle: time.Hour}, 1400); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Trial(ctx, analysis.Load{Idle: time.Hour}, 1400); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the idle time before a load is not interrupted: %v", err)
 	}
 }
@@ -239,7 +240,7 @@ func TestInnerRate(t *testing.T) {
 			if err := s.learn(path, path); err != nil {
 				t.Fatal(err)
 			}
-			got := s.innerRate(FixedLoad{BitsPerSecond: float64(c.want) * 1000, Layer: c.layer}, 1400)
+			got := float64(c.want) * 1000 * 1400 / s.meanIn(c.layer, probe.Fixed(1400))
 			if got != 1400*1000 {
 				t.Errorf("%d kbit/s of %s are %v bit/s inner, want 1400 kbit/s", c.want, c.layer, got)
 			}
@@ -254,10 +255,10 @@ func TestInnerRate(t *testing.T) {
 // What each tunnel carried adds up over the trials.
 func TestCountOfSeveralTunnels(t *testing.T) {
 	s := &Session{}
-	sent := &controlv1.SendResponse{Tunnels: []*controlv1.TunnelCounters{{OutPackets: 1, OutInnerBytes: 2}, {OutPackets: 3, OutInnerBytes: 4}}}
+	sent := &controlv1.SendResult{Tunnels: []*controlv1.TunnelCounters{{OutPackets: 1, OutInnerBytes: 2}, {OutPackets: 3, OutInnerBytes: 4}}}
 	received := &controlv1.ReceiveResult{Tunnels: []*controlv1.TunnelCounters{{InPackets: 5, InInnerBytes: 6}, {InPackets: 7, InInnerBytes: 8}}}
-	s.count(sent, received)
-	s.count(sent, received)
+	s.count(done{sent: sent, received: received})
+	s.count(done{sent: sent, received: received})
 	want := []report.TunnelCount{
 		{Number: 0, SentPackets: 2, SentInnerBytes: 4, ReceivedPackets: 10, ReceivedInnerBytes: 12},
 		{Number: 1, SentPackets: 6, SentInnerBytes: 8, ReceivedPackets: 14, ReceivedInnerBytes: 16},

@@ -162,7 +162,7 @@ var rules = []rule{
 	{regexp.MustCompile(`^tunnelmark-agent (token|identity|trust) ?`), exits0("--state", "state-a")},
 	{regexp.MustCompile(`^tunnelmark pair TOKEN-A TOKEN-B$`), exits0()},
 	{regexp.MustCompile(`^tunnelmark find .*--dry-run`), exits0()},
-	{regexp.MustCompile(`^tunnelmark find .*--driver existing`), measures("--budget", "8s", "--min", "10M")},
+	{regexp.MustCompile(`^tunnelmark find .*--driver existing`), measures("--budget", "8s", "--min-rate", "10M")},
 	{regexp.MustCompile(`^tunnelmark find `), measures("--budget", "8s", "--no-baseline")},
 	{regexp.MustCompile(`^tunnelmark hold `), (*user).hold},
 	{regexp.MustCompile(`^tunnelmark run `), measures("-t", "1", "-b", "10M")},

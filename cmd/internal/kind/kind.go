@@ -28,6 +28,8 @@ type Kind struct {
 	Kernel bool
 	// Many: several of it can stand side by side in one session.
 	Many bool
+	// OneFlow: it is for the one flow of UDP that a load is; no probe can go beside.
+	OneFlow bool
 	// NoESN: it has 32-bit sequence numbers only (RFC 4303, Section 2.2).
 	NoESN bool
 	// MaxMTU is the largest inner packet that it takes on any path, in bytes; 0:
@@ -62,7 +64,7 @@ func All() []Kind {
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "xfrm-transport", Kernel: true, About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
+		{Name: "xfrm-transport", Kernel: true, OneFlow: true, About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
 		{Name: "wireguard", Kernel: true, About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
 		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, added: wireGuard},
 		{Name: "strongswan", Kernel: true, Rekeys: true, About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},

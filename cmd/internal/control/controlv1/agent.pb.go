@@ -1065,10 +1065,13 @@ func (x *Evidence) GetHow() string {
 }
 
 type SendRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Trial         uint32                 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"` // Counts up in a session, the same number at both ends.
-	Load          *Load                  `protobuf:"bytes,3,opt,name=load,proto3" json:"load,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	SessionId  []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Trial      uint32                 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"` // Counts up in a session, the same number at both ends.
+	Work       *Work                  `protobuf:"bytes,4,opt,name=work,proto3" json:"work,omitempty"`
+	IntervalNs int64                  `protobuf:"varint,5,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"` // How often to tell how the load stands; 0 = never.
+	// Conditions that end the load, such as "rtt>30ms"; they need a latency probe.
+	StopIf        []string `protobuf:"bytes,6,rep,name=stop_if,json=stopIf,proto3" json:"stop_if,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1117,19 +1120,34 @@ func (x *SendRequest) GetTrial() uint32 {
 	return 0
 }
 
-func (x *SendRequest) GetLoad() *Load {
+func (x *SendRequest) GetWork() *Work {
 	if x != nil {
-		return x.Load
+		return x.Work
+	}
+	return nil
+}
+
+func (x *SendRequest) GetIntervalNs() int64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *SendRequest) GetStopIf() []string {
+	if x != nil {
+		return x.StopIf
 	}
 	return nil
 }
 
 type SendResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sent          *Sent                  `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
-	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"`   // The difference over the trial.
-	Tunnels       []*TunnelCounters      `protobuf:"bytes,4,rep,name=tunnels,proto3" json:"tunnels,omitempty"` // Likewise, of each tunnel of several.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*SendResponse_Interval
+	//	*SendResponse_Result
+	Event         isSendResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1164,28 +1182,143 @@ func (*SendResponse) Descriptor() ([]byte, []int) {
 	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *SendResponse) GetSent() *Sent {
+func (x *SendResponse) GetEvent() isSendResponse_Event {
 	if x != nil {
-		return x.Sent
+		return x.Event
 	}
 	return nil
 }
 
-func (x *SendResponse) GetHost() *Host {
+func (x *SendResponse) GetInterval() *Interval {
+	if x != nil {
+		if x, ok := x.Event.(*SendResponse_Interval); ok {
+			return x.Interval
+		}
+	}
+	return nil
+}
+
+func (x *SendResponse) GetResult() *SendResult {
+	if x != nil {
+		if x, ok := x.Event.(*SendResponse_Result); ok {
+			return x.Result
+		}
+	}
+	return nil
+}
+
+type isSendResponse_Event interface {
+	isSendResponse_Event()
+}
+
+type SendResponse_Interval struct {
+	Interval *Interval `protobuf:"bytes,5,opt,name=interval,proto3,oneof"`
+}
+
+type SendResponse_Result struct {
+	Result *SendResult `protobuf:"bytes,6,opt,name=result,proto3,oneof"`
+}
+
+func (*SendResponse_Interval) isSendResponse_Event() {}
+
+func (*SendResponse_Result) isSendResponse_Event() {}
+
+// SendResult is what the sender's end counted; what the trial did not do is
+// absent.
+type SendResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Udp           *Sent                  `protobuf:"bytes,1,opt,name=udp,proto3" json:"udp,omitempty"`
+	Tcp           *TCPSent               `protobuf:"bytes,2,opt,name=tcp,proto3" json:"tcp,omitempty"`
+	PathMtu       *PathMTUFound          `protobuf:"bytes,3,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	Latency       *Latency               `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"`
+	Stopped       string                 `protobuf:"bytes,5,opt,name=stopped,proto3" json:"stopped,omitempty"` // The condition that ended the load, with what was seen.
+	Host          *Host                  `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Tunnel        *TunnelCounters        `protobuf:"bytes,7,opt,name=tunnel,proto3" json:"tunnel,omitempty"`   // The difference over the trial.
+	Tunnels       []*TunnelCounters      `protobuf:"bytes,8,rep,name=tunnels,proto3" json:"tunnels,omitempty"` // Likewise, of each tunnel of several.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendResult) Reset() {
+	*x = SendResult{}
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendResult) ProtoMessage() {}
+
+func (x *SendResult) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendResult.ProtoReflect.Descriptor instead.
+func (*SendResult) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SendResult) GetUdp() *Sent {
+	if x != nil {
+		return x.Udp
+	}
+	return nil
+}
+
+func (x *SendResult) GetTcp() *TCPSent {
+	if x != nil {
+		return x.Tcp
+	}
+	return nil
+}
+
+func (x *SendResult) GetPathMtu() *PathMTUFound {
+	if x != nil {
+		return x.PathMtu
+	}
+	return nil
+}
+
+func (x *SendResult) GetLatency() *Latency {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *SendResult) GetStopped() string {
+	if x != nil {
+		return x.Stopped
+	}
+	return ""
+}
+
+func (x *SendResult) GetHost() *Host {
 	if x != nil {
 		return x.Host
 	}
 	return nil
 }
 
-func (x *SendResponse) GetTunnel() *TunnelCounters {
+func (x *SendResult) GetTunnel() *TunnelCounters {
 	if x != nil {
 		return x.Tunnel
 	}
 	return nil
 }
 
-func (x *SendResponse) GetTunnels() []*TunnelCounters {
+func (x *SendResult) GetTunnels() []*TunnelCounters {
 	if x != nil {
 		return x.Tunnels
 	}
@@ -1196,14 +1329,14 @@ type ReceiveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	Trial         uint32                 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"`
-	Load          *Load                  `protobuf:"bytes,3,opt,name=load,proto3" json:"load,omitempty"` // What the sender was asked for; it bounds how long this end listens.
+	Work          *Work                  `protobuf:"bytes,4,opt,name=work,proto3" json:"work,omitempty"` // What the sender was asked for; it bounds how long this end listens.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1348,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[16]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1361,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReceiveRequest) GetSessionId() []byte {
@@ -1245,9 +1378,9 @@ func (x *ReceiveRequest) GetTrial() uint32 {
 	return 0
 }
 
-func (x *ReceiveRequest) GetLoad() *Load {
+func (x *ReceiveRequest) GetWork() *Work {
 	if x != nil {
-		return x.Load
+		return x.Work
 	}
 	return nil
 }
@@ -1265,7 +1398,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1410,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[17]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1423,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReceiveResponse) GetEvent() isReceiveResponse_Event {
@@ -1334,7 +1467,7 @@ func (*ReceiveResponse_Ready) isReceiveResponse_Event() {}
 
 func (*ReceiveResponse_Result) isReceiveResponse_Event() {}
 
-// Ready says that the receiver's socket is armed: the sender may start.
+// Ready says that the receiver's sockets are armed: the sender may start.
 type Ready struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1343,7 +1476,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1488,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[18]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,22 +1501,23 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 type ReceiveResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Received      *Received              `protobuf:"bytes,1,opt,name=received,proto3" json:"received,omitempty"`
+	Udp           *Received              `protobuf:"bytes,1,opt,name=udp,proto3" json:"udp,omitempty"`
 	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	Tunnel        *TunnelCounters        `protobuf:"bytes,3,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
 	Tunnels       []*TunnelCounters      `protobuf:"bytes,4,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	Tcp           *TCPReceived           `protobuf:"bytes,5,opt,name=tcp,proto3" json:"tcp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceiveResult) Reset() {
 	*x = ReceiveResult{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1529,7 @@ func (x *ReceiveResult) String() string {
 func (*ReceiveResult) ProtoMessage() {}
 
 func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[19]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,12 +1542,12 @@ func (x *ReceiveResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResult.ProtoReflect.Descriptor instead.
 func (*ReceiveResult) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *ReceiveResult) GetReceived() *Received {
+func (x *ReceiveResult) GetUdp() *Received {
 	if x != nil {
-		return x.Received
+		return x.Udp
 	}
 	return nil
 }
@@ -1439,6 +1573,13 @@ func (x *ReceiveResult) GetTunnels() []*TunnelCounters {
 	return nil
 }
 
+func (x *ReceiveResult) GetTcp() *TCPReceived {
+	if x != nil {
+		return x.Tcp
+	}
+	return nil
+}
+
 type RekeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -1448,7 +1589,7 @@ type RekeyRequest struct {
 
 func (x *RekeyRequest) Reset() {
 	*x = RekeyRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1601,7 @@ func (x *RekeyRequest) String() string {
 func (*RekeyRequest) ProtoMessage() {}
 
 func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[20]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1614,7 @@ func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
 func (*RekeyRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RekeyRequest) GetSessionId() []byte {
@@ -1492,7 +1633,7 @@ type RekeyResponse struct {
 
 func (x *RekeyResponse) Reset() {
 	*x = RekeyResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1645,7 @@ func (x *RekeyResponse) String() string {
 func (*RekeyResponse) ProtoMessage() {}
 
 func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[21]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1658,7 @@ func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RekeyResponse.ProtoReflect.Descriptor instead.
 func (*RekeyResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RekeyResponse) GetTookNs() int64 {
@@ -1537,7 +1678,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1690,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[22]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1703,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DiagnoseRequest) GetPeerOuter() string {
@@ -1588,7 +1729,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1741,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[23]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1754,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{23}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*Finding {
@@ -1638,7 +1779,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1791,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[24]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1804,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{24}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Finding) GetTopic() string {
@@ -1717,7 +1858,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1870,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[25]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1883,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{25}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RenewRequest) GetSessionId() []byte {
@@ -1761,7 +1902,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1914,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[26]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1927,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{26}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RenewResponse) GetLeaseNs() int64 {
@@ -1805,7 +1946,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1958,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[27]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1971,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{27}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CloseRequest) GetSessionId() []byte {
@@ -1849,7 +1990,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2002,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[28]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2015,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{28}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CloseResponse) GetTunnel() *TunnelCounters {
@@ -1892,7 +2033,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2045,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[29]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2058,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{29}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{30}
 }
 
 type SessionsResponse struct {
@@ -1929,7 +2070,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2082,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[30]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2095,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{30}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SessionsResponse) GetSessions() []*Session {
@@ -1981,7 +2122,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2134,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[31]
+	mi := &file_tunnelmark_control_v1_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2147,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{31}
+	return file_tunnelmark_control_v1_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Session) GetSessionId() []byte {
@@ -2167,32 +2308,45 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"4\n" +
 	"\bEvidence\x12\x16\n" +
 	"\x06proven\x18\x01 \x01(\bR\x06proven\x12\x10\n" +
-	"\x03how\x18\x02 \x01(\tR\x03how\"s\n" +
+	"\x03how\x18\x02 \x01(\tR\x03how\"\xb3\x01\n" +
 	"\vSendRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
 	"\x05trial\x18\x02 \x01(\rR\x05trial\x12/\n" +
-	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\xf0\x01\n" +
-	"\fSendResponse\x12/\n" +
-	"\x04sent\x18\x01 \x01(\v2\x1b.tunnelmark.control.v1.SentR\x04sent\x12/\n" +
-	"\x04host\x18\x02 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
-	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\x12?\n" +
-	"\atunnels\x18\x04 \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\"v\n" +
+	"\x04work\x18\x04 \x01(\v2\x1b.tunnelmark.control.v1.WorkR\x04work\x12\x1f\n" +
+	"\vinterval_ns\x18\x05 \x01(\x03R\n" +
+	"intervalNs\x12\x17\n" +
+	"\astop_if\x18\x06 \x03(\tR\x06stopIfJ\x04\b\x03\x10\x04\"\x99\x01\n" +
+	"\fSendResponse\x12=\n" +
+	"\binterval\x18\x05 \x01(\v2\x1f.tunnelmark.control.v1.IntervalH\x00R\binterval\x12;\n" +
+	"\x06result\x18\x06 \x01(\v2!.tunnelmark.control.v1.SendResultH\x00R\x06resultB\a\n" +
+	"\x05eventJ\x04\b\x01\x10\x05\"\xb2\x03\n" +
+	"\n" +
+	"SendResult\x12-\n" +
+	"\x03udp\x18\x01 \x01(\v2\x1b.tunnelmark.control.v1.SentR\x03udp\x120\n" +
+	"\x03tcp\x18\x02 \x01(\v2\x1e.tunnelmark.control.v1.TCPSentR\x03tcp\x12>\n" +
+	"\bpath_mtu\x18\x03 \x01(\v2#.tunnelmark.control.v1.PathMTUFoundR\apathMtu\x128\n" +
+	"\alatency\x18\x04 \x01(\v2\x1e.tunnelmark.control.v1.LatencyR\alatency\x12\x18\n" +
+	"\astopped\x18\x05 \x01(\tR\astopped\x12/\n" +
+	"\x04host\x18\x06 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
+	"\x06tunnel\x18\a \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\x12?\n" +
+	"\atunnels\x18\b \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\"|\n" +
 	"\x0eReceiveRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x14\n" +
 	"\x05trial\x18\x02 \x01(\rR\x05trial\x12/\n" +
-	"\x04load\x18\x03 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x04load\"\x90\x01\n" +
+	"\x04work\x18\x04 \x01(\v2\x1b.tunnelmark.control.v1.WorkR\x04workJ\x04\b\x03\x10\x04\"\x90\x01\n" +
 	"\x0fReceiveResponse\x124\n" +
 	"\x05ready\x18\x01 \x01(\v2\x1c.tunnelmark.control.v1.ReadyH\x00R\x05ready\x12>\n" +
 	"\x06result\x18\x02 \x01(\v2$.tunnelmark.control.v1.ReceiveResultH\x00R\x06resultB\a\n" +
 	"\x05event\"\a\n" +
-	"\x05Ready\"\xfd\x01\n" +
-	"\rReceiveResult\x12;\n" +
-	"\breceived\x18\x01 \x01(\v2\x1f.tunnelmark.control.v1.ReceivedR\breceived\x12/\n" +
+	"\x05Ready\"\xa9\x02\n" +
+	"\rReceiveResult\x121\n" +
+	"\x03udp\x18\x01 \x01(\v2\x1f.tunnelmark.control.v1.ReceivedR\x03udp\x12/\n" +
 	"\x04host\x18\x02 \x01(\v2\x1b.tunnelmark.control.v1.HostR\x04host\x12=\n" +
 	"\x06tunnel\x18\x03 \x01(\v2%.tunnelmark.control.v1.TunnelCountersR\x06tunnel\x12?\n" +
-	"\atunnels\x18\x04 \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\"-\n" +
+	"\atunnels\x18\x04 \x03(\v2%.tunnelmark.control.v1.TunnelCountersR\atunnels\x124\n" +
+	"\x03tcp\x18\x05 \x01(\v2\".tunnelmark.control.v1.TCPReceivedR\x03tcp\"-\n" +
 	"\fRekeyRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\"(\n" +
@@ -2234,13 +2388,13 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x06age_ns\x18\x06 \x01(\x03R\x05ageNs\x12\x19\n" +
 	"\blease_ns\x18\a \x01(\x03R\aleaseNs\x12\x12\n" +
 	"\x04open\x18\b \x01(\bR\x04open\x12\x18\n" +
-	"\arunning\x18\t \x01(\bR\arunning2\x91\b\n" +
+	"\arunning\x18\t \x01(\bR\arunning2\x93\b\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Pair\x12\".tunnelmark.control.v1.PairRequest\x1a#.tunnelmark.control.v1.PairResponse\x12[\n" +
 	"\bDescribe\x12&.tunnelmark.control.v1.DescribeRequest\x1a'.tunnelmark.control.v1.DescribeResponse\x12R\n" +
 	"\x05Offer\x12#.tunnelmark.control.v1.OfferRequest\x1a$.tunnelmark.control.v1.OfferResponse\x12O\n" +
-	"\x04Open\x12\".tunnelmark.control.v1.OpenRequest\x1a#.tunnelmark.control.v1.OpenResponse\x12O\n" +
-	"\x04Send\x12\".tunnelmark.control.v1.SendRequest\x1a#.tunnelmark.control.v1.SendResponse\x12Z\n" +
+	"\x04Open\x12\".tunnelmark.control.v1.OpenRequest\x1a#.tunnelmark.control.v1.OpenResponse\x12Q\n" +
+	"\x04Send\x12\".tunnelmark.control.v1.SendRequest\x1a#.tunnelmark.control.v1.SendResponse0\x01\x12Z\n" +
 	"\aReceive\x12%.tunnelmark.control.v1.ReceiveRequest\x1a&.tunnelmark.control.v1.ReceiveResponse0\x01\x12R\n" +
 	"\x05Await\x12#.tunnelmark.control.v1.AwaitRequest\x1a$.tunnelmark.control.v1.AwaitResponse\x12R\n" +
 	"\x05Rekey\x12#.tunnelmark.control.v1.RekeyRequest\x1a$.tunnelmark.control.v1.RekeyResponse\x12[\n" +
@@ -2261,7 +2415,7 @@ func file_tunnelmark_control_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_agent_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_tunnelmark_control_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*PairRequest)(nil),      // 0: tunnelmark.control.v1.PairRequest
 	(*Peer)(nil),             // 1: tunnelmark.control.v1.Peer
@@ -2279,85 +2433,97 @@ var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*Evidence)(nil),         // 13: tunnelmark.control.v1.Evidence
 	(*SendRequest)(nil),      // 14: tunnelmark.control.v1.SendRequest
 	(*SendResponse)(nil),     // 15: tunnelmark.control.v1.SendResponse
-	(*ReceiveRequest)(nil),   // 16: tunnelmark.control.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 17: tunnelmark.control.v1.ReceiveResponse
-	(*Ready)(nil),            // 18: tunnelmark.control.v1.Ready
-	(*ReceiveResult)(nil),    // 19: tunnelmark.control.v1.ReceiveResult
-	(*RekeyRequest)(nil),     // 20: tunnelmark.control.v1.RekeyRequest
-	(*RekeyResponse)(nil),    // 21: tunnelmark.control.v1.RekeyResponse
-	(*DiagnoseRequest)(nil),  // 22: tunnelmark.control.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil), // 23: tunnelmark.control.v1.DiagnoseResponse
-	(*Finding)(nil),          // 24: tunnelmark.control.v1.Finding
-	(*RenewRequest)(nil),     // 25: tunnelmark.control.v1.RenewRequest
-	(*RenewResponse)(nil),    // 26: tunnelmark.control.v1.RenewResponse
-	(*CloseRequest)(nil),     // 27: tunnelmark.control.v1.CloseRequest
-	(*CloseResponse)(nil),    // 28: tunnelmark.control.v1.CloseResponse
-	(*SessionsRequest)(nil),  // 29: tunnelmark.control.v1.SessionsRequest
-	(*SessionsResponse)(nil), // 30: tunnelmark.control.v1.SessionsResponse
-	(*Session)(nil),          // 31: tunnelmark.control.v1.Session
-	(*Limits)(nil),           // 32: tunnelmark.control.v1.Limits
-	(Role)(0),                // 33: tunnelmark.control.v1.Role
-	(*SignedOffer)(nil),      // 34: tunnelmark.control.v1.SignedOffer
-	(*Load)(nil),             // 35: tunnelmark.control.v1.Load
-	(*Sent)(nil),             // 36: tunnelmark.control.v1.Sent
-	(*Host)(nil),             // 37: tunnelmark.control.v1.Host
-	(*TunnelCounters)(nil),   // 38: tunnelmark.control.v1.TunnelCounters
-	(*Received)(nil),         // 39: tunnelmark.control.v1.Received
+	(*SendResult)(nil),       // 16: tunnelmark.control.v1.SendResult
+	(*ReceiveRequest)(nil),   // 17: tunnelmark.control.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 18: tunnelmark.control.v1.ReceiveResponse
+	(*Ready)(nil),            // 19: tunnelmark.control.v1.Ready
+	(*ReceiveResult)(nil),    // 20: tunnelmark.control.v1.ReceiveResult
+	(*RekeyRequest)(nil),     // 21: tunnelmark.control.v1.RekeyRequest
+	(*RekeyResponse)(nil),    // 22: tunnelmark.control.v1.RekeyResponse
+	(*DiagnoseRequest)(nil),  // 23: tunnelmark.control.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil), // 24: tunnelmark.control.v1.DiagnoseResponse
+	(*Finding)(nil),          // 25: tunnelmark.control.v1.Finding
+	(*RenewRequest)(nil),     // 26: tunnelmark.control.v1.RenewRequest
+	(*RenewResponse)(nil),    // 27: tunnelmark.control.v1.RenewResponse
+	(*CloseRequest)(nil),     // 28: tunnelmark.control.v1.CloseRequest
+	(*CloseResponse)(nil),    // 29: tunnelmark.control.v1.CloseResponse
+	(*SessionsRequest)(nil),  // 30: tunnelmark.control.v1.SessionsRequest
+	(*SessionsResponse)(nil), // 31: tunnelmark.control.v1.SessionsResponse
+	(*Session)(nil),          // 32: tunnelmark.control.v1.Session
+	(*Limits)(nil),           // 33: tunnelmark.control.v1.Limits
+	(Role)(0),                // 34: tunnelmark.control.v1.Role
+	(*SignedOffer)(nil),      // 35: tunnelmark.control.v1.SignedOffer
+	(*Work)(nil),             // 36: tunnelmark.control.v1.Work
+	(*Interval)(nil),         // 37: tunnelmark.control.v1.Interval
+	(*Sent)(nil),             // 38: tunnelmark.control.v1.Sent
+	(*TCPSent)(nil),          // 39: tunnelmark.control.v1.TCPSent
+	(*PathMTUFound)(nil),     // 40: tunnelmark.control.v1.PathMTUFound
+	(*Latency)(nil),          // 41: tunnelmark.control.v1.Latency
+	(*Host)(nil),             // 42: tunnelmark.control.v1.Host
+	(*TunnelCounters)(nil),   // 43: tunnelmark.control.v1.TunnelCounters
+	(*Received)(nil),         // 44: tunnelmark.control.v1.Received
+	(*TCPReceived)(nil),      // 45: tunnelmark.control.v1.TCPReceived
 }
 var file_tunnelmark_control_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: tunnelmark.control.v1.PairRequest.peers:type_name -> tunnelmark.control.v1.Peer
 	5,  // 1: tunnelmark.control.v1.DescribeResponse.drivers:type_name -> tunnelmark.control.v1.Driver
-	32, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
-	33, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
-	34, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
-	34, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
+	33, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
+	34, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
+	35, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
+	35, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
 	12, // 6: tunnelmark.control.v1.AwaitResponse.details:type_name -> tunnelmark.control.v1.Detail
 	13, // 7: tunnelmark.control.v1.AwaitResponse.evidence:type_name -> tunnelmark.control.v1.Evidence
-	35, // 8: tunnelmark.control.v1.SendRequest.load:type_name -> tunnelmark.control.v1.Load
-	36, // 9: tunnelmark.control.v1.SendResponse.sent:type_name -> tunnelmark.control.v1.Sent
-	37, // 10: tunnelmark.control.v1.SendResponse.host:type_name -> tunnelmark.control.v1.Host
-	38, // 11: tunnelmark.control.v1.SendResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	38, // 12: tunnelmark.control.v1.SendResponse.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
-	35, // 13: tunnelmark.control.v1.ReceiveRequest.load:type_name -> tunnelmark.control.v1.Load
-	18, // 14: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
-	19, // 15: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
-	39, // 16: tunnelmark.control.v1.ReceiveResult.received:type_name -> tunnelmark.control.v1.Received
-	37, // 17: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
-	38, // 18: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	38, // 19: tunnelmark.control.v1.ReceiveResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
-	24, // 20: tunnelmark.control.v1.DiagnoseResponse.findings:type_name -> tunnelmark.control.v1.Finding
-	38, // 21: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	31, // 22: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
-	33, // 23: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
-	0,  // 24: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
-	3,  // 25: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
-	6,  // 26: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
-	8,  // 27: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
-	14, // 28: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
-	16, // 29: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
-	10, // 30: tunnelmark.control.v1.Agent.Await:input_type -> tunnelmark.control.v1.AwaitRequest
-	20, // 31: tunnelmark.control.v1.Agent.Rekey:input_type -> tunnelmark.control.v1.RekeyRequest
-	22, // 32: tunnelmark.control.v1.Agent.Diagnose:input_type -> tunnelmark.control.v1.DiagnoseRequest
-	25, // 33: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
-	27, // 34: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
-	29, // 35: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
-	2,  // 36: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
-	4,  // 37: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
-	7,  // 38: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
-	9,  // 39: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
-	15, // 40: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
-	17, // 41: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
-	11, // 42: tunnelmark.control.v1.Agent.Await:output_type -> tunnelmark.control.v1.AwaitResponse
-	21, // 43: tunnelmark.control.v1.Agent.Rekey:output_type -> tunnelmark.control.v1.RekeyResponse
-	23, // 44: tunnelmark.control.v1.Agent.Diagnose:output_type -> tunnelmark.control.v1.DiagnoseResponse
-	26, // 45: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
-	28, // 46: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
-	30, // 47: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
-	36, // [36:48] is the sub-list for method output_type
-	24, // [24:36] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	36, // 8: tunnelmark.control.v1.SendRequest.work:type_name -> tunnelmark.control.v1.Work
+	37, // 9: tunnelmark.control.v1.SendResponse.interval:type_name -> tunnelmark.control.v1.Interval
+	16, // 10: tunnelmark.control.v1.SendResponse.result:type_name -> tunnelmark.control.v1.SendResult
+	38, // 11: tunnelmark.control.v1.SendResult.udp:type_name -> tunnelmark.control.v1.Sent
+	39, // 12: tunnelmark.control.v1.SendResult.tcp:type_name -> tunnelmark.control.v1.TCPSent
+	40, // 13: tunnelmark.control.v1.SendResult.path_mtu:type_name -> tunnelmark.control.v1.PathMTUFound
+	41, // 14: tunnelmark.control.v1.SendResult.latency:type_name -> tunnelmark.control.v1.Latency
+	42, // 15: tunnelmark.control.v1.SendResult.host:type_name -> tunnelmark.control.v1.Host
+	43, // 16: tunnelmark.control.v1.SendResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	43, // 17: tunnelmark.control.v1.SendResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	36, // 18: tunnelmark.control.v1.ReceiveRequest.work:type_name -> tunnelmark.control.v1.Work
+	19, // 19: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
+	20, // 20: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
+	44, // 21: tunnelmark.control.v1.ReceiveResult.udp:type_name -> tunnelmark.control.v1.Received
+	42, // 22: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
+	43, // 23: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	43, // 24: tunnelmark.control.v1.ReceiveResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	45, // 25: tunnelmark.control.v1.ReceiveResult.tcp:type_name -> tunnelmark.control.v1.TCPReceived
+	25, // 26: tunnelmark.control.v1.DiagnoseResponse.findings:type_name -> tunnelmark.control.v1.Finding
+	43, // 27: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	32, // 28: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
+	34, // 29: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
+	0,  // 30: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
+	3,  // 31: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
+	6,  // 32: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
+	8,  // 33: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
+	14, // 34: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
+	17, // 35: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
+	10, // 36: tunnelmark.control.v1.Agent.Await:input_type -> tunnelmark.control.v1.AwaitRequest
+	21, // 37: tunnelmark.control.v1.Agent.Rekey:input_type -> tunnelmark.control.v1.RekeyRequest
+	23, // 38: tunnelmark.control.v1.Agent.Diagnose:input_type -> tunnelmark.control.v1.DiagnoseRequest
+	26, // 39: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
+	28, // 40: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
+	30, // 41: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
+	2,  // 42: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
+	4,  // 43: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
+	7,  // 44: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
+	9,  // 45: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
+	15, // 46: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
+	18, // 47: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
+	11, // 48: tunnelmark.control.v1.Agent.Await:output_type -> tunnelmark.control.v1.AwaitResponse
+	22, // 49: tunnelmark.control.v1.Agent.Rekey:output_type -> tunnelmark.control.v1.RekeyResponse
+	24, // 50: tunnelmark.control.v1.Agent.Diagnose:output_type -> tunnelmark.control.v1.DiagnoseResponse
+	27, // 51: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
+	29, // 52: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
+	31, // 53: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_agent_proto_init() }
@@ -2367,7 +2533,11 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 	}
 	file_tunnelmark_control_v1_offer_proto_init()
 	file_tunnelmark_control_v1_trial_proto_init()
-	file_tunnelmark_control_v1_agent_proto_msgTypes[17].OneofWrappers = []any{
+	file_tunnelmark_control_v1_agent_proto_msgTypes[15].OneofWrappers = []any{
+		(*SendResponse_Interval)(nil),
+		(*SendResponse_Result)(nil),
+	}
+	file_tunnelmark_control_v1_agent_proto_msgTypes[18].OneofWrappers = []any{
 		(*ReceiveResponse_Ready)(nil),
 		(*ReceiveResponse_Result)(nil),
 	}
@@ -2377,7 +2547,7 @@ func file_tunnelmark_control_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_agent_proto_rawDesc), len(file_tunnelmark_control_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

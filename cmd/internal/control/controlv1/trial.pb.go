@@ -21,22 +21,104 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Work is what a trial does; both ends are told the same. At most one of udp, tcp
+// and path_mtu is there. Without any, latency is measured alone.
+type Work struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Udp     *Load                  `protobuf:"bytes,1,opt,name=udp,proto3" json:"udp,omitempty"`
+	Tcp     *TCPLoad               `protobuf:"bytes,2,opt,name=tcp,proto3" json:"tcp,omitempty"`
+	PathMtu *PathMTUSearch         `protobuf:"bytes,3,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	Latency *LatencyProbe          `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"` // Beside the load, if there is one.
+	// It goes from the session's responder to its initiator, where both directions
+	// are loaded at once: it has ports of its own.
+	Back          bool `protobuf:"varint,5,opt,name=back,proto3" json:"back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Work) Reset() {
+	*x = Work{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Work) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Work) ProtoMessage() {}
+
+func (x *Work) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Work.ProtoReflect.Descriptor instead.
+func (*Work) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Work) GetUdp() *Load {
+	if x != nil {
+		return x.Udp
+	}
+	return nil
+}
+
+func (x *Work) GetTcp() *TCPLoad {
+	if x != nil {
+		return x.Tcp
+	}
+	return nil
+}
+
+func (x *Work) GetPathMtu() *PathMTUSearch {
+	if x != nil {
+		return x.PathMtu
+	}
+	return nil
+}
+
+func (x *Work) GetLatency() *LatencyProbe {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *Work) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
 // Load mirrors probe.Load.
 type Load struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	InnerBitsPerSecond float64                `protobuf:"fixed64,1,opt,name=inner_bits_per_second,json=innerBitsPerSecond,proto3" json:"inner_bits_per_second,omitempty"`
 	DurationNs         int64                  `protobuf:"varint,2,opt,name=duration_ns,json=durationNs,proto3" json:"duration_ns,omitempty"`
-	Packets            int64                  `protobuf:"varint,3,opt,name=packets,proto3" json:"packets,omitempty"`
-	InnerSize          int64                  `protobuf:"varint,4,opt,name=inner_size,json=innerSize,proto3" json:"inner_size,omitempty"`
-	Train              int64                  `protobuf:"varint,5,opt,name=train,proto3" json:"train,omitempty"`
+	Burst              int64                  `protobuf:"varint,5,opt,name=burst,proto3" json:"burst,omitempty"` // 0 = the sender's choice.
 	Flows              uint32                 `protobuf:"varint,6,opt,name=flows,proto3" json:"flows,omitempty"` // Five-tuples; 0 = 1.
+	Mix                *Mix                   `protobuf:"bytes,7,opt,name=mix,proto3" json:"mix,omitempty"`
+	NewFlowsPerSecond  float64                `protobuf:"fixed64,8,opt,name=new_flows_per_second,json=newFlowsPerSecond,proto3" json:"new_flows_per_second,omitempty"`
+	Lanes              uint32                 `protobuf:"varint,9,opt,name=lanes,proto3" json:"lanes,omitempty"` // 0 = 1.
+	Dscp               uint32                 `protobuf:"varint,10,opt,name=dscp,proto3" json:"dscp,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[0]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +130,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[0]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +143,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{0}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Load) GetInnerBitsPerSecond() float64 {
@@ -78,23 +160,9 @@ func (x *Load) GetDurationNs() int64 {
 	return 0
 }
 
-func (x *Load) GetPackets() int64 {
+func (x *Load) GetBurst() int64 {
 	if x != nil {
-		return x.Packets
-	}
-	return 0
-}
-
-func (x *Load) GetInnerSize() int64 {
-	if x != nil {
-		return x.InnerSize
-	}
-	return 0
-}
-
-func (x *Load) GetTrain() int64 {
-	if x != nil {
-		return x.Train
+		return x.Burst
 	}
 	return 0
 }
@@ -106,6 +174,87 @@ func (x *Load) GetFlows() uint32 {
 	return 0
 }
 
+func (x *Load) GetMix() *Mix {
+	if x != nil {
+		return x.Mix
+	}
+	return nil
+}
+
+func (x *Load) GetNewFlowsPerSecond() float64 {
+	if x != nil {
+		return x.NewFlowsPerSecond
+	}
+	return 0
+}
+
+func (x *Load) GetLanes() uint32 {
+	if x != nil {
+		return x.Lanes
+	}
+	return 0
+}
+
+func (x *Load) GetDscp() uint32 {
+	if x != nil {
+		return x.Dscp
+	}
+	return 0
+}
+
+// Mix mirrors probe.Mix.
+type Mix struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InnerSizes    []uint32               `protobuf:"varint,1,rep,packed,name=inner_sizes,json=innerSizes,proto3" json:"inner_sizes,omitempty"`
+	Seed          uint64                 `protobuf:"varint,2,opt,name=seed,proto3" json:"seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mix) Reset() {
+	*x = Mix{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mix) ProtoMessage() {}
+
+func (x *Mix) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mix.ProtoReflect.Descriptor instead.
+func (*Mix) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Mix) GetInnerSizes() []uint32 {
+	if x != nil {
+		return x.InnerSizes
+	}
+	return nil
+}
+
+func (x *Mix) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
 // Sent mirrors probe.Sent.
 type Sent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -113,15 +262,19 @@ type Sent struct {
 	Refused       uint64                 `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	ElapsedNs     int64                  `protobuf:"varint,3,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
 	SkippedNs     int64                  `protobuf:"varint,4,opt,name=skipped_ns,json=skippedNs,proto3" json:"skipped_ns,omitempty"`
-	Train         int64                  `protobuf:"varint,5,opt,name=train,proto3" json:"train,omitempty"`
+	Burst         int64                  `protobuf:"varint,5,opt,name=burst,proto3" json:"burst,omitempty"`
 	HelloRttNs    int64                  `protobuf:"varint,6,opt,name=hello_rtt_ns,json=helloRttNs,proto3" json:"hello_rtt_ns,omitempty"`
+	InnerBytes    uint64                 `protobuf:"varint,7,opt,name=inner_bytes,json=innerBytes,proto3" json:"inner_bytes,omitempty"`
+	Segmented     bool                   `protobuf:"varint,8,opt,name=segmented,proto3" json:"segmented,omitempty"`
+	Pace          *Pace                  `protobuf:"bytes,9,opt,name=pace,proto3" json:"pace,omitempty"`
+	Flows         []*FlowSent            `protobuf:"bytes,10,rep,name=flows,proto3" json:"flows,omitempty"` // Where there are several.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sent) Reset() {
 	*x = Sent{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[1]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +286,7 @@ func (x *Sent) String() string {
 func (*Sent) ProtoMessage() {}
 
 func (x *Sent) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[1]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +299,7 @@ func (x *Sent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sent.ProtoReflect.Descriptor instead.
 func (*Sent) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{1}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Sent) GetPackets() uint64 {
@@ -177,9 +330,9 @@ func (x *Sent) GetSkippedNs() int64 {
 	return 0
 }
 
-func (x *Sent) GetTrain() int64 {
+func (x *Sent) GetBurst() int64 {
 	if x != nil {
-		return x.Train
+		return x.Burst
 	}
 	return 0
 }
@@ -187,6 +340,148 @@ func (x *Sent) GetTrain() int64 {
 func (x *Sent) GetHelloRttNs() int64 {
 	if x != nil {
 		return x.HelloRttNs
+	}
+	return 0
+}
+
+func (x *Sent) GetInnerBytes() uint64 {
+	if x != nil {
+		return x.InnerBytes
+	}
+	return 0
+}
+
+func (x *Sent) GetSegmented() bool {
+	if x != nil {
+		return x.Segmented
+	}
+	return false
+}
+
+func (x *Sent) GetPace() *Pace {
+	if x != nil {
+		return x.Pace
+	}
+	return nil
+}
+
+func (x *Sent) GetFlows() []*FlowSent {
+	if x != nil {
+		return x.Flows
+	}
+	return nil
+}
+
+// Pace mirrors probe.Pace.
+type Pace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Windows       uint32                 `protobuf:"varint,1,opt,name=windows,proto3" json:"windows,omitempty"`
+	Within        float64                `protobuf:"fixed64,2,opt,name=within,proto3" json:"within,omitempty"`
+	Worst         float64                `protobuf:"fixed64,3,opt,name=worst,proto3" json:"worst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pace) Reset() {
+	*x = Pace{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pace) ProtoMessage() {}
+
+func (x *Pace) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pace.ProtoReflect.Descriptor instead.
+func (*Pace) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Pace) GetWindows() uint32 {
+	if x != nil {
+		return x.Windows
+	}
+	return 0
+}
+
+func (x *Pace) GetWithin() float64 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+func (x *Pace) GetWorst() float64 {
+	if x != nil {
+		return x.Worst
+	}
+	return 0
+}
+
+// FlowSent mirrors probe.FlowSent.
+type FlowSent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlowSent) Reset() {
+	*x = FlowSent{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowSent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowSent) ProtoMessage() {}
+
+func (x *FlowSent) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowSent.ProtoReflect.Descriptor instead.
+func (*FlowSent) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FlowSent) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *FlowSent) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
 	}
 	return 0
 }
@@ -202,13 +497,19 @@ type Received struct {
 	FirstLoss     *FirstLoss             `protobuf:"bytes,6,opt,name=first_loss,json=firstLoss,proto3" json:"first_loss,omitempty"` // Absent where nothing was lost.
 	Variation     *Variation             `protobuf:"bytes,7,opt,name=variation,proto3" json:"variation,omitempty"`
 	SocketDrops   uint64                 `protobuf:"varint,8,opt,name=socket_drops,json=socketDrops,proto3" json:"socket_drops,omitempty"`
+	InnerBytes    uint64                 `protobuf:"varint,9,opt,name=inner_bytes,json=innerBytes,proto3" json:"inner_bytes,omitempty"`
+	ReorderExtent uint64                 `protobuf:"varint,10,opt,name=reorder_extent,json=reorderExtent,proto3" json:"reorder_extent,omitempty"`
+	ReorderLateNs int64                  `protobuf:"varint,11,opt,name=reorder_late_ns,json=reorderLateNs,proto3" json:"reorder_late_ns,omitempty"`
+	Delay         *Quantiles             `protobuf:"bytes,12,opt,name=delay,proto3" json:"delay,omitempty"` // Above the least.
+	DelayDriftNs  int64                  `protobuf:"varint,13,opt,name=delay_drift_ns,json=delayDriftNs,proto3" json:"delay_drift_ns,omitempty"`
+	Flows         []*FlowReceived        `protobuf:"bytes,14,rep,name=flows,proto3" json:"flows,omitempty"` // Where there are several.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Received) Reset() {
 	*x = Received{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[2]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +521,7 @@ func (x *Received) String() string {
 func (*Received) ProtoMessage() {}
 
 func (x *Received) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[2]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +534,7 @@ func (x *Received) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Received.ProtoReflect.Descriptor instead.
 func (*Received) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{2}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Received) GetPackets() uint64 {
@@ -292,6 +593,117 @@ func (x *Received) GetSocketDrops() uint64 {
 	return 0
 }
 
+func (x *Received) GetInnerBytes() uint64 {
+	if x != nil {
+		return x.InnerBytes
+	}
+	return 0
+}
+
+func (x *Received) GetReorderExtent() uint64 {
+	if x != nil {
+		return x.ReorderExtent
+	}
+	return 0
+}
+
+func (x *Received) GetReorderLateNs() int64 {
+	if x != nil {
+		return x.ReorderLateNs
+	}
+	return 0
+}
+
+func (x *Received) GetDelay() *Quantiles {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
+func (x *Received) GetDelayDriftNs() int64 {
+	if x != nil {
+		return x.DelayDriftNs
+	}
+	return 0
+}
+
+func (x *Received) GetFlows() []*FlowReceived {
+	if x != nil {
+		return x.Flows
+	}
+	return nil
+}
+
+// FlowReceived mirrors probe.FlowReceived.
+type FlowReceived struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Packets       uint64                 `protobuf:"varint,1,opt,name=packets,proto3" json:"packets,omitempty"`
+	Reordered     uint64                 `protobuf:"varint,2,opt,name=reordered,proto3" json:"reordered,omitempty"`
+	MinDelayNs    int64                  `protobuf:"varint,3,opt,name=min_delay_ns,json=minDelayNs,proto3" json:"min_delay_ns,omitempty"`
+	MeanDelayNs   int64                  `protobuf:"varint,4,opt,name=mean_delay_ns,json=meanDelayNs,proto3" json:"mean_delay_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlowReceived) Reset() {
+	*x = FlowReceived{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowReceived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowReceived) ProtoMessage() {}
+
+func (x *FlowReceived) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowReceived.ProtoReflect.Descriptor instead.
+func (*FlowReceived) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FlowReceived) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *FlowReceived) GetReordered() uint64 {
+	if x != nil {
+		return x.Reordered
+	}
+	return 0
+}
+
+func (x *FlowReceived) GetMinDelayNs() int64 {
+	if x != nil {
+		return x.MinDelayNs
+	}
+	return 0
+}
+
+func (x *FlowReceived) GetMeanDelayNs() int64 {
+	if x != nil {
+		return x.MeanDelayNs
+	}
+	return 0
+}
+
 // WindowCount mirrors probe.WindowCount.
 type WindowCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -305,7 +717,7 @@ type WindowCount struct {
 
 func (x *WindowCount) Reset() {
 	*x = WindowCount{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[3]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +729,7 @@ func (x *WindowCount) String() string {
 func (*WindowCount) ProtoMessage() {}
 
 func (x *WindowCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[3]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +742,7 @@ func (x *WindowCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowCount.ProtoReflect.Descriptor instead.
 func (*WindowCount) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{3}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WindowCount) GetPackets() uint64 {
@@ -372,7 +784,7 @@ type FirstLoss struct {
 
 func (x *FirstLoss) Reset() {
 	*x = FirstLoss{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[4]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +796,7 @@ func (x *FirstLoss) String() string {
 func (*FirstLoss) ProtoMessage() {}
 
 func (x *FirstLoss) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[4]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +809,7 @@ func (x *FirstLoss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstLoss.ProtoReflect.Descriptor instead.
 func (*FirstLoss) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{4}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FirstLoss) GetPackets() uint64 {
@@ -420,13 +832,14 @@ type Variation struct {
 	P50Ns         int64                  `protobuf:"varint,1,opt,name=p50_ns,json=p50Ns,proto3" json:"p50_ns,omitempty"`
 	P99Ns         int64                  `protobuf:"varint,2,opt,name=p99_ns,json=p99Ns,proto3" json:"p99_ns,omitempty"`
 	MaxNs         int64                  `protobuf:"varint,3,opt,name=max_ns,json=maxNs,proto3" json:"max_ns,omitempty"`
+	JitterNs      int64                  `protobuf:"varint,4,opt,name=jitter_ns,json=jitterNs,proto3" json:"jitter_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Variation) Reset() {
 	*x = Variation{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[5]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +851,7 @@ func (x *Variation) String() string {
 func (*Variation) ProtoMessage() {}
 
 func (x *Variation) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[5]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +864,7 @@ func (x *Variation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variation.ProtoReflect.Descriptor instead.
 func (*Variation) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{5}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Variation) GetP50Ns() int64 {
@@ -475,19 +888,1147 @@ func (x *Variation) GetMaxNs() int64 {
 	return 0
 }
 
-// Host is what the host spent during the trial.
-type Host struct {
+func (x *Variation) GetJitterNs() int64 {
+	if x != nil {
+		return x.JitterNs
+	}
+	return 0
+}
+
+// Quantiles mirrors probe.Quantiles.
+type Quantiles struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	MinNs         int64                  `protobuf:"varint,2,opt,name=min_ns,json=minNs,proto3" json:"min_ns,omitempty"`
+	MeanNs        int64                  `protobuf:"varint,3,opt,name=mean_ns,json=meanNs,proto3" json:"mean_ns,omitempty"`
+	P50Ns         int64                  `protobuf:"varint,4,opt,name=p50_ns,json=p50Ns,proto3" json:"p50_ns,omitempty"`
+	P90Ns         int64                  `protobuf:"varint,5,opt,name=p90_ns,json=p90Ns,proto3" json:"p90_ns,omitempty"`
+	P99Ns         int64                  `protobuf:"varint,6,opt,name=p99_ns,json=p99Ns,proto3" json:"p99_ns,omitempty"`
+	P999Ns        int64                  `protobuf:"varint,7,opt,name=p999_ns,json=p999Ns,proto3" json:"p999_ns,omitempty"`
+	MaxNs         int64                  `protobuf:"varint,8,opt,name=max_ns,json=maxNs,proto3" json:"max_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quantiles) Reset() {
+	*x = Quantiles{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quantiles) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quantiles) ProtoMessage() {}
+
+func (x *Quantiles) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quantiles.ProtoReflect.Descriptor instead.
+func (*Quantiles) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Quantiles) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Quantiles) GetMinNs() int64 {
+	if x != nil {
+		return x.MinNs
+	}
+	return 0
+}
+
+func (x *Quantiles) GetMeanNs() int64 {
+	if x != nil {
+		return x.MeanNs
+	}
+	return 0
+}
+
+func (x *Quantiles) GetP50Ns() int64 {
+	if x != nil {
+		return x.P50Ns
+	}
+	return 0
+}
+
+func (x *Quantiles) GetP90Ns() int64 {
+	if x != nil {
+		return x.P90Ns
+	}
+	return 0
+}
+
+func (x *Quantiles) GetP99Ns() int64 {
+	if x != nil {
+		return x.P99Ns
+	}
+	return 0
+}
+
+func (x *Quantiles) GetP999Ns() int64 {
+	if x != nil {
+		return x.P999Ns
+	}
+	return 0
+}
+
+func (x *Quantiles) GetMaxNs() int64 {
+	if x != nil {
+		return x.MaxNs
+	}
+	return 0
+}
+
+// TCPLoad mirrors tcp.Load.
+type TCPLoad struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Flows                uint32                 `protobuf:"varint,1,opt,name=flows,proto3" json:"flows,omitempty"`
+	DurationNs           int64                  `protobuf:"varint,2,opt,name=duration_ns,json=durationNs,proto3" json:"duration_ns,omitempty"`
+	GoodputBitsPerSecond float64                `protobuf:"fixed64,3,opt,name=goodput_bits_per_second,json=goodputBitsPerSecond,proto3" json:"goodput_bits_per_second,omitempty"` // Of each flow; 0 = as fast as TCP goes.
+	Congestion           string                 `protobuf:"bytes,4,opt,name=congestion,proto3" json:"congestion,omitempty"`                                                       // Empty = the sender's default.
+	Mss                  uint32                 `protobuf:"varint,5,opt,name=mss,proto3" json:"mss,omitempty"`                                                                    // 0 = the kernel's.
+	Window               uint32                 `protobuf:"varint,6,opt,name=window,proto3" json:"window,omitempty"`                                                              // 0 = the kernel's.
+	Write                uint32                 `protobuf:"varint,7,opt,name=write,proto3" json:"write,omitempty"`                                                                // 0 = the generator's.
+	ZeroCopy             bool                   `protobuf:"varint,8,opt,name=zero_copy,json=zeroCopy,proto3" json:"zero_copy,omitempty"`
+	Verify               bool                   `protobuf:"varint,9,opt,name=verify,proto3" json:"verify,omitempty"`
+	Dscp                 uint32                 `protobuf:"varint,10,opt,name=dscp,proto3" json:"dscp,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *TCPLoad) Reset() {
+	*x = TCPLoad{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPLoad) ProtoMessage() {}
+
+func (x *TCPLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPLoad.ProtoReflect.Descriptor instead.
+func (*TCPLoad) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TCPLoad) GetFlows() uint32 {
+	if x != nil {
+		return x.Flows
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetDurationNs() int64 {
+	if x != nil {
+		return x.DurationNs
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetGoodputBitsPerSecond() float64 {
+	if x != nil {
+		return x.GoodputBitsPerSecond
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetCongestion() string {
+	if x != nil {
+		return x.Congestion
+	}
+	return ""
+}
+
+func (x *TCPLoad) GetMss() uint32 {
+	if x != nil {
+		return x.Mss
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetWrite() uint32 {
+	if x != nil {
+		return x.Write
+	}
+	return 0
+}
+
+func (x *TCPLoad) GetZeroCopy() bool {
+	if x != nil {
+		return x.ZeroCopy
+	}
+	return false
+}
+
+func (x *TCPLoad) GetVerify() bool {
+	if x != nil {
+		return x.Verify
+	}
+	return false
+}
+
+func (x *TCPLoad) GetDscp() uint32 {
+	if x != nil {
+		return x.Dscp
+	}
+	return 0
+}
+
+// TCPSent mirrors tcp.Sent.
+type TCPSent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ElapsedNs     int64                  `protobuf:"varint,1,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	Flows         []*TCPFlow             `protobuf:"bytes,2,rep,name=flows,proto3" json:"flows,omitempty"`
+	Samples       []*TCPSample           `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TCPSent) Reset() {
+	*x = TCPSent{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPSent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPSent) ProtoMessage() {}
+
+func (x *TCPSent) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPSent.ProtoReflect.Descriptor instead.
+func (*TCPSent) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TCPSent) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *TCPSent) GetFlows() []*TCPFlow {
+	if x != nil {
+		return x.Flows
+	}
+	return nil
+}
+
+func (x *TCPSent) GetSamples() []*TCPSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+// TCPFlow mirrors tcp.FlowSent.
+type TCPFlow struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	LocalPort          uint32                 `protobuf:"varint,1,opt,name=local_port,json=localPort,proto3" json:"local_port,omitempty"`
+	RemotePort         uint32                 `protobuf:"varint,2,opt,name=remote_port,json=remotePort,proto3" json:"remote_port,omitempty"`
+	GoodputBytes       uint64                 `protobuf:"varint,3,opt,name=goodput_bytes,json=goodputBytes,proto3" json:"goodput_bytes,omitempty"`
+	Retransmits        uint64                 `protobuf:"varint,4,opt,name=retransmits,proto3" json:"retransmits,omitempty"`
+	RetransmittedBytes uint64                 `protobuf:"varint,5,opt,name=retransmitted_bytes,json=retransmittedBytes,proto3" json:"retransmitted_bytes,omitempty"`
+	TransmittedBytes   uint64                 `protobuf:"varint,15,opt,name=transmitted_bytes,json=transmittedBytes,proto3" json:"transmitted_bytes,omitempty"` // With those retransmitted.
+	MinRttNs           int64                  `protobuf:"varint,6,opt,name=min_rtt_ns,json=minRttNs,proto3" json:"min_rtt_ns,omitempty"`
+	MeanRttNs          int64                  `protobuf:"varint,7,opt,name=mean_rtt_ns,json=meanRttNs,proto3" json:"mean_rtt_ns,omitempty"`
+	MaxRttNs           int64                  `protobuf:"varint,8,opt,name=max_rtt_ns,json=maxRttNs,proto3" json:"max_rtt_ns,omitempty"`
+	MaxCwnd            uint64                 `protobuf:"varint,9,opt,name=max_cwnd,json=maxCwnd,proto3" json:"max_cwnd,omitempty"`
+	Mss                uint32                 `protobuf:"varint,10,opt,name=mss,proto3" json:"mss,omitempty"`
+	Congestion         string                 `protobuf:"bytes,11,opt,name=congestion,proto3" json:"congestion,omitempty"`
+	BusyNs             int64                  `protobuf:"varint,12,opt,name=busy_ns,json=busyNs,proto3" json:"busy_ns,omitempty"`
+	RwndLimitedNs      int64                  `protobuf:"varint,13,opt,name=rwnd_limited_ns,json=rwndLimitedNs,proto3" json:"rwnd_limited_ns,omitempty"`
+	SndbufLimitedNs    int64                  `protobuf:"varint,14,opt,name=sndbuf_limited_ns,json=sndbufLimitedNs,proto3" json:"sndbuf_limited_ns,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *TCPFlow) Reset() {
+	*x = TCPFlow{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPFlow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPFlow) ProtoMessage() {}
+
+func (x *TCPFlow) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPFlow.ProtoReflect.Descriptor instead.
+func (*TCPFlow) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TCPFlow) GetLocalPort() uint32 {
+	if x != nil {
+		return x.LocalPort
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetRemotePort() uint32 {
+	if x != nil {
+		return x.RemotePort
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetGoodputBytes() uint64 {
+	if x != nil {
+		return x.GoodputBytes
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetRetransmits() uint64 {
+	if x != nil {
+		return x.Retransmits
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetRetransmittedBytes() uint64 {
+	if x != nil {
+		return x.RetransmittedBytes
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetTransmittedBytes() uint64 {
+	if x != nil {
+		return x.TransmittedBytes
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetMinRttNs() int64 {
+	if x != nil {
+		return x.MinRttNs
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetMeanRttNs() int64 {
+	if x != nil {
+		return x.MeanRttNs
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetMaxRttNs() int64 {
+	if x != nil {
+		return x.MaxRttNs
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetMaxCwnd() uint64 {
+	if x != nil {
+		return x.MaxCwnd
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetMss() uint32 {
+	if x != nil {
+		return x.Mss
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetCongestion() string {
+	if x != nil {
+		return x.Congestion
+	}
+	return ""
+}
+
+func (x *TCPFlow) GetBusyNs() int64 {
+	if x != nil {
+		return x.BusyNs
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetRwndLimitedNs() int64 {
+	if x != nil {
+		return x.RwndLimitedNs
+	}
+	return 0
+}
+
+func (x *TCPFlow) GetSndbufLimitedNs() int64 {
+	if x != nil {
+		return x.SndbufLimitedNs
+	}
+	return 0
+}
+
+// TCPSample mirrors tcp.Sample.
+type TCPSample struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ElapsedNs     int64                  `protobuf:"varint,1,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	GoodputBytes  uint64                 `protobuf:"varint,2,opt,name=goodput_bytes,json=goodputBytes,proto3" json:"goodput_bytes,omitempty"`
+	Retransmits   uint64                 `protobuf:"varint,3,opt,name=retransmits,proto3" json:"retransmits,omitempty"`
+	RttNs         int64                  `protobuf:"varint,4,opt,name=rtt_ns,json=rttNs,proto3" json:"rtt_ns,omitempty"`
+	Cwnd          uint64                 `protobuf:"varint,5,opt,name=cwnd,proto3" json:"cwnd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TCPSample) Reset() {
+	*x = TCPSample{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPSample) ProtoMessage() {}
+
+func (x *TCPSample) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPSample.ProtoReflect.Descriptor instead.
+func (*TCPSample) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TCPSample) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *TCPSample) GetGoodputBytes() uint64 {
+	if x != nil {
+		return x.GoodputBytes
+	}
+	return 0
+}
+
+func (x *TCPSample) GetRetransmits() uint64 {
+	if x != nil {
+		return x.Retransmits
+	}
+	return 0
+}
+
+func (x *TCPSample) GetRttNs() int64 {
+	if x != nil {
+		return x.RttNs
+	}
+	return 0
+}
+
+func (x *TCPSample) GetCwnd() uint64 {
+	if x != nil {
+		return x.Cwnd
+	}
+	return 0
+}
+
+// TCPReceived mirrors tcp.Received.
+type TCPReceived struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	Cores            []*Core                `protobuf:"bytes,1,rep,name=cores,proto3" json:"cores,omitempty"` // In the order of their numbers.
-	SoftnetDropped   uint64                 `protobuf:"varint,2,opt,name=softnet_dropped,json=softnetDropped,proto3" json:"softnet_dropped,omitempty"`
-	UdpReceiveErrors uint64                 `protobuf:"varint,3,opt,name=udp_receive_errors,json=udpReceiveErrors,proto3" json:"udp_receive_errors,omitempty"` // Datagrams that fit no socket's buffer.
+	ElapsedNs        int64                  `protobuf:"varint,1,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	FlowGoodputBytes []uint64               `protobuf:"varint,2,rep,packed,name=flow_goodput_bytes,json=flowGoodputBytes,proto3" json:"flow_goodput_bytes,omitempty"` // In the order of the sender's flows.
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
+func (x *TCPReceived) Reset() {
+	*x = TCPReceived{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPReceived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPReceived) ProtoMessage() {}
+
+func (x *TCPReceived) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPReceived.ProtoReflect.Descriptor instead.
+func (*TCPReceived) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TCPReceived) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *TCPReceived) GetFlowGoodputBytes() []uint64 {
+	if x != nil {
+		return x.FlowGoodputBytes
+	}
+	return nil
+}
+
+// LatencyProbe mirrors latency.Options.
+type LatencyProbe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	EveryNs       int64                  `protobuf:"varint,1,opt,name=every_ns,json=everyNs,proto3" json:"every_ns,omitempty"`
+	DurationNs    int64                  `protobuf:"varint,2,opt,name=duration_ns,json=durationNs,proto3" json:"duration_ns,omitempty"` // Where there is no load beside it.
+	InnerSize     uint32                 `protobuf:"varint,3,opt,name=inner_size,json=innerSize,proto3" json:"inner_size,omitempty"`    // 0 = the probe's own.
+	Dscp          uint32                 `protobuf:"varint,4,opt,name=dscp,proto3" json:"dscp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatencyProbe) Reset() {
+	*x = LatencyProbe{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatencyProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatencyProbe) ProtoMessage() {}
+
+func (x *LatencyProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatencyProbe.ProtoReflect.Descriptor instead.
+func (*LatencyProbe) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LatencyProbe) GetEveryNs() int64 {
+	if x != nil {
+		return x.EveryNs
+	}
+	return 0
+}
+
+func (x *LatencyProbe) GetDurationNs() int64 {
+	if x != nil {
+		return x.DurationNs
+	}
+	return 0
+}
+
+func (x *LatencyProbe) GetInnerSize() uint32 {
+	if x != nil {
+		return x.InnerSize
+	}
+	return 0
+}
+
+func (x *LatencyProbe) GetDscp() uint32 {
+	if x != nil {
+		return x.Dscp
+	}
+	return 0
+}
+
+// Latency mirrors latency.Result.
+type Latency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sent          uint64                 `protobuf:"varint,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	Received      uint64                 `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	Rtt           *Quantiles             `protobuf:"bytes,3,opt,name=rtt,proto3" json:"rtt,omitempty"`
+	There         *Quantiles             `protobuf:"bytes,4,opt,name=there,proto3" json:"there,omitempty"` // One-way, above the least of each direction.
+	Back          *Quantiles             `protobuf:"bytes,5,opt,name=back,proto3" json:"back,omitempty"`
+	KernelStamps  bool                   `protobuf:"varint,6,opt,name=kernel_stamps,json=kernelStamps,proto3" json:"kernel_stamps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Latency) Reset() {
+	*x = Latency{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Latency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Latency) ProtoMessage() {}
+
+func (x *Latency) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Latency.ProtoReflect.Descriptor instead.
+func (*Latency) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Latency) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *Latency) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *Latency) GetRtt() *Quantiles {
+	if x != nil {
+		return x.Rtt
+	}
+	return nil
+}
+
+func (x *Latency) GetThere() *Quantiles {
+	if x != nil {
+		return x.There
+	}
+	return nil
+}
+
+func (x *Latency) GetBack() *Quantiles {
+	if x != nil {
+		return x.Back
+	}
+	return nil
+}
+
+func (x *Latency) GetKernelStamps() bool {
+	if x != nil {
+		return x.KernelStamps
+	}
+	return false
+}
+
+// PathMTUSearch mirrors pmtu.Options.
+type PathMTUSearch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Least         uint32                 `protobuf:"varint,1,opt,name=least,proto3" json:"least,omitempty"` // Inner packet sizes; 0 = the protocol's least, or
+	Most          uint32                 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"`   // the interface's MTU.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathMTUSearch) Reset() {
+	*x = PathMTUSearch{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathMTUSearch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathMTUSearch) ProtoMessage() {}
+
+func (x *PathMTUSearch) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathMTUSearch.ProtoReflect.Descriptor instead.
+func (*PathMTUSearch) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PathMTUSearch) GetLeast() uint32 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *PathMTUSearch) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+// PathMTUFound is what a search found, there and back.
+type PathMTUFound struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	There         *PathMTU               `protobuf:"bytes,1,opt,name=there,proto3" json:"there,omitempty"`
+	Back          *PathMTU               `protobuf:"bytes,2,opt,name=back,proto3" json:"back,omitempty"`
+	MssThere      *MSS                   `protobuf:"bytes,3,opt,name=mss_there,json=mssThere,proto3" json:"mss_there,omitempty"` // Absent where no connection could be made:
+	MssBack       *MSS                   `protobuf:"bytes,4,opt,name=mss_back,json=mssBack,proto3" json:"mss_back,omitempty"`
+	MssFailed     string                 `protobuf:"bytes,5,opt,name=mss_failed,json=mssFailed,proto3" json:"mss_failed,omitempty"` // for this reason.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathMTUFound) Reset() {
+	*x = PathMTUFound{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathMTUFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathMTUFound) ProtoMessage() {}
+
+func (x *PathMTUFound) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathMTUFound.ProtoReflect.Descriptor instead.
+func (*PathMTUFound) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PathMTUFound) GetThere() *PathMTU {
+	if x != nil {
+		return x.There
+	}
+	return nil
+}
+
+func (x *PathMTUFound) GetBack() *PathMTU {
+	if x != nil {
+		return x.Back
+	}
+	return nil
+}
+
+func (x *PathMTUFound) GetMssThere() *MSS {
+	if x != nil {
+		return x.MssThere
+	}
+	return nil
+}
+
+func (x *PathMTUFound) GetMssBack() *MSS {
+	if x != nil {
+		return x.MssBack
+	}
+	return nil
+}
+
+func (x *PathMTUFound) GetMssFailed() string {
+	if x != nil {
+		return x.MssFailed
+	}
+	return ""
+}
+
+// PathMTU mirrors pmtu.Direction.
+type PathMTU struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	InnerSize      uint32                 `protobuf:"varint,1,opt,name=inner_size,json=innerSize,proto3" json:"inner_size,omitempty"`
+	LocalMtu       uint32                 `protobuf:"varint,2,opt,name=local_mtu,json=localMtu,proto3" json:"local_mtu,omitempty"`
+	BlackHoleFrom  uint32                 `protobuf:"varint,3,opt,name=black_hole_from,json=blackHoleFrom,proto3" json:"black_hole_from,omitempty"`
+	IcmpSaid       uint32                 `protobuf:"varint,4,opt,name=icmp_said,json=icmpSaid,proto3" json:"icmp_said,omitempty"`
+	Sent           uint32                 `protobuf:"varint,5,opt,name=sent,proto3" json:"sent,omitempty"`
+	ElapsedNs      int64                  `protobuf:"varint,6,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	Note           string                 `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	FragmentedFrom uint32                 `protobuf:"varint,8,opt,name=fragmented_from,json=fragmentedFrom,proto3" json:"fragmented_from,omitempty"` // 0 = nothing came in fragments, or of this size.
+	FragmentSize   uint32                 `protobuf:"varint,9,opt,name=fragment_size,json=fragmentSize,proto3" json:"fragment_size,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PathMTU) Reset() {
+	*x = PathMTU{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathMTU) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathMTU) ProtoMessage() {}
+
+func (x *PathMTU) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathMTU.ProtoReflect.Descriptor instead.
+func (*PathMTU) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PathMTU) GetInnerSize() uint32 {
+	if x != nil {
+		return x.InnerSize
+	}
+	return 0
+}
+
+func (x *PathMTU) GetLocalMtu() uint32 {
+	if x != nil {
+		return x.LocalMtu
+	}
+	return 0
+}
+
+func (x *PathMTU) GetBlackHoleFrom() uint32 {
+	if x != nil {
+		return x.BlackHoleFrom
+	}
+	return 0
+}
+
+func (x *PathMTU) GetIcmpSaid() uint32 {
+	if x != nil {
+		return x.IcmpSaid
+	}
+	return 0
+}
+
+func (x *PathMTU) GetSent() uint32 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *PathMTU) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *PathMTU) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *PathMTU) GetFragmentedFrom() uint32 {
+	if x != nil {
+		return x.FragmentedFrom
+	}
+	return 0
+}
+
+func (x *PathMTU) GetFragmentSize() uint32 {
+	if x != nil {
+		return x.FragmentSize
+	}
+	return 0
+}
+
+// MSS is that of a SYN, as sent and as received.
+type MSS struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sent          uint32                 `protobuf:"varint,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	Received      uint32                 `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MSS) Reset() {
+	*x = MSS{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MSS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MSS) ProtoMessage() {}
+
+func (x *MSS) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MSS.ProtoReflect.Descriptor instead.
+func (*MSS) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MSS) GetSent() uint32 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *MSS) GetReceived() uint32 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+// Interval is what a load did between two moments, by the sender's clock.
+type Interval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StartNs       int64                  `protobuf:"varint,1,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
+	EndNs         int64                  `protobuf:"varint,2,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
+	GoodputBytes  uint64                 `protobuf:"varint,3,opt,name=goodput_bytes,json=goodputBytes,proto3" json:"goodput_bytes,omitempty"`
+	Packets       uint64                 `protobuf:"varint,4,opt,name=packets,proto3" json:"packets,omitempty"`         // Of UDP.
+	Lost          uint64                 `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`               // Of UDP, as far as the receiver has told.
+	Retransmits   uint64                 `protobuf:"varint,6,opt,name=retransmits,proto3" json:"retransmits,omitempty"` // Of TCP, like those that follow.
+	Cwnd          uint64                 `protobuf:"varint,7,opt,name=cwnd,proto3" json:"cwnd,omitempty"`
+	RttNs         int64                  `protobuf:"varint,8,opt,name=rtt_ns,json=rttNs,proto3" json:"rtt_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interval) Reset() {
+	*x = Interval{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interval) ProtoMessage() {}
+
+func (x *Interval) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interval.ProtoReflect.Descriptor instead.
+func (*Interval) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Interval) GetStartNs() int64 {
+	if x != nil {
+		return x.StartNs
+	}
+	return 0
+}
+
+func (x *Interval) GetEndNs() int64 {
+	if x != nil {
+		return x.EndNs
+	}
+	return 0
+}
+
+func (x *Interval) GetGoodputBytes() uint64 {
+	if x != nil {
+		return x.GoodputBytes
+	}
+	return 0
+}
+
+func (x *Interval) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *Interval) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *Interval) GetRetransmits() uint64 {
+	if x != nil {
+		return x.Retransmits
+	}
+	return 0
+}
+
+func (x *Interval) GetCwnd() uint64 {
+	if x != nil {
+		return x.Cwnd
+	}
+	return 0
+}
+
+func (x *Interval) GetRttNs() int64 {
+	if x != nil {
+		return x.RttNs
+	}
+	return 0
+}
+
+// Host is what the host did during the trial.
+type Host struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Cores                []*Core                `protobuf:"bytes,1,rep,name=cores,proto3" json:"cores,omitempty"` // In the order of their numbers.
+	SoftnetDropped       uint64                 `protobuf:"varint,2,opt,name=softnet_dropped,json=softnetDropped,proto3" json:"softnet_dropped,omitempty"`
+	UdpReceiveErrors     uint64                 `protobuf:"varint,3,opt,name=udp_receive_errors,json=udpReceiveErrors,proto3" json:"udp_receive_errors,omitempty"` // Datagrams that fit no socket's buffer.
+	SoftnetSqueezed      uint64                 `protobuf:"varint,4,opt,name=softnet_squeezed,json=softnetSqueezed,proto3" json:"softnet_squeezed,omitempty"`
+	XfrmErrors           map[string]uint64      `protobuf:"bytes,5,rep,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // Those that moved.
+	BusyNs               int64                  `protobuf:"varint,6,opt,name=busy_ns,json=busyNs,proto3" json:"busy_ns,omitempty"`                                                                                       // Of all cores.
+	ProcessNs            int64                  `protobuf:"varint,7,opt,name=process_ns,json=processNs,proto3" json:"process_ns,omitempty"`                                                                              // What the agent took of it.
+	ContextSwitches      uint64                 `protobuf:"varint,8,opt,name=context_switches,json=contextSwitches,proto3" json:"context_switches,omitempty"`
+	MemoryAvailableBytes uint64                 `protobuf:"varint,9,opt,name=memory_available_bytes,json=memoryAvailableBytes,proto3" json:"memory_available_bytes,omitempty"`
+	ResidentBytes        uint64                 `protobuf:"varint,10,opt,name=resident_bytes,json=residentBytes,proto3" json:"resident_bytes,omitempty"`
+	Interfaces           []*Interface           `protobuf:"bytes,11,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +2040,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[6]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +2053,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{6}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Host) GetCores() []*Core {
@@ -536,6 +2077,171 @@ func (x *Host) GetUdpReceiveErrors() uint64 {
 	return 0
 }
 
+func (x *Host) GetSoftnetSqueezed() uint64 {
+	if x != nil {
+		return x.SoftnetSqueezed
+	}
+	return 0
+}
+
+func (x *Host) GetXfrmErrors() map[string]uint64 {
+	if x != nil {
+		return x.XfrmErrors
+	}
+	return nil
+}
+
+func (x *Host) GetBusyNs() int64 {
+	if x != nil {
+		return x.BusyNs
+	}
+	return 0
+}
+
+func (x *Host) GetProcessNs() int64 {
+	if x != nil {
+		return x.ProcessNs
+	}
+	return 0
+}
+
+func (x *Host) GetContextSwitches() uint64 {
+	if x != nil {
+		return x.ContextSwitches
+	}
+	return 0
+}
+
+func (x *Host) GetMemoryAvailableBytes() uint64 {
+	if x != nil {
+		return x.MemoryAvailableBytes
+	}
+	return 0
+}
+
+func (x *Host) GetResidentBytes() uint64 {
+	if x != nil {
+		return x.ResidentBytes
+	}
+	return 0
+}
+
+func (x *Host) GetInterfaces() []*Interface {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+// Interface is what a network interface counted during the trial.
+type Interface struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RxPackets     uint64                 `protobuf:"varint,2,opt,name=rx_packets,json=rxPackets,proto3" json:"rx_packets,omitempty"`
+	RxBytes       uint64                 `protobuf:"varint,3,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
+	RxDropped     uint64                 `protobuf:"varint,4,opt,name=rx_dropped,json=rxDropped,proto3" json:"rx_dropped,omitempty"`
+	RxErrors      uint64                 `protobuf:"varint,5,opt,name=rx_errors,json=rxErrors,proto3" json:"rx_errors,omitempty"`
+	TxPackets     uint64                 `protobuf:"varint,6,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
+	TxBytes       uint64                 `protobuf:"varint,7,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	TxDropped     uint64                 `protobuf:"varint,8,opt,name=tx_dropped,json=txDropped,proto3" json:"tx_dropped,omitempty"`
+	TxErrors      uint64                 `protobuf:"varint,9,opt,name=tx_errors,json=txErrors,proto3" json:"tx_errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interface) Reset() {
+	*x = Interface{}
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interface) ProtoMessage() {}
+
+func (x *Interface) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interface.ProtoReflect.Descriptor instead.
+func (*Interface) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Interface) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Interface) GetRxPackets() uint64 {
+	if x != nil {
+		return x.RxPackets
+	}
+	return 0
+}
+
+func (x *Interface) GetRxBytes() uint64 {
+	if x != nil {
+		return x.RxBytes
+	}
+	return 0
+}
+
+func (x *Interface) GetRxDropped() uint64 {
+	if x != nil {
+		return x.RxDropped
+	}
+	return 0
+}
+
+func (x *Interface) GetRxErrors() uint64 {
+	if x != nil {
+		return x.RxErrors
+	}
+	return 0
+}
+
+func (x *Interface) GetTxPackets() uint64 {
+	if x != nil {
+		return x.TxPackets
+	}
+	return 0
+}
+
+func (x *Interface) GetTxBytes() uint64 {
+	if x != nil {
+		return x.TxBytes
+	}
+	return 0
+}
+
+func (x *Interface) GetTxDropped() uint64 {
+	if x != nil {
+		return x.TxDropped
+	}
+	return 0
+}
+
+func (x *Interface) GetTxErrors() uint64 {
+	if x != nil {
+		return x.TxErrors
+	}
+	return 0
+}
+
 // Core is where the time of one CPU core went, as shares of 1.
 type Core struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -551,7 +2257,7 @@ type Core struct {
 
 func (x *Core) Reset() {
 	*x = Core{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +2269,7 @@ func (x *Core) String() string {
 func (*Core) ProtoMessage() {}
 
 func (x *Core) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[7]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +2282,7 @@ func (x *Core) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Core.ProtoReflect.Descriptor instead.
 func (*Core) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{7}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Core) GetNumber() uint32 {
@@ -644,7 +2350,7 @@ type TunnelCounters struct {
 
 func (x *TunnelCounters) Reset() {
 	*x = TunnelCounters{}
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +2362,7 @@ func (x *TunnelCounters) String() string {
 func (*TunnelCounters) ProtoMessage() {}
 
 func (x *TunnelCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[8]
+	mi := &file_tunnelmark_control_v1_trial_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +2375,7 @@ func (x *TunnelCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelCounters.ProtoReflect.Descriptor instead.
 func (*TunnelCounters) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{8}
+	return file_tunnelmark_control_v1_trial_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TunnelCounters) GetOutPackets() uint64 {
@@ -774,16 +2480,29 @@ var File_tunnelmark_control_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"!tunnelmark/control/v1/trial.proto\x12\x15tunnelmark.control.v1\"\xbf\x01\n" +
+	"!tunnelmark/control/v1/trial.proto\x12\x15tunnelmark.control.v1\"\xfb\x01\n" +
+	"\x04Work\x12-\n" +
+	"\x03udp\x18\x01 \x01(\v2\x1b.tunnelmark.control.v1.LoadR\x03udp\x120\n" +
+	"\x03tcp\x18\x02 \x01(\v2\x1e.tunnelmark.control.v1.TCPLoadR\x03tcp\x12?\n" +
+	"\bpath_mtu\x18\x03 \x01(\v2$.tunnelmark.control.v1.PathMTUSearchR\apathMtu\x12=\n" +
+	"\alatency\x18\x04 \x01(\v2#.tunnelmark.control.v1.LatencyProbeR\alatency\x12\x12\n" +
+	"\x04back\x18\x05 \x01(\bR\x04back\"\xb0\x02\n" +
 	"\x04Load\x121\n" +
 	"\x15inner_bits_per_second\x18\x01 \x01(\x01R\x12innerBitsPerSecond\x12\x1f\n" +
 	"\vduration_ns\x18\x02 \x01(\x03R\n" +
-	"durationNs\x12\x18\n" +
-	"\apackets\x18\x03 \x01(\x03R\apackets\x12\x1d\n" +
-	"\n" +
-	"inner_size\x18\x04 \x01(\x03R\tinnerSize\x12\x14\n" +
-	"\x05train\x18\x05 \x01(\x03R\x05train\x12\x14\n" +
-	"\x05flows\x18\x06 \x01(\rR\x05flows\"\xb0\x01\n" +
+	"durationNs\x12\x14\n" +
+	"\x05burst\x18\x05 \x01(\x03R\x05burst\x12\x14\n" +
+	"\x05flows\x18\x06 \x01(\rR\x05flows\x12,\n" +
+	"\x03mix\x18\a \x01(\v2\x1a.tunnelmark.control.v1.MixR\x03mix\x12/\n" +
+	"\x14new_flows_per_second\x18\b \x01(\x01R\x11newFlowsPerSecond\x12\x14\n" +
+	"\x05lanes\x18\t \x01(\rR\x05lanes\x12\x12\n" +
+	"\x04dscp\x18\n" +
+	" \x01(\rR\x04dscpJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05R\apacketsR\n" +
+	"inner_size\":\n" +
+	"\x03Mix\x12\x1f\n" +
+	"\vinner_sizes\x18\x01 \x03(\rR\n" +
+	"innerSizes\x12\x12\n" +
+	"\x04seed\x18\x02 \x01(\x04R\x04seed\"\xd7\x02\n" +
 	"\x04Sent\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\x04R\arefused\x12\x1d\n" +
@@ -791,9 +2510,22 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"elapsed_ns\x18\x03 \x01(\x03R\telapsedNs\x12\x1d\n" +
 	"\n" +
 	"skipped_ns\x18\x04 \x01(\x03R\tskippedNs\x12\x14\n" +
-	"\x05train\x18\x05 \x01(\x03R\x05train\x12 \n" +
+	"\x05burst\x18\x05 \x01(\x03R\x05burst\x12 \n" +
 	"\fhello_rtt_ns\x18\x06 \x01(\x03R\n" +
-	"helloRttNs\"\xe2\x02\n" +
+	"helloRttNs\x12\x1f\n" +
+	"\vinner_bytes\x18\a \x01(\x04R\n" +
+	"innerBytes\x12\x1c\n" +
+	"\tsegmented\x18\b \x01(\bR\tsegmented\x12/\n" +
+	"\x04pace\x18\t \x01(\v2\x1b.tunnelmark.control.v1.PaceR\x04pace\x125\n" +
+	"\x05flows\x18\n" +
+	" \x03(\v2\x1f.tunnelmark.control.v1.FlowSentR\x05flows\"N\n" +
+	"\x04Pace\x12\x18\n" +
+	"\awindows\x18\x01 \x01(\rR\awindows\x12\x16\n" +
+	"\x06within\x18\x02 \x01(\x01R\x06within\x12\x14\n" +
+	"\x05worst\x18\x03 \x01(\x01R\x05worst\"8\n" +
+	"\bFlowSent\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x04R\apackets\"\xeb\x04\n" +
 	"\bReceived\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x1e\n" +
 	"\n" +
@@ -805,7 +2537,21 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\n" +
 	"first_loss\x18\x06 \x01(\v2 .tunnelmark.control.v1.FirstLossR\tfirstLoss\x12>\n" +
 	"\tvariation\x18\a \x01(\v2 .tunnelmark.control.v1.VariationR\tvariation\x12!\n" +
-	"\fsocket_drops\x18\b \x01(\x04R\vsocketDrops\"{\n" +
+	"\fsocket_drops\x18\b \x01(\x04R\vsocketDrops\x12\x1f\n" +
+	"\vinner_bytes\x18\t \x01(\x04R\n" +
+	"innerBytes\x12%\n" +
+	"\x0ereorder_extent\x18\n" +
+	" \x01(\x04R\rreorderExtent\x12&\n" +
+	"\x0freorder_late_ns\x18\v \x01(\x03R\rreorderLateNs\x126\n" +
+	"\x05delay\x18\f \x01(\v2 .tunnelmark.control.v1.QuantilesR\x05delay\x12$\n" +
+	"\x0edelay_drift_ns\x18\r \x01(\x03R\fdelayDriftNs\x129\n" +
+	"\x05flows\x18\x0e \x03(\v2#.tunnelmark.control.v1.FlowReceivedR\x05flows\"\x8c\x01\n" +
+	"\fFlowReceived\x12\x18\n" +
+	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x1c\n" +
+	"\treordered\x18\x02 \x01(\x04R\treordered\x12 \n" +
+	"\fmin_delay_ns\x18\x03 \x01(\x03R\n" +
+	"minDelayNs\x12\"\n" +
+	"\rmean_delay_ns\x18\x04 \x01(\x03R\vmeanDelayNs\"{\n" +
 	"\vWindowCount\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x19\n" +
 	"\bstart_ns\x18\x02 \x01(\x03R\astartNs\x12\x15\n" +
@@ -814,15 +2560,157 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"minDelayNs\"@\n" +
 	"\tFirstLoss\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x19\n" +
-	"\bafter_ns\x18\x02 \x01(\x03R\aafterNs\"P\n" +
+	"\bafter_ns\x18\x02 \x01(\x03R\aafterNs\"m\n" +
 	"\tVariation\x12\x15\n" +
 	"\x06p50_ns\x18\x01 \x01(\x03R\x05p50Ns\x12\x15\n" +
 	"\x06p99_ns\x18\x02 \x01(\x03R\x05p99Ns\x12\x15\n" +
-	"\x06max_ns\x18\x03 \x01(\x03R\x05maxNs\"\x90\x01\n" +
+	"\x06max_ns\x18\x03 \x01(\x03R\x05maxNs\x12\x1b\n" +
+	"\tjitter_ns\x18\x04 \x01(\x03R\bjitterNs\"\xc6\x01\n" +
+	"\tQuantiles\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x15\n" +
+	"\x06min_ns\x18\x02 \x01(\x03R\x05minNs\x12\x17\n" +
+	"\amean_ns\x18\x03 \x01(\x03R\x06meanNs\x12\x15\n" +
+	"\x06p50_ns\x18\x04 \x01(\x03R\x05p50Ns\x12\x15\n" +
+	"\x06p90_ns\x18\x05 \x01(\x03R\x05p90Ns\x12\x15\n" +
+	"\x06p99_ns\x18\x06 \x01(\x03R\x05p99Ns\x12\x17\n" +
+	"\ap999_ns\x18\a \x01(\x03R\x06p999Ns\x12\x15\n" +
+	"\x06max_ns\x18\b \x01(\x03R\x05maxNs\"\xa0\x02\n" +
+	"\aTCPLoad\x12\x14\n" +
+	"\x05flows\x18\x01 \x01(\rR\x05flows\x12\x1f\n" +
+	"\vduration_ns\x18\x02 \x01(\x03R\n" +
+	"durationNs\x125\n" +
+	"\x17goodput_bits_per_second\x18\x03 \x01(\x01R\x14goodputBitsPerSecond\x12\x1e\n" +
+	"\n" +
+	"congestion\x18\x04 \x01(\tR\n" +
+	"congestion\x12\x10\n" +
+	"\x03mss\x18\x05 \x01(\rR\x03mss\x12\x16\n" +
+	"\x06window\x18\x06 \x01(\rR\x06window\x12\x14\n" +
+	"\x05write\x18\a \x01(\rR\x05write\x12\x1b\n" +
+	"\tzero_copy\x18\b \x01(\bR\bzeroCopy\x12\x16\n" +
+	"\x06verify\x18\t \x01(\bR\x06verify\x12\x12\n" +
+	"\x04dscp\x18\n" +
+	" \x01(\rR\x04dscp\"\x9a\x01\n" +
+	"\aTCPSent\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\x01 \x01(\x03R\telapsedNs\x124\n" +
+	"\x05flows\x18\x02 \x03(\v2\x1e.tunnelmark.control.v1.TCPFlowR\x05flows\x12:\n" +
+	"\asamples\x18\x03 \x03(\v2 .tunnelmark.control.v1.TCPSampleR\asamples\"\x84\x04\n" +
+	"\aTCPFlow\x12\x1d\n" +
+	"\n" +
+	"local_port\x18\x01 \x01(\rR\tlocalPort\x12\x1f\n" +
+	"\vremote_port\x18\x02 \x01(\rR\n" +
+	"remotePort\x12#\n" +
+	"\rgoodput_bytes\x18\x03 \x01(\x04R\fgoodputBytes\x12 \n" +
+	"\vretransmits\x18\x04 \x01(\x04R\vretransmits\x12/\n" +
+	"\x13retransmitted_bytes\x18\x05 \x01(\x04R\x12retransmittedBytes\x12+\n" +
+	"\x11transmitted_bytes\x18\x0f \x01(\x04R\x10transmittedBytes\x12\x1c\n" +
+	"\n" +
+	"min_rtt_ns\x18\x06 \x01(\x03R\bminRttNs\x12\x1e\n" +
+	"\vmean_rtt_ns\x18\a \x01(\x03R\tmeanRttNs\x12\x1c\n" +
+	"\n" +
+	"max_rtt_ns\x18\b \x01(\x03R\bmaxRttNs\x12\x19\n" +
+	"\bmax_cwnd\x18\t \x01(\x04R\amaxCwnd\x12\x10\n" +
+	"\x03mss\x18\n" +
+	" \x01(\rR\x03mss\x12\x1e\n" +
+	"\n" +
+	"congestion\x18\v \x01(\tR\n" +
+	"congestion\x12\x17\n" +
+	"\abusy_ns\x18\f \x01(\x03R\x06busyNs\x12&\n" +
+	"\x0frwnd_limited_ns\x18\r \x01(\x03R\rrwndLimitedNs\x12*\n" +
+	"\x11sndbuf_limited_ns\x18\x0e \x01(\x03R\x0fsndbufLimitedNs\"\x9c\x01\n" +
+	"\tTCPSample\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\x01 \x01(\x03R\telapsedNs\x12#\n" +
+	"\rgoodput_bytes\x18\x02 \x01(\x04R\fgoodputBytes\x12 \n" +
+	"\vretransmits\x18\x03 \x01(\x04R\vretransmits\x12\x15\n" +
+	"\x06rtt_ns\x18\x04 \x01(\x03R\x05rttNs\x12\x12\n" +
+	"\x04cwnd\x18\x05 \x01(\x04R\x04cwnd\"Z\n" +
+	"\vTCPReceived\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\x01 \x01(\x03R\telapsedNs\x12,\n" +
+	"\x12flow_goodput_bytes\x18\x02 \x03(\x04R\x10flowGoodputBytes\"}\n" +
+	"\fLatencyProbe\x12\x19\n" +
+	"\bevery_ns\x18\x01 \x01(\x03R\aeveryNs\x12\x1f\n" +
+	"\vduration_ns\x18\x02 \x01(\x03R\n" +
+	"durationNs\x12\x1d\n" +
+	"\n" +
+	"inner_size\x18\x03 \x01(\rR\tinnerSize\x12\x12\n" +
+	"\x04dscp\x18\x04 \x01(\rR\x04dscp\"\x80\x02\n" +
+	"\aLatency\x12\x12\n" +
+	"\x04sent\x18\x01 \x01(\x04R\x04sent\x12\x1a\n" +
+	"\breceived\x18\x02 \x01(\x04R\breceived\x122\n" +
+	"\x03rtt\x18\x03 \x01(\v2 .tunnelmark.control.v1.QuantilesR\x03rtt\x126\n" +
+	"\x05there\x18\x04 \x01(\v2 .tunnelmark.control.v1.QuantilesR\x05there\x124\n" +
+	"\x04back\x18\x05 \x01(\v2 .tunnelmark.control.v1.QuantilesR\x04back\x12#\n" +
+	"\rkernel_stamps\x18\x06 \x01(\bR\fkernelStamps\"9\n" +
+	"\rPathMTUSearch\x12\x14\n" +
+	"\x05least\x18\x01 \x01(\rR\x05least\x12\x12\n" +
+	"\x04most\x18\x02 \x01(\rR\x04most\"\x87\x02\n" +
+	"\fPathMTUFound\x124\n" +
+	"\x05there\x18\x01 \x01(\v2\x1e.tunnelmark.control.v1.PathMTUR\x05there\x122\n" +
+	"\x04back\x18\x02 \x01(\v2\x1e.tunnelmark.control.v1.PathMTUR\x04back\x127\n" +
+	"\tmss_there\x18\x03 \x01(\v2\x1a.tunnelmark.control.v1.MSSR\bmssThere\x125\n" +
+	"\bmss_back\x18\x04 \x01(\v2\x1a.tunnelmark.control.v1.MSSR\amssBack\x12\x1d\n" +
+	"\n" +
+	"mss_failed\x18\x05 \x01(\tR\tmssFailed\"\x9f\x02\n" +
+	"\aPathMTU\x12\x1d\n" +
+	"\n" +
+	"inner_size\x18\x01 \x01(\rR\tinnerSize\x12\x1b\n" +
+	"\tlocal_mtu\x18\x02 \x01(\rR\blocalMtu\x12&\n" +
+	"\x0fblack_hole_from\x18\x03 \x01(\rR\rblackHoleFrom\x12\x1b\n" +
+	"\ticmp_said\x18\x04 \x01(\rR\bicmpSaid\x12\x12\n" +
+	"\x04sent\x18\x05 \x01(\rR\x04sent\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\x06 \x01(\x03R\telapsedNs\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\x12'\n" +
+	"\x0ffragmented_from\x18\b \x01(\rR\x0efragmentedFrom\x12#\n" +
+	"\rfragment_size\x18\t \x01(\rR\ffragmentSize\"5\n" +
+	"\x03MSS\x12\x12\n" +
+	"\x04sent\x18\x01 \x01(\rR\x04sent\x12\x1a\n" +
+	"\breceived\x18\x02 \x01(\rR\breceived\"\xdc\x01\n" +
+	"\bInterval\x12\x19\n" +
+	"\bstart_ns\x18\x01 \x01(\x03R\astartNs\x12\x15\n" +
+	"\x06end_ns\x18\x02 \x01(\x03R\x05endNs\x12#\n" +
+	"\rgoodput_bytes\x18\x03 \x01(\x04R\fgoodputBytes\x12\x18\n" +
+	"\apackets\x18\x04 \x01(\x04R\apackets\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\x04R\x04lost\x12 \n" +
+	"\vretransmits\x18\x06 \x01(\x04R\vretransmits\x12\x12\n" +
+	"\x04cwnd\x18\a \x01(\x04R\x04cwnd\x12\x15\n" +
+	"\x06rtt_ns\x18\b \x01(\x03R\x05rttNs\"\xca\x04\n" +
 	"\x04Host\x121\n" +
 	"\x05cores\x18\x01 \x03(\v2\x1b.tunnelmark.control.v1.CoreR\x05cores\x12'\n" +
 	"\x0fsoftnet_dropped\x18\x02 \x01(\x04R\x0esoftnetDropped\x12,\n" +
-	"\x12udp_receive_errors\x18\x03 \x01(\x04R\x10udpReceiveErrors\"\x8e\x01\n" +
+	"\x12udp_receive_errors\x18\x03 \x01(\x04R\x10udpReceiveErrors\x12)\n" +
+	"\x10softnet_squeezed\x18\x04 \x01(\x04R\x0fsoftnetSqueezed\x12L\n" +
+	"\vxfrm_errors\x18\x05 \x03(\v2+.tunnelmark.control.v1.Host.XfrmErrorsEntryR\n" +
+	"xfrmErrors\x12\x17\n" +
+	"\abusy_ns\x18\x06 \x01(\x03R\x06busyNs\x12\x1d\n" +
+	"\n" +
+	"process_ns\x18\a \x01(\x03R\tprocessNs\x12)\n" +
+	"\x10context_switches\x18\b \x01(\x04R\x0fcontextSwitches\x124\n" +
+	"\x16memory_available_bytes\x18\t \x01(\x04R\x14memoryAvailableBytes\x12%\n" +
+	"\x0eresident_bytes\x18\n" +
+	" \x01(\x04R\rresidentBytes\x12@\n" +
+	"\n" +
+	"interfaces\x18\v \x03(\v2 .tunnelmark.control.v1.InterfaceR\n" +
+	"interfaces\x1a=\n" +
+	"\x0fXfrmErrorsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x8b\x02\n" +
+	"\tInterface\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"rx_packets\x18\x02 \x01(\x04R\trxPackets\x12\x19\n" +
+	"\brx_bytes\x18\x03 \x01(\x04R\arxBytes\x12\x1d\n" +
+	"\n" +
+	"rx_dropped\x18\x04 \x01(\x04R\trxDropped\x12\x1b\n" +
+	"\trx_errors\x18\x05 \x01(\x04R\brxErrors\x12\x1d\n" +
+	"\n" +
+	"tx_packets\x18\x06 \x01(\x04R\ttxPackets\x12\x19\n" +
+	"\btx_bytes\x18\a \x01(\x04R\atxBytes\x12\x1d\n" +
+	"\n" +
+	"tx_dropped\x18\b \x01(\x04R\ttxDropped\x12\x1b\n" +
+	"\ttx_errors\x18\t \x01(\x04R\btxErrors\"\x8e\x01\n" +
 	"\x04Core\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\x01R\x04user\x12\x16\n" +
@@ -864,28 +2752,68 @@ func file_tunnelmark_control_v1_trial_proto_rawDescGZIP() []byte {
 	return file_tunnelmark_control_v1_trial_proto_rawDescData
 }
 
-var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tunnelmark_control_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tunnelmark_control_v1_trial_proto_goTypes = []any{
-	(*Load)(nil),           // 0: tunnelmark.control.v1.Load
-	(*Sent)(nil),           // 1: tunnelmark.control.v1.Sent
-	(*Received)(nil),       // 2: tunnelmark.control.v1.Received
-	(*WindowCount)(nil),    // 3: tunnelmark.control.v1.WindowCount
-	(*FirstLoss)(nil),      // 4: tunnelmark.control.v1.FirstLoss
-	(*Variation)(nil),      // 5: tunnelmark.control.v1.Variation
-	(*Host)(nil),           // 6: tunnelmark.control.v1.Host
-	(*Core)(nil),           // 7: tunnelmark.control.v1.Core
-	(*TunnelCounters)(nil), // 8: tunnelmark.control.v1.TunnelCounters
+	(*Work)(nil),           // 0: tunnelmark.control.v1.Work
+	(*Load)(nil),           // 1: tunnelmark.control.v1.Load
+	(*Mix)(nil),            // 2: tunnelmark.control.v1.Mix
+	(*Sent)(nil),           // 3: tunnelmark.control.v1.Sent
+	(*Pace)(nil),           // 4: tunnelmark.control.v1.Pace
+	(*FlowSent)(nil),       // 5: tunnelmark.control.v1.FlowSent
+	(*Received)(nil),       // 6: tunnelmark.control.v1.Received
+	(*FlowReceived)(nil),   // 7: tunnelmark.control.v1.FlowReceived
+	(*WindowCount)(nil),    // 8: tunnelmark.control.v1.WindowCount
+	(*FirstLoss)(nil),      // 9: tunnelmark.control.v1.FirstLoss
+	(*Variation)(nil),      // 10: tunnelmark.control.v1.Variation
+	(*Quantiles)(nil),      // 11: tunnelmark.control.v1.Quantiles
+	(*TCPLoad)(nil),        // 12: tunnelmark.control.v1.TCPLoad
+	(*TCPSent)(nil),        // 13: tunnelmark.control.v1.TCPSent
+	(*TCPFlow)(nil),        // 14: tunnelmark.control.v1.TCPFlow
+	(*TCPSample)(nil),      // 15: tunnelmark.control.v1.TCPSample
+	(*TCPReceived)(nil),    // 16: tunnelmark.control.v1.TCPReceived
+	(*LatencyProbe)(nil),   // 17: tunnelmark.control.v1.LatencyProbe
+	(*Latency)(nil),        // 18: tunnelmark.control.v1.Latency
+	(*PathMTUSearch)(nil),  // 19: tunnelmark.control.v1.PathMTUSearch
+	(*PathMTUFound)(nil),   // 20: tunnelmark.control.v1.PathMTUFound
+	(*PathMTU)(nil),        // 21: tunnelmark.control.v1.PathMTU
+	(*MSS)(nil),            // 22: tunnelmark.control.v1.MSS
+	(*Interval)(nil),       // 23: tunnelmark.control.v1.Interval
+	(*Host)(nil),           // 24: tunnelmark.control.v1.Host
+	(*Interface)(nil),      // 25: tunnelmark.control.v1.Interface
+	(*Core)(nil),           // 26: tunnelmark.control.v1.Core
+	(*TunnelCounters)(nil), // 27: tunnelmark.control.v1.TunnelCounters
+	nil,                    // 28: tunnelmark.control.v1.Host.XfrmErrorsEntry
 }
 var file_tunnelmark_control_v1_trial_proto_depIdxs = []int32{
-	3, // 0: tunnelmark.control.v1.Received.windows:type_name -> tunnelmark.control.v1.WindowCount
-	4, // 1: tunnelmark.control.v1.Received.first_loss:type_name -> tunnelmark.control.v1.FirstLoss
-	5, // 2: tunnelmark.control.v1.Received.variation:type_name -> tunnelmark.control.v1.Variation
-	7, // 3: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	1,  // 0: tunnelmark.control.v1.Work.udp:type_name -> tunnelmark.control.v1.Load
+	12, // 1: tunnelmark.control.v1.Work.tcp:type_name -> tunnelmark.control.v1.TCPLoad
+	19, // 2: tunnelmark.control.v1.Work.path_mtu:type_name -> tunnelmark.control.v1.PathMTUSearch
+	17, // 3: tunnelmark.control.v1.Work.latency:type_name -> tunnelmark.control.v1.LatencyProbe
+	2,  // 4: tunnelmark.control.v1.Load.mix:type_name -> tunnelmark.control.v1.Mix
+	4,  // 5: tunnelmark.control.v1.Sent.pace:type_name -> tunnelmark.control.v1.Pace
+	5,  // 6: tunnelmark.control.v1.Sent.flows:type_name -> tunnelmark.control.v1.FlowSent
+	8,  // 7: tunnelmark.control.v1.Received.windows:type_name -> tunnelmark.control.v1.WindowCount
+	9,  // 8: tunnelmark.control.v1.Received.first_loss:type_name -> tunnelmark.control.v1.FirstLoss
+	10, // 9: tunnelmark.control.v1.Received.variation:type_name -> tunnelmark.control.v1.Variation
+	11, // 10: tunnelmark.control.v1.Received.delay:type_name -> tunnelmark.control.v1.Quantiles
+	7,  // 11: tunnelmark.control.v1.Received.flows:type_name -> tunnelmark.control.v1.FlowReceived
+	14, // 12: tunnelmark.control.v1.TCPSent.flows:type_name -> tunnelmark.control.v1.TCPFlow
+	15, // 13: tunnelmark.control.v1.TCPSent.samples:type_name -> tunnelmark.control.v1.TCPSample
+	11, // 14: tunnelmark.control.v1.Latency.rtt:type_name -> tunnelmark.control.v1.Quantiles
+	11, // 15: tunnelmark.control.v1.Latency.there:type_name -> tunnelmark.control.v1.Quantiles
+	11, // 16: tunnelmark.control.v1.Latency.back:type_name -> tunnelmark.control.v1.Quantiles
+	21, // 17: tunnelmark.control.v1.PathMTUFound.there:type_name -> tunnelmark.control.v1.PathMTU
+	21, // 18: tunnelmark.control.v1.PathMTUFound.back:type_name -> tunnelmark.control.v1.PathMTU
+	22, // 19: tunnelmark.control.v1.PathMTUFound.mss_there:type_name -> tunnelmark.control.v1.MSS
+	22, // 20: tunnelmark.control.v1.PathMTUFound.mss_back:type_name -> tunnelmark.control.v1.MSS
+	26, // 21: tunnelmark.control.v1.Host.cores:type_name -> tunnelmark.control.v1.Core
+	28, // 22: tunnelmark.control.v1.Host.xfrm_errors:type_name -> tunnelmark.control.v1.Host.XfrmErrorsEntry
+	25, // 23: tunnelmark.control.v1.Host.interfaces:type_name -> tunnelmark.control.v1.Interface
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_trial_proto_init() }
@@ -899,7 +2827,7 @@ func file_tunnelmark_control_v1_trial_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_trial_proto_rawDesc), len(file_tunnelmark_control_v1_trial_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -74,8 +74,9 @@ type AgentClient interface {
 	Offer(context.Context, *controlv1.OfferRequest) (*controlv1.OfferResponse, error)
 	// Open accepts the peer's offer and builds this end's half of the tunnel.
 	Open(context.Context, *controlv1.OpenRequest) (*controlv1.OpenResponse, error)
-	// Send runs the sending half of a trial, and answers once it is over.
-	Send(context.Context, *controlv1.SendRequest) (*controlv1.SendResponse, error)
+	// Send runs the sending half of a trial: how it stands in intervals, where they
+	// are asked for, and the result at the end.
+	Send(context.Context, *controlv1.SendRequest) (*connect.ServerStreamForClient[controlv1.SendResponse], error)
 	// Receive runs the receiving half of a trial: ready once the socket is
 	// armed, the result at the end.
 	Receive(context.Context, *controlv1.ReceiveRequest) (*connect.ServerStreamForClient[controlv1.ReceiveResponse], error)
@@ -234,12 +235,8 @@ func (c *agentClient) Open(ctx context.Context, req *controlv1.OpenRequest) (*co
 }
 
 // Send calls tunnelmark.control.v1.Agent.Send.
-func (c *agentClient) Send(ctx context.Context, req *controlv1.SendRequest) (*controlv1.SendResponse, error) {
-	response, err := c.send.CallUnary(ctx, connect.NewRequest(req))
-	if response != nil {
-		return response.Msg, err
-	}
-	return nil, err
+func (c *agentClient) Send(ctx context.Context, req *controlv1.SendRequest) (*connect.ServerStreamForClient[controlv1.SendResponse], error) {
+	return c.send.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // Receive calls tunnelmark.control.v1.Agent.Receive.
@@ -311,8 +308,9 @@ type AgentHandler interface {
 	Offer(context.Context, *controlv1.OfferRequest) (*controlv1.OfferResponse, error)
 	// Open accepts the peer's offer and builds this end's half of the tunnel.
 	Open(context.Context, *controlv1.OpenRequest) (*controlv1.OpenResponse, error)
-	// Send runs the sending half of a trial, and answers once it is over.
-	Send(context.Context, *controlv1.SendRequest) (*controlv1.SendResponse, error)
+	// Send runs the sending half of a trial: how it stands in intervals, where they
+	// are asked for, and the result at the end.
+	Send(context.Context, *controlv1.SendRequest, *connect.ServerStream[controlv1.SendResponse]) error
 	// Receive runs the receiving half of a trial: ready once the socket is
 	// armed, the result at the end.
 	Receive(context.Context, *controlv1.ReceiveRequest, *connect.ServerStream[controlv1.ReceiveResponse]) error
@@ -363,7 +361,7 @@ func NewAgentHandler(svc AgentHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithSchema(agentMethods.ByName("Open")),
 		connect.WithHandlerOptions(opts...),
 	)
-	agentSendHandler := connect.NewUnaryHandlerSimple(
+	agentSendHandler := connect.NewServerStreamHandlerSimple(
 		AgentSendProcedure,
 		svc.Send,
 		connect.WithSchema(agentMethods.ByName("Send")),
@@ -462,8 +460,8 @@ func (UnimplementedAgentHandler) Open(context.Context, *controlv1.OpenRequest) (
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Open is not implemented"))
 }
 
-func (UnimplementedAgentHandler) Send(context.Context, *controlv1.SendRequest) (*controlv1.SendResponse, error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Send is not implemented"))
+func (UnimplementedAgentHandler) Send(context.Context, *controlv1.SendRequest, *connect.ServerStream[controlv1.SendResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tunnelmark.control.v1.Agent.Send is not implemented"))
 }
 
 func (UnimplementedAgentHandler) Receive(context.Context, *controlv1.ReceiveRequest, *connect.ServerStream[controlv1.ReceiveResponse]) error {

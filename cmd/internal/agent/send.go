@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
+
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/probe/latency"
+	"tunnelmark/probe/pmtu"
+	"tunnelmark/probe/tcp"
+	"tunnelmark/probe/udp"
+)
+
+// Send runs the sending half of a trial:
+//
+//  1. what is asked for is held against what both agents allow;
+//  2. a latency probe begins, if there is to be one, and is waited for;
+//  3. the load runs beside it until its time is over, or the probe sees what is to
+//     stop it;
+//  4. the trial is over before its result is told: a controller that does not read
+//     cannot hold the tunnel.
+func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest, stream *connect.ServerStream[controlv1.SendResponse]) error {
+	t, err := a.startTrial(ctx, m.GetSessionId(), m.GetTrial(), m.GetWork(), true)
+	if err != nil {
+		return err
+	}
+	defer t.end()
+	teller := newTeller(stream)
+	result, err := a.send(t, m, teller)
+	t.end()
+	if told := teller.close(); err == nil {
+		err = told
+	}
+	if err != nil {
+		return err
+	}
+	return stream.Send(&controlv1.SendResponse{Event: &controlv1.SendResponse_Result{Result: result}})
+}
+
+func (a *Agent) send(t *trial, m *controlv1.SendRequest, teller *teller) (*controlv1.SendResult, error) {
+	result := &controlv1.SendResult{}
+	load, free, err := a.sender(t, result, teller, every(m.GetIntervalNs()))
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	w, err := t.newWatch(m.GetStopIf())
+	if err != nil {
+		return nil, invalid(err)
+	}
+	if err := t.watched(load, w, result); err != nil {
+		return nil, t.failed(err)
+	}
+	spent, err := t.after()
+	if err != nil {
+		return nil, err
+	}
+	result.Host, result.Tunnel, result.Tunnels = spent.host, spent.tunnel, spent.tunnels
+	return result, nil
+}
+
+// part is one thing that a trial does, until it is done, ctx ends, or stop is
+// closed: that is an early end, not a failure.
+type part func(ctx context.Context, stop <-chan struct{}) error
+
+// sender is what a trial sends beside its latency probe; nil where that is all.
+// free must be called when it has ended.
+func (a *Agent) sender(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (run part, free func(), err error) {
+	nothing := func() {}
+	switch work := t.work; {
+	case work.GetUdp() != nil:
+		return a.sendUDP(t, result, teller, interval)
+	case work.GetTcp() != nil:
+		return a.sendTCP(t, result, teller, interval)
+	case work.GetPathMtu() != nil:
+		run, err := t.searchMTU(result)
+		return run, nothing, err
+	case work.GetLatency() == nil:
+		return nil, nothing, invalid(fmt.Errorf("a trial without work: want a load of UDP or TCP, a search of the path's MTU, or a latency probe"))
+	}
+	return nil, nothing, nil
+}
+
+func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (part, func(), error) {
+	load, err := t.load()
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	open, err := t.sockets.flows(load)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	free, err := a.take(load.InnerBitsPerSecond)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	id := t.udp()
+	id.ProgressEvery = interval
+	return func(ctx context.Context, stop <-chan struct{}) error {
+		id.Until = stop
+		sent, err := udp.Send(ctx, open, id, load, teller.udp(t.headers()))
+		result.Udp = sentTo(sent)
+		a.meter.TrialSent(sent.Packets, innerRate(sent.InnerBytes, sent.Elapsed))
+		return err
+	}, free, nil
+}
+
+// unpacedFrom is a limit, in bit/s, that no TCP has reached on a host on which this
+// was tried; pacing it to that would only make it slower.
+const unpacedFrom = 100e9
+
+// sendTCP sends as fast as TCP goes, within what the owner allows: flows without a
+// rate of their own are paced to their share of it.
+func (a *Agent) sendTCP(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (part, func(), error) {
+	load, err := t.tcpLoad()
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	flows := float64(load.Flows)
+	most := min(a.left(), float64(t.limits.MaxInnerBitsPerSecond)) / flows
+	taken := load.GoodputBitsPerSecond
+	switch {
+	case taken > most:
+		return nil, nil, invalid(fmt.Errorf("%.0f bit/s of each of %d flows: allowed are up to %.0f bit/s by the agents' limit", taken, load.Flows, most))
+	case taken == 0:
+		taken = most
+		if most*flows < unpacedFrom {
+			load.GoodputBitsPerSecond = most
+		}
+	}
+	free, err := a.take(taken * flows)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	id := t.tcp()
+	id.ProgressEvery = interval
+	return func(ctx context.Context, stop <-chan struct{}) error {
+		id.Until = stop
+		dial := func(ctx context.Context, _ int) (*net.TCPConn, error) {
+			return t.sockets.dialTCP(ctx, loadPort, load.Control)
+		}
+		sent, err := tcp.Send(ctx, dial, id, load, teller.tcp())
+		result.Tcp = tcpSentTo(sent)
+		return err
+	}, free, nil
+}
+
+// searchMTU finds what the path takes, by datagrams and by what arrives of a SYN.
+func (t *trial) searchMTU(result *controlv1.SendResult) (part, error) {
+	if err := t.sockets.only(false); err != nil {
+		return nil, invalid(err)
+	}
+	return func(ctx context.Context, _ <-chan struct{}) error {
+		back, err := t.sockets.listenTCP(ctx, mssPort+backPort, nil)
+		if err != nil {
+			return err
+		}
+		defer back.Close()
+		conn, err := t.sockets.dialOffset(pathMTUPort)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		found, err := pmtu.Search(ctx, conn, t.pmtu())
+		result.PathMtu = pathMTUTo(found)
+		if err != nil {
+			return err
+		}
+		there, thereErr := pmtu.OfferMSS(ctx, t.dialMSS(mssPort), t.mss(false))
+		heard, backErr := pmtu.HearMSS(ctx, back, t.mss(true))
+		result.PathMtu.MssThere, result.PathMtu.MssBack = mssTo(there, thereErr), mssTo(heard, backErr)
+		if err := errors.Join(thereErr, backErr); err != nil {
+			result.PathMtu.MssFailed = err.Error()
+		}
+		return ctx.Err()
+	}, nil
+}
+
+// dialMSS connects to the other end's listener for a look at the SYN.
+func (t *trial) dialMSS(offset int) pmtu.Dial {
+	return func(ctx context.Context) (*net.TCPConn, error) { return t.sockets.dialTCP(ctx, offset, nil) }
+}
+
+// newWatch looks after the load by the conditions.
+func (t *trial) newWatch(stopIf []string) (*watch, error) {
+	w := &watch{answered: make(chan struct{}), stop: make(chan struct{})}
+	if len(stopIf) == 0 {
+		return w, nil
+	}
+	if t.work.GetLatency() == nil {
+		return nil, errors.New("conditions that stop a load: they need a latency probe beside it")
+	}
+	var conditions []latency.Condition
+	for _, text := range stopIf {
+		condition, err := latency.ParseCondition(text)
+		if err != nil {
+			return nil, err
+		}
+		conditions = append(conditions, condition)
+	}
+	guard, err := latency.NewGuard(t.latency().Every, conditions...)
+	w.guard = guard
+	return w, err
+}
+
+// watched runs the load with a latency probe beside it, or either alone.
+func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error {
+	if t.work.GetLatency() == nil {
+		return load(t.ctx, nil)
+	}
+	conn, err := t.sockets.dialOffset(latencyPort)
+	if err != nil {
+		return invalid(err)
+	}
+	defer conn.Close()
+	both, ctx := errgroup.WithContext(t.ctx)
+	o := t.latency()
+	if load != nil {
+		done := make(chan struct{})
+		o.Until = done
+		both.Go(func() error {
+			defer close(done)
+			select {
+			case <-w.answered:
+				return load(ctx, w.stop)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}
+	both.Go(func() error {
+		found, err := latency.Probe(ctx, conn, o, w.see)
+		result.Latency, result.Stopped = latencyTo(found), w.why
+		return err
+	})
+	return both.Wait()
+}
+
+// watch is what the latency probe's samples mean for the load beside it.
+type watch struct {
+	guard    *latency.Guard // Nil: nothing stops the load.
+	answered chan struct{}  // Closed by the first answer: the load may begin.
+	stop     chan struct{}  // Closed when the load must end,
+	why      string         // for this reason.
+	heard    bool
+}
+
+func (w *watch) see(s latency.Sample) {
+	if s.Answered && !w.heard {
+		w.heard = true
+		close(w.answered)
+	}
+	if w.why != "" || w.guard == nil {
+		return
+	}
+	if err := w.guard.Take(s); err != nil {
+		w.why = err.Error()
+		close(w.stop)
+	}
+}
