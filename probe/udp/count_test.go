@@ -106,6 +106,25 @@ func TestTrackerBeyond32Bits(t *testing.T) {
 	}
 }
 
+// So does a whole lane's count: hours into a trial it tells the first loss and the
+// last packet as at its beginning.
+func TestCountsBeyond32Bits(t *testing.T) {
+	const base = 1<<32 - 2
+	c := newCounts(1, time.Second, &origin{})
+	c.flows[0].tracker = *beyond(base)
+	c.packets, c.bytes, c.expected = base, base*testSize, base
+	for _, sequence := range []uint64{base, base + 1, base + 2, base + 4, base + 4, base + 3, base + 6} {
+		c.add(0, sequence, testSize, 0, 0)
+	}
+	got := resultOf(c, base+8)
+	type figures struct{ Packets, InnerBytes, Duplicated, Reordered, Lost, FirstLoss uint64 }
+	want := figures{base + 6, (base + 6) * testSize, 1, 1, 2, base + 5}
+	have := figures{got.Packets, got.InnerBytes, got.Duplicated, got.Reordered.Packets, c.lost(), got.FirstLoss.Packets}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
 // history is what RFC 4737 says of a flow's arrivals, from all of them.
 type history struct {
 	seen     map[uint64]bool
@@ -140,7 +159,7 @@ func FuzzTracker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		tr, all := &newTrackers(1)[0], &history{seen: map[uint64]bool{}}
 		var at uint64
-		for _, step := range steps {
+		for _, step := range steps[:min(len(steps), 1000)] {
 			at += uint64(int8(step)) + 2 // Mostly forward, at times far back.
 			at &= 1<<63 - 1
 			if at > 1<<62 {

@@ -158,7 +158,7 @@ type receiver struct {
 }
 
 func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
-	if err := prepareReceiver(conn); err != nil {
+	if err := prepareReceiver(conn, lanesOf(load), !trial.NoGRO); err != nil {
 		return nil, err
 	}
 	drops, err := socketDrops(conn)

@@ -15,8 +15,10 @@ const (
 	// and makes it wait before the device's queue overflows.
 	sendBuffer = 1 << 20
 	// receiveBuffer outlasts a receiver that is off the CPU for 100 ms at 2
-	// Gbit/s. The kernel takes the memory only when it is needed.
+	// Gbit/s. Lanes share it, but each has laneBuffer at least. The kernel takes the
+	// memory only when it is needed.
 	receiveBuffer = 32 << 20
+	laneBuffer    = 4 << 20
 )
 
 // option is one socket option with an integer value.
@@ -36,17 +38,26 @@ func prepareSender(conn *net.UDPConn, dscp uint8) error {
 	})
 }
 
-// prepareReceiver makes conn ready to count one.
-func prepareReceiver(conn *net.UDPConn) error {
+// prepareReceiver makes conn ready to count one of so many lanes. The kernel may join
+// datagrams that follow one another, if gro says so.
+func prepareReceiver(conn *net.UDPConn, lanes int, gro bool) error {
 	return withSocket(conn, func(fd int) error {
 		options := append(dontFragment(conn),
 			option{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
-			option{"UDP_GRO", unix.SOL_UDP, unix.UDP_GRO, 1})
+			option{"UDP_GRO", unix.SOL_UDP, unix.UDP_GRO, flag(gro)})
 		if err := setOptions(fd, options); err != nil {
 			return err
 		}
-		return setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer)
+		return setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, max(receiveBuffer/lanes, laneBuffer))
 	})
+}
+
+// flag is the value of an option that is on or off.
+func flag(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // dontFragment sets DF on every packet, in IPv6 its like: a trial's size is

@@ -15,7 +15,7 @@ import (
 const (
 	seenOfLane = 1 << 20
 	seenOfFlow = 1 << 10
-	gapsOfLane = 1 << 15
+	gapsOfLane = 1 << 14
 	gapsOfFlow = 1 << 4
 )
 

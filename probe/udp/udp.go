@@ -74,6 +74,12 @@ type Trial struct {
 	// ProgressEvery is how often each end tells its progress: at multiples of it
 	// since the load began. Optional: zero means 100 ms.
 	ProgressEvery time.Duration
+	// Until ends the load, when it is closed, as if Duration were over. Optional, and
+	// for the sender only.
+	Until <-chan struct{}
+	// NoGRO has the receiver take datagrams from the kernel one by one, as most
+	// programs do, instead of trains (UDP_GRO). Optional, to compare with those.
+	NoGRO bool
 }
 
 func (t Trial) helloWithin() time.Duration {
