@@ -58,7 +58,7 @@ func (l *link) run(ctx context.Context, p party) error {
 	l.party = p
 	release := interruptOn(ctx, l.socket.conn)
 	defer release()
-	var armed time.Duration
+	armed := time.Duration(-1) // None is yet; a party may be due at zero.
 	for !p.over() {
 		if next := p.next(); next != armed {
 			armed = next
