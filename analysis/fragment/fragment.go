@@ -20,6 +20,7 @@ package fragment
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tunnelmark/analysis"
@@ -34,12 +35,11 @@ type Reading struct {
 	// OuterSize is the length of the outer packet, in bytes, were it not cut up;
 	// zero where nobody knows.
 	OuterSize int
-	// InnerBitsPerSecond passed while more was offered, or is a ceiling.
+	// InnerBitsPerSecond passed while more was offered, or is a ceiling; zero: nothing
+	// passes.
 	InnerBitsPerSecond float64
 	// Spread is by which share of itself that may be wrong, either way.
 	Spread float64
-	// LossRatio is of the load that the rate was read from, 0 to 1.
-	LossRatio float64
 	// AtLeast says that all that could be offered passed: the path may carry more.
 	AtLeast bool
 }
@@ -109,38 +109,43 @@ type Step struct {
 // Judge says whether packets beyond a predicted size are cut up, with all evidence,
 // whether it holds or not.
 func Judge(in Input) Finding {
-	pairs := compare(in.Readings)
 	if lost := lostAbove(in.Readings); lost > 0 {
 		return unclear(nil, fmt.Sprintf("Packets of %d B do not pass at all: that is the path's MTU, not fragmentation.", lost))
 	}
+	pairs := compare(in.Readings)
 	if len(pairs) == 0 {
 		return unclear(nil, "Whether packets are cut up is not known: no two readings can be compared.")
 	}
 	greatest, others := split(pairs)
-	predicted := predictedIn(in.Predictions, greatest)
 	required := []analysis.Evidence{dropEvidence(greatest), aloneEvidence(greatest, others), predictedEvidence(in.Predictions, greatest)}
 	if !greatest.isStep() {
 		return withoutStep(in, pairs, required)
 	}
-	limits := limitEvidence(greatest, predicted)
-	f := Finding{Step: newStep(greatest, predicted, limits)}
-	f.Verdict.Cause = analysis.Unknown
-	f.Verdict.Evidence = append(required, append(limits, dfEvidence(in, greatest))...)
+	return withStep(in, greatest, required)
+}
+
+// withStep says that packets are cut up where the step is what was predicted.
+func withStep(in Input, p pair, required []analysis.Evidence) Finding {
+	predicted := predictedIn(in.Predictions, p)
+	limits, fitting := explain(p, predicted)
+	step := &Step{Below: p.below.InnerSize, Above: p.above.InnerSize, Drop: p.drop, Doubt: p.doubt, Limits: fitting}
+	for _, q := range predicted {
+		step.PredictedBy = append(step.PredictedBy, q.By)
+	}
+	f := unclear(slices.Concat(required, limits, []analysis.Evidence{dfEvidence(in, p)}), "")
+	f.Step = step
 	if not := missing(required); len(not) > 0 {
-		f.Verdict.Summary = fmt.Sprintf("Whether packets are cut up is not known: the packet rate drops by %s between %d and %d B, but for fragmentation this is missing: %s.",
-			share(greatest.drop), greatest.below.InnerSize, greatest.above.InnerSize, strings.Join(not, "; "))
+		f.Verdict.Summary = fmt.Sprintf("Whether packets are cut up is not known: the packet rate drops by %s from %d to %d B, but for fragmentation this is missing: %s.",
+			share(p.drop), step.Below, step.Above, strings.Join(not, "; "))
 		return f
 	}
-	f.Verdict.Cause, f.Verdict.Summary = Cause, summary(in, f.Step)
+	f.Verdict.Cause, f.Verdict.Summary = Cause, summary(in, step)
 	return f
 }
 
 func summary(in Input, s *Step) string {
-	text := fmt.Sprintf("Packets are cut up between %d and %d B, as %s predicts: the packet rate drops there by %s beyond what their bytes explain",
-		s.Below, s.Above, strings.Join(s.PredictedBy, " or "), share(s.Drop))
-	if len(s.Limits) > 0 {
-		text += ", as with " + strings.Join(s.Limits, " or ")
-	}
+	text := fmt.Sprintf("Packets of %d B travel in fragments and those of %d B do not, as %s predicts: the packet rate drops by %s beyond what their bytes explain, as with %s",
+		s.Above, s.Below, strings.Join(s.PredictedBy, " or "), share(s.Drop), strings.Join(s.Limits, " or "))
 	if in.LargestWithDF >= s.Above {
 		text += fmt.Sprintf("; packets of %d B pass although DF is set, so something on the way does not heed it", in.LargestWithDF)
 	}

@@ -34,7 +34,7 @@ func compare(readings []Reading) (pairs []pair) {
 	sorted := merged(readings)
 	for i, above := range sorted {
 		for _, below := range slices.Backward(sorted[:i]) {
-			if comparable(below, above) {
+			if alike(below, above) {
 				pairs = append(pairs, newPair(below, above))
 				break
 			}
@@ -43,8 +43,8 @@ func compare(readings []Reading) (pairs []pair) {
 	return pairs
 }
 
-// comparable says whether what padding adds is known, or the same.
-func comparable(below, above Reading) bool {
+// alike says whether what padding adds is known, or the same.
+func alike(below, above Reading) bool {
 	known := below.OuterSize > 0 && above.OuterSize > 0
 	return known || (above.InnerSize-below.InnerSize)%block == 0
 }
@@ -88,8 +88,10 @@ func merged(readings []Reading) (sorted []Reading) {
 	return sorted
 }
 
+// usable leaves out what nobody can have read.
 func usable(r Reading) bool {
-	return r.InnerSize > 0 && r.InnerBitsPerSecond > 0 && !math.IsInf(r.InnerBitsPerSecond, 0) && r.Spread >= 0
+	const least, most = 1, 1e15 // Inner bit/s.
+	return r.InnerSize > 0 && r.InnerBitsPerSecond >= least && r.InnerBitsPerSecond <= most && r.Spread >= 0
 }
 
 // mean of readings of one size is as doubtful as the worst of them, or as they are far
@@ -123,38 +125,31 @@ func lostAbove(readings []Reading) (lost int) {
 	return lost
 }
 
-// split takes the pair with the greatest drop from the others. What may carry more is no
-// drop.
+// split takes the pair with the greatest drop from the others. One whose larger size may
+// carry more comes last: its drop may be none.
 func split(pairs []pair) (greatest pair, others []pair) {
-	rank := func(a, b pair) int {
+	sorted := slices.Clone(pairs)
+	slices.SortStableFunc(sorted, func(a, b pair) int {
 		if a.above.AtLeast != b.above.AtLeast {
-			return cmp.Compare(boolean(b.above.AtLeast), boolean(a.above.AtLeast))
+			return map[bool]int{true: 1, false: -1}[a.above.AtLeast]
 		}
-		return cmp.Compare(a.drop, b.drop)
-	}
-	greatest = slices.MaxFunc(pairs, rank)
-	for _, p := range pairs {
-		if p != greatest {
-			others = append(others, p)
-		}
-	}
-	return greatest, others
-}
-
-func boolean(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+		return cmp.Compare(b.drop, a.drop)
+	})
+	return sorted[0], sorted[1:]
 }
 
 func predictedIn(all []Prediction, p pair) (in []Prediction) {
-	for _, prediction := range all {
-		if prediction.InnerSize >= p.below.InnerSize && prediction.InnerSize < p.above.InnerSize {
-			in = append(in, prediction)
+	for _, q := range all {
+		if q.within(p) {
+			in = append(in, q)
 		}
 	}
 	return in
+}
+
+// within says whether fragments begin between the sizes of a pair.
+func (q Prediction) within(p pair) bool {
+	return p.below.InnerSize <= q.InnerSize && q.InnerSize < p.above.InnerSize
 }
 
 func dropEvidence(p pair) analysis.Evidence {
