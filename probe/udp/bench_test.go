@@ -119,11 +119,13 @@ func iperf(b *testing.B, size int) float64 {
 	if err := server.Start(); err != nil {
 		b.Fatal(err)
 	}
-	defer server.Wait()
+	defer func() { // It may miss that its client has ended.
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}()
 	time.Sleep(200 * time.Millisecond) // It does not say when it listens.
 	out, err := exec.Command("iperf3", "-c", "127.0.0.1", "-u", "-b", "0", "-l", fmt.Sprint(size-fakeHeaders), "-t", "1", "-J").Output()
 	if err != nil {
-		_ = server.Process.Kill()
 		b.Fatalf("run iperf3: %v", err)
 	}
 	var r struct {

@@ -311,3 +311,17 @@ func TestStopsWhileFull(t *testing.T) {
 		t.Errorf("ended with %v, counted %+v, want 3 packets sent and none refused", err, got)
 	}
 }
+
+// On a busy host most wake-ups and many sends take long. That is not the machine's
+// speed: what was not sent for it is skipped, and the rest is as asked.
+func TestPacedOnCrowdedHost(t *testing.T) {
+	f := &fakeHost{cost: 5 * time.Microsecond, stalls: map[int]time.Duration{0: 200 * time.Microsecond}}
+	for train := 3; train < 8000; train += 3 {
+		f.stalls[train] = time.Duration(train%7) * 400 * time.Microsecond
+	}
+	got := mustSendPaced(t, f, second350)
+	if got.Skipped < 200*time.Millisecond || got.Pace.Within < 0.99 {
+		t.Errorf("skipped %v, pace %+v, want much skipped and an even rest", got.Skipped, got.Pace)
+	}
+	assertOnCPURate(t, got, 350e6)
+}

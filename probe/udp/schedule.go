@@ -24,6 +24,8 @@ const (
 	maxTrain    = 1<<16 - 1 - ipv6Header - udpHeader
 	// leastBound is the lateness that any host shows now and then.
 	leastBound = 100 * time.Microsecond
+	// firstTrains are those that tell at first what a train costs.
+	firstTrains = 16
 	// packetTime is less than any host takes to send a datagram by itself: those
 	// measured take 1.5 us and more.
 	packetTime = 500 * time.Nanosecond
@@ -92,6 +94,7 @@ type schedule struct {
 	shift   time.Duration // How much later than planned packets are due.
 	skipped time.Duration // The part of shift in which the host kept the sender off the CPU.
 	stalled time.Duration // Off the CPU since the last train that was on time.
+	trains  int           // That were sent.
 	busy    time.Duration // Since when the sender has been busy with a train.
 	cost    time.Duration // Typical time that it is.
 }
@@ -141,16 +144,27 @@ func (s *schedule) next(place uint64) int {
 // sent notes that the sender has done with the train before. What took far more
 // than usual was spent off the CPU; what is usual is the machine's speed, and a
 // machine that is too slow must not look like one that was kept from working.
+//
+// What is usual is the least of the first trains, and then about the median, which
+// most trains decide, however long others took: it goes up or down by a part of itself.
 func (s *schedule) sent(now time.Duration) {
 	took := now - s.busy
-	if s.cost == 0 {
+	if s.trains == 0 {
 		s.cost = took
 	}
 	if took > 2*s.cost {
 		s.stalled += took - s.cost
-		took = 2 * s.cost
 	}
-	s.cost += (took - s.cost) / 16
+	step := s.cost/16 + 1
+	switch {
+	case took <= s.cost && s.trains < firstTrains:
+		s.cost = took
+	case took <= s.cost:
+		s.cost -= step
+	case s.trains >= firstTrains:
+		s.cost += step
+	}
+	s.trains++
 }
 
 // waited notes that the sender has waited for room in the socket until now:
