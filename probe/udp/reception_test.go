@@ -372,6 +372,39 @@ func TestReceptionWhileClockIsSet(t *testing.T) {
 	}
 }
 
+// BenchmarkReception is what it costs to count a packet, without reading it: trains of
+// 40, over the flows in turn, each train with a delay of its own.
+func BenchmarkReception(b *testing.B) {
+	for _, flows := range []int{1, 12, probe.MaxFlows} {
+		b.Run(fmt.Sprintf("%d flows", flows), func(b *testing.B) {
+			load := probe.Load{InnerBitsPerSecond: 1e12, Duration: probe.MaxDuration, Mix: probe.Fixed(fakeInner), Flows: flows}
+			p := newFakePeer(b, load)
+			p.open(0)
+			const train = 40
+			data := dataOf(p.trial, 0, 0, train*fakeSize)
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				at := time.Duration(i) * 5 * us
+				h := p.trial.header(wire.TypeData, i%flows)
+				h.Sequence, h.SendTime = uint64(i/flows*train), wire.StampOf(at-time.Duration(i%7)*100)
+				for n := range train {
+					h.Put(data[n*fakeSize:])
+					h.Sequence++
+				}
+				for n := range train {
+					p.reception.handle(data[n*fakeSize:][:fakeSize], at)
+				}
+				i++
+			}
+			if got := p.reception.counts.packets; got != uint64(i*train) {
+				b.Errorf("counted %d packets, want %d", got, i*train)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(i*train), "ns/packet")
+		})
+	}
+}
+
 // Whatever comes, the receiver counts no more than came, answers only its
 // peer, and ends in time.
 func FuzzReception(f *testing.F) {
