@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
@@ -17,7 +17,8 @@ import (
 
 // Receive takes the load of the peer that connects to listener, with Send. It
 // returns when all flows have ended, and closes them, but not listener, whose
-// deadline it uses. trial and load must be the sender's.
+// deadline it uses, and which should have Load.Control as its Control and no
+// multipath TCP. trial and load must be the sender's.
 //
 // progress, if not nil, is called every Trial.ProgressEvery from another
 // goroutine, but never after Receive has returned.
@@ -95,7 +96,7 @@ func (r *receiver) run(ctx context.Context, report *reporter) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case isReset(err) && r.elapsed() >= r.load.Duration:
+	case isReset(err) && r.sinceFirst() >= r.load.Duration:
 		return nil // The path was too slow for what was left, so the sender dropped it.
 	case errors.Is(err, ErrAltered):
 		return err
@@ -123,7 +124,7 @@ func (r *receiver) watch(ended <-chan error, report *reporter) error {
 	for err == nil {
 		select {
 		case err := <-ended:
-			r.sample(report, r.elapsed())
+			r.last(report)
 			return err
 		case <-feedback.C:
 			err = r.tellSoFar()
@@ -142,19 +143,21 @@ func firstOf(a, b error) error {
 	return b
 }
 
-// takeAll reads all flows to their ends.
-func (r *receiver) takeAll() error {
-	var group errgroup.Group
+// takeAll reads all flows to their ends, and returns the first error: without one
+// flow the others are no trial.
+func (r *receiver) takeAll() (failure error) {
+	var first sync.Once
+	var taking sync.WaitGroup
 	for _, f := range r.flows {
-		group.Go(func() error {
-			err := r.take(f)
-			if err != nil {
-				r.gate.resetAll() // Without this one, the others are no trial.
+		taking.Go(func() {
+			if err := r.take(f); err != nil {
+				first.Do(func() { failure = onFlow(f.number, err) })
+				r.gate.resetAll()
 			}
-			return onFlow(f.number, err)
 		})
 	}
-	return group.Wait()
+	taking.Wait()
+	return failure
 }
 
 func (r *receiver) take(f *inFlow) error {
@@ -207,13 +210,23 @@ func (r *receiver) received() (sum uint64) {
 	return sum
 }
 
+// sample samples the load, once something has come.
 func (r *receiver) sample(report *reporter, elapsed time.Duration) {
 	if elapsed == 0 {
-		return // Nothing has come yet.
+		return
 	}
 	at := Sample{Elapsed: elapsed, GoodputBytes: r.received()}
 	r.got.Samples = append(r.got.Samples, at)
 	report.tell(at)
+}
+
+// last is the sample at the end, in the place of one just before it.
+func (r *receiver) last(report *reporter) {
+	elapsed, n := r.elapsed(), len(r.got.Samples)
+	if n > 0 && r.got.Samples[n-1].Elapsed > elapsed-r.trial.progressEvery()/2 {
+		r.got.Samples = r.got.Samples[:n-1]
+	}
+	r.sample(report, elapsed)
 }
 
 // tellSoFar sends feedback on the first flow.

@@ -82,7 +82,7 @@ func setDSCP(fd int, dscp uint8) error {
 
 // unsentLimit is how much of what was written TCP may not have sent yet, so that
 // the load ends soon after its duration. It costs no speed.
-const unsentLimit = 256 << 10
+const unsentLimit = 512 << 10
 
 // tune makes a connected socket ready to send.
 func (l Load) tune(fd int) error {
@@ -122,7 +122,7 @@ func setOption(fd int, name string, level, which, value int) error {
 // are older.
 const leastInfo = unsafe.Offsetof(unix.TCPInfo{}.Bytes_retrans) + unsafe.Sizeof(unix.TCPInfo{}.Bytes_retrans)
 
-// readInfo reads TCP_INFO into info, without allocating.
+// readInfo reads TCP_INFO into info; what the kernel does not know stays as it is.
 func readInfo(fd int, info *unix.TCPInfo) error {
 	size := uint32(unsafe.Sizeof(*info))
 	_, _, errno := syscall.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,

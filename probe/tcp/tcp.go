@@ -238,8 +238,8 @@ type FlowSent struct {
 	TransmittedBytes, RetransmittedBytes uint64
 	Segments, Retransmits                uint64
 	// MeanRTT and MaxRTT are of the smoothed round trip (RFC 6298) at each sample,
-	// RTTVariation is its last mean deviation. MinRTT is of single round trips, in
-	// the last seconds only.
+	// RTTVariation is its last mean deviation. MinRTT is of single round trips, of
+	// the last 5 minutes (sysctl net.ipv4.tcp_min_rtt_wlen).
 	MeanRTT, MaxRTT, MinRTT, RTTVariation time.Duration
 	MaxCwndBytes                          uint64
 	// MaxDeliveredBitsPerSecond is the greatest of TCP's own estimates of the rate

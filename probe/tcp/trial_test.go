@@ -24,7 +24,7 @@ func mustRunTrial(t *testing.T, load Load, ip string) outcome {
 }
 
 func TestTrial(t *testing.T) {
-	paced := Load{Flows: 2, Duration: 300 * ms, GoodputBitsPerSecond: 8e6}
+	paced := Load{Flows: 2, Duration: 300 * ms, GoodputBitsPerSecond: 80e6, Verify: true}
 	for _, tt := range []struct {
 		name string
 		ip   string

@@ -18,7 +18,7 @@ import (
 // bytes are payload), a little faster so that the chunk is gone in time. Alone, TCP
 // was up to 1 % slow at 2 Gbit/s, and sends its first ten segments at once.
 const (
-	chunkTime = 10 * time.Millisecond
+	chunkTime = 2 * time.Millisecond
 	paceAhead = 1.03
 )
 
