@@ -28,6 +28,9 @@ func newMachineClock() (*machineClock, error) {
 // Now is the time of CLOCK_MONOTONIC.
 func (c *machineClock) Now() time.Duration { return c.base + time.Since(c.at) }
 
+// when is the moment at which the clock shows t.
+func (c *machineClock) when(t time.Duration) time.Time { return c.at.Add(t - c.base) }
+
 // SleepUntil returns at t or, when the host is busy, later. It sleeps until 60
 // us before and spins for the rest.
 func (c *machineClock) SleepUntil(t time.Duration) {

@@ -34,7 +34,7 @@ func openSocket(open Open, lane int, dscp uint8) (socket, error) {
 	}
 	s, err := prepared(conn, dscp)
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return s, err
 }

@@ -237,6 +237,6 @@ func (l *lane) close() {
 		l.fresh.close()
 	}
 	for _, f := range l.flows {
-		f.conn.Close()
+		_ = f.conn.Close()
 	}
 }

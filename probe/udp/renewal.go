@@ -125,7 +125,7 @@ func (r *renewal) closeAll(sockets chan socket) {
 	for {
 		select {
 		case s := <-sockets:
-			s.conn.Close()
+			_ = s.conn.Close()
 		default:
 			return
 		}

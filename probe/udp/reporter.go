@@ -9,22 +9,29 @@ import (
 // reporter calls a progress function from a goroutine of its own, so that a
 // slow one (its connection may share the path under test) holds neither the
 // load nor the count nor the feedback. What is due while it is busy is left out.
-type reporter struct{ closing, done chan struct{} }
+type reporter struct {
+	begin         time.Time
+	every         time.Duration
+	closing, done chan struct{}
+}
 
-// report calls f, which may be nil, at multiples of every from now on, with what
+// report is reportFrom now.
+func report(f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
+	return reportFrom(time.Now(), f, every, standing)
+}
+
+// reportFrom calls f, which may be nil, at multiples of every since begin, with what
 // standing returns. It calls both from the reporter's goroutine, which ends when
 // the caller closes the reporter.
-func report(f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
-	r := &reporter{closing: make(chan struct{}), done: make(chan struct{})}
+func reportFrom(begin time.Time, f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
+	r := &reporter{begin: begin, every: every, closing: make(chan struct{}), done: make(chan struct{})}
 	if f == nil {
 		close(r.done)
 		return r
 	}
-	ticker := time.NewTicker(every) // Now: the goroutine may begin late.
 	go func() {
 		defer close(r.done)
-		defer ticker.Stop()
-		for r.wait(ticker) {
+		for r.wait() {
 			f(standing())
 		}
 	}()
@@ -32,9 +39,12 @@ func report(f func(probe.Progress), every time.Duration, standing func() probe.P
 }
 
 // wait returns at the next multiple, or false when there is none to come.
-func (r *reporter) wait(ticker *time.Ticker) bool {
+func (r *reporter) wait() bool {
+	passed := max(0, time.Since(r.begin)/r.every)
+	timer := time.NewTimer(time.Until(r.begin.Add((passed + 1) * r.every)))
+	defer timer.Stop()
 	select {
-	case <-ticker.C:
+	case <-timer.C:
 		return true
 	case <-r.closing:
 		return false
