@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // port is one end of a veth pair: all that its interface gets.
@@ -18,20 +20,41 @@ type leg struct {
 	far    string // the site at the link's other end
 	outer  port   // in the site
 	middle port   // in the link's middle
+	// way is the port by which the middle sends to the site: middle itself or, where
+	// the link has a WAN, that of the WAN, which leads to wanEnd.
+	way, wanEnd port
 }
 
 // legs plans the two halves of link number i.
-func legs(i int, between [2]string) [2]leg {
+func legs(i int, link Link) [2]leg {
 	half := func(side int) leg {
-		site, far := between[side], between[1-side]
-		return leg{
+		site, far := link.Between[side], link.Between[1-side]
+		l := leg{
 			site:   site,
 			far:    far,
 			outer:  newPort("to-"+far, i, side, 1),
 			middle: newPort("to-"+site, i, side, 2),
 		}
+		l.way = l.middle
+		if link.WAN.changes() {
+			l.way, l.wanEnd = wanPorts(l.middle, side)
+		}
+		return l
 	}
 	return [2]leg{half(0), half(1)}
+}
+
+// wanPorts plans the WAN before a port of the middle. It has the port's addresses,
+// for the middle's own packets to have them, and what enters it looks like what
+// leaves by the port.
+func wanPorts(middle port, side int) (way, end port) {
+	way = port{
+		name: fmt.Sprintf("wan%d", side), mac: middle.mac,
+		v4: single(middle.v4.Addr()), v6: single(middle.v6.Addr()),
+	}
+	mac := slices.Clone(middle.mac)
+	mac[len(mac)-1] = 3
+	return way, port{name: way.name + "-end", mac: mac}
 }
 
 func newPort(name string, link, side int, host byte) port {

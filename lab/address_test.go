@@ -8,7 +8,7 @@ import (
 )
 
 func TestLegsOfFirstLink(t *testing.T) {
-	got := legs(0, [2]string{"a", "b"})
+	got := legs(0, Link{Between: [2]string{"a", "b"}})
 	want := [2]leg{
 		{
 			site: "a", far: "b",
@@ -21,9 +21,23 @@ func TestLegsOfFirstLink(t *testing.T) {
 			middle: port{name: "to-b", mac: []byte{2, 't', 'm', 0, 1, 2}, v4: netip.MustParsePrefix("192.0.2.6/30"), v6: netip.MustParsePrefix("2001:db8:0:1::2/64")},
 		},
 	}
+	for side := range want {
+		want[side].way = want[side].middle
+	}
 	options := cmp.Options{cmp.AllowUnexported(leg{}, port{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("legs (-want +got):\n%s", diff)
+	}
+}
+
+// The way to a site through a WAN looks like the port before which it stands.
+func TestLegsOfALinkWithWAN(t *testing.T) {
+	got := legs(0, Link{Between: [2]string{"a", "b"}, WAN: WAN{Delay: 1}})[1]
+	wantWay := port{name: "wan1", mac: got.middle.mac, v4: netip.MustParsePrefix("192.0.2.6/32"), v6: netip.MustParsePrefix("2001:db8:0:1::2/128")}
+	wantEnd := port{name: "wan1-end", mac: []byte{2, 't', 'm', 0, 1, 3}}
+	options := cmp.Options{cmp.AllowUnexported(port{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
+	if diff := cmp.Diff([]port{wantWay, wantEnd}, []port{got.way, got.wanEnd}, options); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }
 
@@ -44,7 +58,7 @@ func TestAddressesAreDocumentationsAndDistinct(t *testing.T) {
 	}
 	seen := make(map[netip.Prefix]bool)
 	for i := range maxLinks {
-		for _, l := range legs(i, [2]string{"a", "b"}) {
+		for _, l := range legs(i, Link{Between: [2]string{"a", "b"}}) {
 			for _, network := range []netip.Prefix{l.outer.v4, l.outer.v6} {
 				if !documentation(network.Addr()) || seen[network.Masked()] {
 					t.Errorf("link %d: want a documentation network of its own, got %s", i, network)

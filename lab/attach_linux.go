@@ -20,6 +20,7 @@ const (
 const (
 	blackholeFirst uint16 = 1
 	meterSecond    uint16 = 2
+	clearDFThird   uint16 = 3
 )
 
 // addHooks makes an interface ready for attach.

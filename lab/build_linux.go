@@ -16,7 +16,7 @@ import (
 //     gateway;
 //  3. every link becomes a namespace in the middle of two veth pairs, which
 //     forwards between them;
-//  4. the devices are put into the middles.
+//  4. the devices and WANs are put into the middles.
 //
 // The caller must Close the lab. An error that says what privilege is missing is
 // an os.ErrPermission.
@@ -90,7 +90,7 @@ func (l *Lab) addLink(ctx context.Context, i int, description Link) error {
 	if err != nil {
 		return err
 	}
-	k := &link{Link: description, middle: middle, legs: legs(i, description.Between)}
+	k := &link{Link: description, middle: middle, legs: legs(i, description)}
 	l.links = append(l.links, k)
 	if err := middle.do(func() error { return setSysctls(quiet) }); err != nil {
 		return err
@@ -106,10 +106,13 @@ func (l *Lab) addLink(ctx context.Context, i int, description Link) error {
 	if err := k.addDevices(); err != nil {
 		return err
 	}
+	if err := k.startWAN(2 * uint64(i)); err != nil {
+		return err
+	}
 	return l.awaitCarrier(ctx, k)
 }
 
-// awaitCarrier waits until all four interfaces of a link pass packets.
+// awaitCarrier waits until all interfaces of a link pass packets.
 func (l *Lab) awaitCarrier(ctx context.Context, k *link) error {
 	for _, near := range k.legs {
 		await := func(name string) func(*netlink.Handle) error {
@@ -118,8 +121,10 @@ func (l *Lab) awaitCarrier(ctx context.Context, k *link) error {
 		if err := l.edge(near.site).configure(await(near.outer.name)); err != nil {
 			return err
 		}
-		if err := k.middle.configure(await(near.middle.name)); err != nil {
-			return err
+		for _, name := range []string{near.middle.name, near.way.name} {
+			if err := k.middle.configure(await(name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -154,6 +159,11 @@ func (l *Lab) addLeg(k *link, side int) error {
 		if err != nil {
 			return err
 		}
+		if k.WAN.changes() {
+			if to, err = k.addWAN(h, near); err != nil {
+				return err
+			}
+		}
 		return errors.Join(
 			addRoute(h, to, single(near.outer.v4.Addr()), netip.Addr{}, k.mtu()),
 			addRoute(h, to, single(near.outer.v6.Addr()), netip.Addr{}, k.mtu()))
@@ -164,8 +174,10 @@ func (l *Lab) addLeg(k *link, side int) error {
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 func (k *link) prepareMiddle() error {
-	if err := wireLike(k.legs[0].middle.name, k.legs[1].middle.name); err != nil {
-		return err
+	for _, l := range k.legs {
+		if err := wireLike(l.middle.name, l.way.name); err != nil {
+			return err
+		}
 	}
 	return setSysctls(forwarding)
 }

@@ -21,7 +21,7 @@ func (k *link) addDevices() error {
 		var ends [2]netlink.Link
 		for side, near := range k.legs {
 			var err error
-			if ends[side], err = k.addEnd(h, near.middle.name); err != nil {
+			if ends[side], err = k.addEnd(h, near); err != nil {
 				return err
 			}
 		}
@@ -34,21 +34,47 @@ func (k *link) addDevices() error {
 	})
 }
 
-// addEnd makes one interface of the middle ready for devices, and swallows the
-// ICMP that leaves by it where the link is a blackhole.
-func (k *link) addEnd(h *netlink.Handle, name string) (netlink.Link, error) {
-	end, err := h.LinkByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", name, err)
-	}
-	if err := addHooks(h, end); err != nil || !k.ICMPBlackhole {
-		return end, err
-	}
-	program, err := newBlackhole()
+// addEnd makes one interface of the middle ready for devices, and makes bad
+// gateways of it where the link is one.
+func (k *link) addEnd(h *netlink.Handle, near leg) (netlink.Link, error) {
+	end, err := hooked(h, near.middle.name)
 	if err != nil {
 		return nil, err
 	}
-	return end, errors.Join(attach(h, end, egress, blackholeFirst, program), program.Close())
+	way := end
+	if near.way.name != near.middle.name {
+		if way, err = hooked(h, near.way.name); err != nil {
+			return nil, err
+		}
+	}
+	if k.ICMPBlackhole {
+		program, err := newBlackhole()
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(attach(h, way, egress, blackholeFirst, program), program.Close()); err != nil {
+			return nil, err
+		}
+	}
+	if k.ClearDF {
+		program, err := newClearDF(k.mtu())
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(attach(h, end, ingress, clearDFThird, program), program.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return end, nil
+}
+
+// hooked makes an interface ready for attach.
+func hooked(h *netlink.Handle, name string) (netlink.Link, error) {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", name, err)
+	}
+	return link, addHooks(h, link)
 }
 
 // addDirection limits and counts what flows toward one side. A policer or packet
@@ -80,7 +106,7 @@ func (k *link) counters(d direction) (DeviceCounters, error) {
 	var queue *netlink.QdiscStatistics
 	if d.device.Kind == Shaper {
 		err := k.middle.configure(func(h *netlink.Handle) (err error) {
-			queue, err = shaperStatistics(h, d.to.middle.name)
+			queue, err = queueStatistics(h, d.to.middle.name, "tbf")
 			return err
 		})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	policer := lab.Device{Kind: lab.Policer, OuterBitsPerSecond: 1e6, BurstBytes: 3000}
-	l, err := lab.Build(context.Background(), joined(lab.Link{Device: policer, ICMPBlackhole: true}))
+	wan := lab.WAN{Delay: time.Millisecond, Jitter: time.Millisecond}
+	l, err := lab.Build(context.Background(), joined(lab.Link{Device: policer, ICMPBlackhole: true, WAN: wan}))
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

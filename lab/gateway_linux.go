@@ -102,7 +102,7 @@ func (l *Lab) addOwn(i int, name string) error {
 func (l *Lab) leadTo(host port, k *link, near leg) error {
 	far := k.near(near.far)
 	err := k.middle.configure(func(h *netlink.Handle) error {
-		return routeHost(h, near.middle.name, host, near.outer, k.mtu())
+		return routeHost(h, near.way.name, host, near.outer, k.mtu())
 	})
 	return errors.Join(err, l.edge(far.site).configure(func(h *netlink.Handle) error {
 		return routeHost(h, far.outer.name, host, far.middle, 0)

@@ -16,7 +16,7 @@ import (
 func hub() lab.Topology {
 	return lab.Topology{
 		Name: "hub", Sites: []string{"hub", "b", "c", "d"},
-		Links: []lab.Link{{Between: [2]string{"hub", "b"}}, {Between: [2]string{"c", "hub"}}, {Between: [2]string{"hub", "d"}}},
+		Links: []lab.Link{{Between: [2]string{"hub", "b"}}, {Between: [2]string{"c", "hub"}, WAN: aWAN}, {Between: [2]string{"hub", "d"}}},
 	}
 }
 

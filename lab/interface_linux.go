@@ -68,27 +68,35 @@ func addVeth(site *netlink.Handle, middle *namespace, l leg, mtu int) error {
 
 // bringUp gives a port its addresses and its one neighbour, and starts it.
 func bringUp(h *netlink.Handle, own, neighbour port) (netlink.Link, error) {
-	link, err := h.LinkByName(own.name)
+	link, err := startQuiet(h, own.name)
 	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", own.name, err)
-	}
-	// Without these two flags the kernel neither asks for neighbours nor reports
-	// multicast groups.
-	if err := h.LinkSetARPOff(link); err != nil {
-		return nil, fmt.Errorf("switch off neighbour discovery of %s: %w", own.name, err)
-	}
-	if err := h.LinkSetMulticastOff(link); err != nil {
-		return nil, fmt.Errorf("switch off multicast of %s: %w", own.name, err)
+		return nil, err
 	}
 	for _, address := range []netip.Prefix{own.v4, own.v6} {
 		if err := addAddress(h, link, address); err != nil {
 			return nil, err
 		}
 	}
-	if err := h.LinkSetUp(link); err != nil {
-		return nil, fmt.Errorf("start %s: %w", own.name, err)
-	}
 	return link, addNeighbour(h, link, neighbour)
+}
+
+// startQuiet starts an interface that neither asks for neighbours nor reports
+// multicast groups.
+func startQuiet(h *netlink.Handle, name string) (netlink.Link, error) {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", name, err)
+	}
+	if err := h.LinkSetARPOff(link); err != nil {
+		return nil, fmt.Errorf("switch off neighbour discovery of %s: %w", name, err)
+	}
+	if err := h.LinkSetMulticastOff(link); err != nil {
+		return nil, fmt.Errorf("switch off multicast of %s: %w", name, err)
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return link, nil
 }
 
 // awaitCarrier waits until an interface passes packets: the kernel drops what is
@@ -159,36 +167,50 @@ func addRoute(h *netlink.Handle, link netlink.Link, to netip.Prefix, gateway net
 // hands packets on larger than they are. Transmit checksum offload stays: without
 // it UDP_SEGMENT fails with EIO, and it does not change a packet's size.
 func wireLike(names ...string) error {
-	tool, err := ethtool.NewEthtool()
-	if err != nil {
-		return fmt.Errorf("open ethtool: %w", err)
-	}
-	defer tool.Close()
 	for _, name := range names {
-		features, err := tool.FeaturesWithState(name)
-		if err != nil {
-			return fmt.Errorf("read offloads of %s: %w", name, err)
-		}
-		if err := tool.Change(name, offloadsOff(features)); err != nil {
-			return fmt.Errorf("switch off offloads of %s: %w", name, err)
+		if err := switchOff(name, enlarges); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// offloadsOff selects the segmentation and receive offloads that are on and can be
-// switched off.
-func offloadsOff(features map[string]ethtool.FeatureState) map[string]bool {
+// switchOff switches the offloads off that are chosen by name.
+func switchOff(name string, chosen func(feature string) bool) error {
+	tool, err := ethtool.NewEthtool()
+	if err != nil {
+		return fmt.Errorf("open ethtool: %w", err)
+	}
+	defer tool.Close()
+	features, err := tool.FeaturesWithState(name)
+	if err != nil {
+		return fmt.Errorf("read offloads of %s: %w", name, err)
+	}
+	if err := tool.Change(name, offloadsOff(features, chosen)); err != nil {
+		return fmt.Errorf("switch off offloads of %s: %w", name, err)
+	}
+	return nil
+}
+
+// offloadsOff selects the offloads that are chosen, are on and can be switched off.
+func offloadsOff(features map[string]ethtool.FeatureState, chosen func(feature string) bool) map[string]bool {
 	off := make(map[string]bool)
 	for name, state := range features {
-		enlarges := strings.Contains(name, "segmentation") || strings.Contains(name, "-gso") ||
-			strings.Contains(name, "gro") || strings.Contains(name, "lro")
-		if enlarges && state.Active && !state.NeverChanged {
+		if chosen(name) && state.Active && !state.NeverChanged {
 			off[name] = false
 		}
 	}
 	return off
 }
+
+// enlarges says whether it is a segmentation or receive offload.
+func enlarges(feature string) bool {
+	return strings.Contains(feature, "segmentation") || strings.Contains(feature, "-gso") ||
+		strings.Contains(feature, "gro") || strings.Contains(feature, "lro")
+}
+
+// checksums says whether it leaves checksums to whoever receives.
+func checksums(feature string) bool { return strings.HasPrefix(feature, "tx-checksum") }
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}

@@ -4,9 +4,10 @@
 // Every site is a namespace. Every link is a namespace of its own too, the
 // link's middle, which routes IPv4 and IPv6 between its two sites; the device
 // that limits the link sits there, where it cannot push back into a sender's
-// socket. All of them are held by descriptors only: when the process that built
-// the lab ends, however it ends, the kernel removes the lab. Only Up and
-// Lab.Name give names that outlive the process.
+// socket, and so does the WAN, which delays, loses, reorders and duplicates. All
+// of them are held by descriptors only: when the process that built the lab
+// ends, however it ends, the kernel removes the lab. Only Up and Lab.Name give
+// names that outlive the process.
 //
 // The links behave like wires: no segmentation or receive offload makes packets
 // larger than they are, neighbours are static, and IPv6 does not configure
@@ -36,8 +37,14 @@ type Link struct {
 	MTU int
 	// ICMPBlackhole drops every "fragmentation needed" and "packet too big".
 	ICMPBlackhole bool
+	// ClearDF takes the IPv4 header's "don't fragment" from packets that are larger
+	// than the link's MTU, which the middle then fragments: as bad gateways do. IPv6
+	// has no such bit, and is answered with "packet too big" as ever.
+	ClearDF bool
 	// Device limits the link; the zero Device does not.
 	Device Device
+	// WAN is what else the way does to packets; the zero WAN does nothing.
+	WAN WAN
 }
 
 // Device is what limits a link. Each direction that it limits has a bucket, or a

@@ -25,6 +25,7 @@ type link struct {
 	middle     *namespace
 	legs       [2]leg
 	directions []direction
+	wans       []builtWAN // Toward each of the legs; none without a WAN.
 }
 
 // Addresses are a site's on one link.
@@ -120,6 +121,9 @@ func (l *Lab) Counters() ([]DeviceCounters, error) {
 func (l *Lab) Close() error {
 	var errs []error
 	for _, k := range l.links {
+		for _, wan := range k.wans {
+			errs = append(errs, wan.close())
+		}
 		for _, d := range k.directions {
 			errs = append(errs, d.meter.state.Close())
 		}

@@ -18,6 +18,7 @@ const namesDir = "/run/netns"
 // Down or Cleanup. It returns the sites' names under /run/netns in the topology's
 // order. When it fails nothing remains. A topology with gateways is refused: what
 // joins those ends with the process that started it, and nothing leads past them.
+// So is a WAN that netem does not do here.
 func Up(ctx context.Context, t Topology) ([]string, error) {
 	if len(t.Gateways) > 0 {
 		return nil, fmt.Errorf("leave lab %s up: its gateways %q are joined only while a program runs them: use tunnelmark lab run", t.Name, t.Gateways)
@@ -34,8 +35,11 @@ func Up(ctx context.Context, t Topology) ([]string, error) {
 // for a site and "tm-TOPOLOGY-SITE+SITE" for a link's middle, and records that they
 // are this program's. The lab then outlives Close, until Down. It returns the
 // sites' names. When it fails no name remains; a name that is taken is an
-// os.ErrExist.
+// os.ErrExist. A lab whose WAN is this process's is refused.
 func (l *Lab) Name() ([]string, error) {
+	if err := l.outlives(); err != nil {
+		return nil, err
+	}
 	names, r, err := l.record()
 	if err != nil {
 		return nil, err
@@ -53,6 +57,19 @@ func (l *Lab) Name() ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// outlives says whether all of the lab works without this process.
+func (l *Lab) outlives() error {
+	for _, k := range l.links {
+		for _, wan := range k.wans {
+			if wan.process == nil {
+				continue
+			}
+			return fmt.Errorf("leave lab %s up: the WAN of its link %q works only while a program runs it, %w", l.name, k.Between, wan.why)
+		}
+	}
+	return nil
 }
 
 // namespaces lists the sites' and then the middles'.

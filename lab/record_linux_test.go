@@ -61,7 +61,7 @@ func TestOffloadsOff(t *testing.T) {
 		"tx-gso-robust":          fixed,
 		"tx-checksum-ip-generic": on,
 		"tx-scatter-gather":      on,
-	})
+	}, enlarges)
 	want := map[string]bool{"tx-tcp-segmentation": false, "tx-udp-segmentation": false, "tx-gso-list": false, "rx-gro": false}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("offloads (-want +got):\n%s", diff)

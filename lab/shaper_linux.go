@@ -58,21 +58,21 @@ func ipSizeTable() *nl.RtAttr {
 	return table
 }
 
-// shaperStatistics reads the root queue of an interface in one message, so that its
-// figures agree.
-func shaperStatistics(h *netlink.Handle, name string) (*netlink.QdiscStatistics, error) {
+// queueStatistics reads the root queue of an interface, which is of that kind, in one
+// message, so that its figures agree.
+func queueStatistics(h *netlink.Handle, name, kind string) (*netlink.QdiscStatistics, error) {
 	link, err := h.LinkByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", name, err)
 	}
 	qdiscs, err := h.QdiscList(link)
 	if err != nil {
-		return nil, fmt.Errorf("read shaper of %s: %w", name, err)
+		return nil, fmt.Errorf("read %s of %s: %w", kind, name, err)
 	}
 	for _, qdisc := range qdiscs {
-		if qdisc.Type() == "tbf" && qdisc.Attrs().Statistics != nil {
+		if qdisc.Type() == kind && qdisc.Attrs().Statistics != nil {
 			return qdisc.Attrs().Statistics, nil
 		}
 	}
-	return nil, fmt.Errorf("read shaper of %s: %w", name, errors.New("it is gone"))
+	return nil, fmt.Errorf("read %s of %s: %w", kind, name, errors.New("it is gone"))
 }

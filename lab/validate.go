@@ -25,6 +25,8 @@ const (
 	minPacketRate, maxPacketRate   = 1, 1e9
 	maxFill                        = time.Hour
 	maxBurstBytes, maxBurstPackets = 1 << 30, 1 << 30
+	maxDelay                       = 10 * time.Second
+	maxRatio                       = 0.5
 )
 
 var (
@@ -100,7 +102,7 @@ func (t Topology) checkLink(i int, link Link) error {
 	if err := link.checkDevice(); err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	return nil
+	return link.WAN.check()
 }
 
 // joins reports whether the link's ends are these two, in either order.
@@ -161,6 +163,24 @@ func (d Device) checkPacketRate() error {
 func checkFill(seconds float64) error {
 	if seconds > maxFill.Seconds() {
 		return fmt.Errorf("burst: takes %.0f s to fill at the rate: allowed are at most %.0f s", seconds, maxFill.Seconds())
+	}
+	return nil
+}
+
+func (w WAN) check() error {
+	if w.Delay < 0 || w.Delay > maxDelay {
+		return fmt.Errorf("delay: %s: allowed are 0 to %s", w.Delay, maxDelay)
+	}
+	if w.Jitter < 0 || w.Jitter > w.Delay {
+		return fmt.Errorf("jitter: %s: allowed are 0 to the delay (%s)", w.Jitter, w.Delay)
+	}
+	for _, ratio := range []struct {
+		name  string
+		value float64
+	}{{"loss", w.LossRatio}, {"reorder", w.ReorderRatio}, {"duplicate", w.DuplicateRatio}} {
+		if !(ratio.value >= 0 && ratio.value <= maxRatio) {
+			return fmt.Errorf("%s: %g: allowed are 0 to %g", ratio.name, ratio.value, maxRatio)
+		}
 	}
 	return nil
 }

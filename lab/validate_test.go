@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestValidate(t *testing.T) {
@@ -13,6 +14,7 @@ func TestValidate(t *testing.T) {
 		return Topology{Name: "t", Sites: []string{"a", "b"}, Links: []Link{l}}
 	}
 	device := func(d Device) Topology { return link(func(l *Link) { l.Device = d }) }
+	wan := func(w WAN) Topology { return link(func(l *Link) { l.WAN = w }) }
 	tests := []struct {
 		name     string
 		topology Topology
@@ -44,6 +46,15 @@ func TestValidate(t *testing.T) {
 		{"policer of packets", device(Device{Kind: Policer, OuterBitsPerSecond: 1e6, BurstBytes: 3000, BurstPackets: 1}), "counts bytes"},
 		{"packet limit of bytes", device(Device{Kind: PacketLimit, PacketsPerSecond: 1000, BurstBytes: 3000}), "counts packets"},
 		{"packet limit without rate", device(Device{Kind: PacketLimit}), "0 packet/s"},
+		{"WAN", wan(WAN{Delay: maxDelay, Jitter: maxDelay, LossRatio: 0.5, ReorderRatio: 0.5, DuplicateRatio: 0.5, Seed: 1}), ""},
+		{"loss alone", wan(WAN{LossRatio: 1e-6}), ""},
+		{"delay in the past", wan(WAN{Delay: -1}), "delay: -1ns: allowed are 0 to 10s"},
+		{"delay to the moon and back", wan(WAN{Delay: maxDelay + 1}), "allowed are 0 to 10s"},
+		{"jitter beyond the delay", wan(WAN{Delay: time.Millisecond, Jitter: 2 * time.Millisecond}), "jitter: 2ms: allowed are 0 to the delay (1ms)"},
+		{"negative jitter", wan(WAN{Delay: time.Millisecond, Jitter: -1}), "jitter: -1ns"},
+		{"much loss", wan(WAN{LossRatio: 0.6}), "loss: 0.6: allowed are 0 to 0.5"},
+		{"negative reordering", wan(WAN{ReorderRatio: -0.1}), "reorder: -0.1"},
+		{"duplicates of NaN", wan(WAN{DuplicateRatio: math.NaN()}), "duplicate: NaN"},
 		{"negative burst of packets", device(Device{Kind: PacketLimit, PacketsPerSecond: 1, BurstPackets: -1}), "-1 packets"},
 	}
 	for _, tt := range tests {
