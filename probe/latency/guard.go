@@ -21,6 +21,9 @@ import (
 // no answer for 75 ms and twice the longest round trip of the last 3 s, and for 2 s at
 // most. One that is answered after all was not lost.
 //
+// A ping that the local stack refused counts as one that is not answered: a guard that
+// sees nothing must not let the load go on.
+//
 // A Guard judges when a sample comes: at each ping that is sent, at the latest. Whoever
 // runs the load must also stop it when the prober ends.
 type Guard struct {

@@ -188,7 +188,7 @@ func TestGuardStaysStopped(t *testing.T) {
 		switch {
 		case first == nil:
 			first = err
-		case err != first:
+		case !errors.Is(err, first):
 			t.Fatalf("got %v after %v", err, first)
 		}
 	}

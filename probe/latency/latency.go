@@ -25,7 +25,8 @@
 //
 // Both ends are bounded by their own clocks. A prober that hears nothing for 1 s slows
 // down to a ping each 100 ms, and ends after 5 s; the answerer ends after 5 s of silence.
-// Neither allocates per ping.
+// Neither allocates per ping. A prober keeps 40 bytes of each, and as many again to sum
+// them up: 10 min at 1000 a second, the most that Options allow, are 50 MB.
 package latency
 
 import (

@@ -12,8 +12,8 @@ import (
 	"tunnelmark/probe/wire"
 )
 
-// Sample is what a prober sees of one ping: first that it was sent, then, if its
-// PONG comes, the round-trip time.
+// Sample is what a prober sees of one ping: first that it was sent, or that the local
+// stack refused it; then, if its PONG comes, the round-trip time.
 type Sample struct {
 	Sequence uint64
 	// At is when this became known, Sent when the ping left: both since the first
@@ -119,6 +119,7 @@ type prober struct {
 	pings    []ping        // By sequence number. It never grows beyond its room.
 	sums     sums
 	heard    time.Duration // The last authentic PONG.
+	refusal  error         // Of the last ping, by the local stack.
 	longest  time.Duration // Round trip.
 	repeat   time.Duration // When to say hello again,
 	hellos   uint64        // said so often.
@@ -141,7 +142,7 @@ func newProber(o Options, size int, now func() time.Duration, send func([]byte, 
 		out: make([]byte, size), pings: make([]ping, 0, o.limit()),
 	}
 	_, _ = rand.Read(p.nonce[:]) // Never fails (crypto/rand).
-	p.ends = now() + o.HelloWithin
+	p.enter(greeting, now(), o.HelloWithin)
 	return p
 }
 
@@ -223,7 +224,7 @@ func (p *prober) every() time.Duration {
 func (p *prober) ping(now time.Duration) {
 	switch {
 	case now-p.heard >= silenceLimit:
-		p.fail(fmt.Errorf("%w: no answer for %v", probe.ErrPeerSilent, silenceLimit))
+		p.fail(p.silence())
 	case now >= p.ends || p.stopped():
 		p.enter(draining, now, p.grace())
 	case now >= p.due && len(p.pings) < cap(p.pings):
@@ -232,6 +233,14 @@ func (p *prober) ping(now time.Duration) {
 	case now >= p.due:
 		p.advance(now)
 	}
+}
+
+// silence says why there was no answer, where this end knows.
+func (p *prober) silence() error {
+	if p.refusal != nil {
+		return fmt.Errorf("%w: no answer for %v, and the local stack refuses pings: %w", probe.ErrPeerSilent, silenceLimit, p.refusal)
+	}
+	return fmt.Errorf("%w: no answer for %v", probe.ErrPeerSilent, silenceLimit)
 }
 
 func (p *prober) stopped() bool {
@@ -251,7 +260,7 @@ func (p *prober) ask() {
 	sequence, now := uint64(len(p.pings)), p.now()
 	p.pings = append(p.pings, ping{left: now})
 	wire.Ping{Header: p.o.header(sequence, now), Echo: p.peer}.Put(p.out, p.auth)
-	if p.send(p.out, sequence) == nil {
+	if p.refusal = p.send(p.out, sequence); p.refusal == nil {
 		p.sums.sent++
 	} else {
 		p.sums.refused++

@@ -2,6 +2,8 @@ package latency
 
 import (
 	"errors"
+	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -164,6 +166,28 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
+// The longest probe with the most pings fits into its room.
+func TestMostPings(t *testing.T) {
+	o := testOptions(t, probe.MaxDuration)
+	o.Every = LeastEvery
+	now := time.Duration(0)
+	p := newProber(o, 100, func() time.Duration { return now }, func([]byte, uint64) error { return nil }, nil)
+	p.begin(wire.Nonce{}, 0)
+	for ; p.phase == pinging; now += o.Every / 2 {
+		p.heard = now
+		p.tick(now)
+	}
+	if n := len(p.pings); n < 599_999 || n > 600_001 {
+		t.Errorf("%d pings, want 600000", n)
+	}
+	for i := range p.pings {
+		p.receive(&p.pings[i], wire.Pong{}, moment{at: p.pings[i].left + 5*ms})
+	}
+	if r := p.result(); r.RTT.Count != r.Sent || len(r.Series) == 0 {
+		t.Errorf("summed up %d of %d", r.RTT.Count, r.Sent)
+	}
+}
+
 // Without the kernel's stamps the probe works with the clocks of user space, and says
 // so.
 func TestWithoutStamps(t *testing.T) {
@@ -192,6 +216,24 @@ func TestSilenceThatEnds(t *testing.T) {
 	}
 }
 
+// Over a path that drops nine of ten packets the probe measures what comes through,
+// and ends as it should.
+func TestOverloadedPath(t *testing.T) {
+	s := newSim(t, testOptions(t, 20*time.Second), nil)
+	random := rand.New(rand.NewPCG(4, 2))
+	s.fate = func(from int, b []byte) []time.Duration {
+		if from == 0 && random.IntN(10) != 0 {
+			return nil
+		}
+		return []time.Duration{50 * ms}
+	}
+	r := mustRun(t, s)
+	if r.Sent != 2000 || r.Received < 150 || r.Received > 250 || r.LostToPeer != r.Sent-r.Received || r.LostFromPeer != 0 {
+		t.Errorf("counted %+v, want a tenth of 2000 received, the others lost to the peer", r)
+	}
+	assertNear(t, "mean", r.RTT.Mean, 100*ms, 10*time.Microsecond)
+}
+
 func TestPeerDies(t *testing.T) {
 	s := newSim(t, testOptions(t, time.Minute), nil)
 	s.fate = func(from int, b []byte) []time.Duration {
@@ -210,6 +252,25 @@ func TestPeerDies(t *testing.T) {
 	r := s.prober.result()
 	if r.Received < 195 || r.LostToPeer+r.LostFromPeer != 0 {
 		t.Errorf("counted %+v, want what was answered before", r)
+	}
+}
+
+// Pings that the local stack refuses are neither sent nor lost, and the error says so.
+func TestRefusedPings(t *testing.T) {
+	s := newSim(t, testOptions(t, time.Minute), nil)
+	send := s.prober.send
+	s.prober.send = func(b []byte, number uint64) error {
+		if number >= 50 && number != unnumbered {
+			return os.ErrPermission
+		}
+		return send(b, number)
+	}
+	s.run()
+	if err := s.prober.failed; !errors.Is(err, probe.ErrPeerSilent) || !errors.Is(err, os.ErrPermission) {
+		t.Errorf("got error %v, want ErrPeerSilent and the refusal", err)
+	}
+	if r := s.prober.result(); r.Sent != 50 || r.Received != 50 || r.Lost != 0 || r.Refused == 0 {
+		t.Errorf("counted %+v, want 50 sent and answered", r)
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *Stamped) add(q *ping) {
 
 // series cuts the pings, which are in order of sending, into windows.
 func (p *prober) series() (list []Window) {
-	var rtts []time.Duration // Of the last window of list, in order.
+	var rtts []time.Duration // Of the last window of list.
 	for i := range p.pings {
 		q := &p.pings[i]
 		if q.is(refused) {
@@ -103,19 +103,29 @@ func (p *prober) series() (list []Window) {
 		}
 		start := (q.left - p.first).Truncate(SeriesWindow)
 		if len(list) == 0 || start > list[len(list)-1].Start {
+			describeLast(list, rtts)
 			list, rtts = append(list, Window{Start: start}), rtts[:0]
 		}
 		w := &list[len(list)-1]
 		w.Sent++
 		if q.is(received) {
-			at, _ := slices.BinarySearch(rtts, q.rtt())
-			rtts = slices.Insert(rtts, at, q.rtt())
-			w.Min, w.Median, w.Max = rtts[0], rtts[len(rtts)/2], rtts[len(rtts)-1]
+			rtts = append(rtts, q.rtt())
 		} else if !q.is(unsettled) {
 			w.Lost++
 		}
 	}
+	describeLast(list, rtts)
 	return list
+}
+
+// describeLast completes the last window with its round trips.
+func describeLast(list []Window, rtts []time.Duration) {
+	if len(rtts) == 0 {
+		return
+	}
+	slices.Sort(rtts)
+	w := &list[len(list)-1]
+	w.Min, w.Median, w.Max = rtts[0], rtts[len(rtts)/2], rtts[len(rtts)-1]
 }
 
 // oneWay are the delays of one answered ping, less an unknown offset between the

@@ -40,7 +40,7 @@ type socket struct {
 	outgoing         []byte
 	errno            syscall.Errno // Of the last write.
 
-	await, receive func(fd uintptr) bool
+	await          func(fd uintptr) bool
 	poll, transmit func(fd uintptr)
 	pollErrors     func(fd uintptr)
 }
