@@ -74,8 +74,9 @@ func (a *answerer) now() time.Duration { return time.Since(a.start) }
 // run answers until the search is over, the peer is silent for too long, or it has
 // lasted longer than any search.
 func (a *answerer) run(ctx context.Context) error {
-	for a.now() < min(a.deadline, answerWithin) {
-		_ = a.socket.conn.SetReadDeadline(a.start.Add(min(a.deadline, answerWithin))) // Fails only when closed; so will reading.
+	within := a.options.HelloWithin + searchWithin + lastWithin
+	for a.now() < min(a.deadline, within) {
+		_ = a.socket.conn.SetReadDeadline(a.start.Add(min(a.deadline, within))) // Fails only when closed; so will reading.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (a *answerer) run(ctx context.Context) error {
 	case a.peer == (wire.Nonce{}):
 		return fmt.Errorf("%w within %v", probe.ErrNoHello, a.options.HelloWithin)
 	}
-	return fmt.Errorf("%w: nothing for %v, or no end within %v", probe.ErrPeerSilent, silenceLimit, answerWithin)
+	return fmt.Errorf("%w: nothing for %v, or no end within %v", probe.ErrPeerSilent, silenceLimit, within)
 }
 
 // handle takes a datagram, if it is of the peer's and of this search.

@@ -2,7 +2,9 @@ package pmtu
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -17,6 +19,8 @@ type asker struct {
 	options Options
 	nonce   wire.Nonce
 	peer    wire.Nonce // The answerer's.
+	said    uint64     // Sequence number of the last hello.
+	larger  int        // Answers so far.
 }
 
 // greeted starts an answerer at b, and returns an asker at a that has greeted it.
@@ -28,12 +32,9 @@ func greeted(t *testing.T, a, b *net.UDPConn) *asker {
 	t.Cleanup(func() { cancel(); <-done })
 	k := &asker{t: t, conn: a, options: testOptions(t), nonce: wire.Nonce{1}}
 	for range 100 {
-		k.send(wire.Hello{Header: k.header(0), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, k.options.Key))
-		for _, d := range k.received(50 * time.Millisecond) {
-			if m, err := wire.OpenHello(d, k.options.Key); err == nil {
-				k.peer = m.Nonce
-				return k
-			}
+		k.hello()
+		if _, err := k.untilAnswered(50 * time.Millisecond); err == nil {
+			return k
 		}
 	}
 	t.Fatal("no hello")
@@ -46,27 +47,51 @@ func (k *asker) header(sequence uint64) wire.Header {
 
 func (k *asker) send(b []byte) { _, _ = k.conn.Write(b) }
 
-// received are the datagrams that come until none comes for so long.
-func (k *asker) received(quiet time.Duration) (all [][]byte) {
+// hello has a sequence number of its own.
+func (k *asker) hello() {
+	k.said++
+	k.send(wire.Hello{Header: wire.Header{Trial: testOptions(k.t).Trial, Sequence: k.said}, Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, k.options.Key))
+}
+
+// untilAnswered returns the datagrams that come before the answer to the last hello.
+func (k *asker) untilAnswered(within time.Duration) (before [][]byte, err error) {
+	_ = k.conn.SetReadDeadline(time.Now().Add(within))
 	for {
 		b := make([]byte, maxInner)
-		_ = k.conn.SetReadDeadline(time.Now().Add(quiet))
 		n, err := k.conn.Read(b)
-		if err != nil {
-			return all
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return before, err
 		}
-		all = append(all, b[:n])
+		if m, err := wire.OpenHello(b[:n], k.options.Key); err == nil && m.Sequence == k.said {
+			k.peer = m.Nonce
+			return before, nil
+		}
+		if err == nil {
+			before = append(before, b[:n])
+		}
 	}
 }
 
-// large counts the datagrams that are larger than any question.
-func (k *asker) large() (n int) {
-	for _, d := range k.received(200 * time.Millisecond) {
+// answers are all datagrams that answer what was sent so far: the path keeps order.
+func (k *asker) answers() [][]byte {
+	k.t.Helper()
+	k.hello()
+	all, err := k.untilAnswered(5 * time.Second)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return all
+}
+
+// large counts the answers so far that are larger than any question.
+func (k *asker) large() int {
+	k.t.Helper()
+	for _, d := range k.answers() {
 		if len(d) > wire.ToldSize {
-			n++
+			k.larger++
 		}
 	}
-	return n
+	return k.larger
 }
 
 // Only who has seen the answerer's nonce gets what is asked for: once for each question,
@@ -102,6 +127,7 @@ func TestIntegrationAnswersOnlyThePeer(t *testing.T) {
 		{"more often than a search asks", func(k *asker) {
 			for i := range uint64(mostSent + 50) {
 				ask(k, i, 200, k.peer, k.options.Key)
+				k.large() // So that no buffer overflows.
 			}
 		}, mostSent},
 	} {
@@ -122,8 +148,8 @@ func TestIntegrationAnswersHellosInKind(t *testing.T) {
 	labtest.CheckLeaks(t)
 	a, b := newWAN(t, leg{}, leg{}).sockets(t, false)
 	k := greeted(t, a, b)
-	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, k.options.Key))
-	if got := k.received(200 * time.Millisecond); len(got) != 1 || len(got[0]) != wire.HelloSize {
+	k.send(wire.Hello{Header: k.header(0), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, k.options.Key))
+	if got := k.answers(); len(got) != 1 || len(got[0]) != wire.HelloSize {
 		t.Errorf("a hello is answered by %d datagrams, want one hello", len(got))
 	}
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, strangersKey(t)))
@@ -131,7 +157,7 @@ func TestIntegrationAnswersHellosInKind(t *testing.T) {
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloLast, Nonce: k.nonce}.Append(nil, k.options.Key))
 	k.send(wire.Sized{Header: k.header(1), InnerSize: 1400, Echo: k.nonce}.Append(nil, k.options.Key))
 	k.send([]byte{1})
-	if got := k.received(200 * time.Millisecond); len(got) != 0 {
+	if got := k.answers(); len(got) != 0 {
 		t.Errorf("others' words are answered by %d datagrams, want none", len(got))
 	}
 }

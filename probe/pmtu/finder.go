@@ -45,9 +45,10 @@ func (f *finder) note(size int, passed bool) {
 	f.sizes[size] = outcome{passed: passed, times: o.times + 1}
 }
 
-// limit lowers the greatest size to what can be sent at all.
+// limit lowers the greatest size to what can be sent at all, and the least with it.
 func (f *finder) limit(most int) {
 	f.most = min(f.most, most)
+	f.least = min(f.least, f.most)
 	maps.DeleteFunc(f.sizes, func(size int, _ outcome) bool { return size > f.most })
 }
 
@@ -70,9 +71,6 @@ func (f *finder) bounds() (low, high int) {
 
 // next is the size to try; more is false when the result is settled.
 func (f *finder) next() (size int, more bool) {
-	if f.least > f.most {
-		return 0, false
-	}
 	for _, end := range []int{f.least, f.most} {
 		if f.sizes[end].times == 0 {
 			return end, true

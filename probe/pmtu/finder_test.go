@@ -93,8 +93,8 @@ func TestFinderLimit(t *testing.T) {
 		t.Errorf("found %d passes and %d is lost, want 1500 and none", low, high)
 	}
 	f.limit(500)
-	if _, more := f.next(); more {
-		t.Error("searches below the least")
+	if size, more := f.next(); !more || size != 500 {
+		t.Errorf("tries %d where the interface takes less than the least, want 500", size)
 	}
 }
 
@@ -129,7 +129,7 @@ func (p path) search(o Options) Direction {
 		return 0, nil
 	})
 	for {
-		due, _ := w.advance(now, number)
+		due, _ := w.advance(now, now, number)
 		next := -1
 		for i, a := range coming {
 			if a.at < due && (next < 0 || a.at < coming[next].at) {
@@ -193,5 +193,35 @@ func TestWayWithoutAnAnswer(t *testing.T) {
 	p := path{passes: func(int) bool { return random.IntN(2) == 0 }, random: rand.New(rand.NewPCG(1, 3))}
 	if d := p.search(Options{Least: 576, Most: maxInner}); d.Settled && d.Sent >= mostSent || d.Sent > mostSent {
 		t.Errorf("found %+v, want no more than %d datagrams", d, mostSent)
+	}
+}
+
+// A peer that says nonsense of its interface does not change what is searched.
+func TestWayRefusedForNoReason(t *testing.T) {
+	w := newWay(Options{Least: 576, Most: 1500}, 0, func(int, uint64) (int, error) { return 0, nil })
+	if _, err := w.advance(0, 0, func() uint64 { return 1 }); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, -1, 576, 9000} {
+		w.size = 576
+		w.toldRefused(1, limit)
+		if w.finder.most != 1500 || w.local != 0 || w.finder.sizes[576].passed {
+			t.Errorf("refused by an interface of %d: searches up to %d", limit, w.finder.most)
+		}
+	}
+}
+
+// While the peer is silent, nothing counts as lost.
+func TestWayWithSilentPeer(t *testing.T) {
+	var sequence uint64
+	number := func() uint64 { sequence++; return sequence }
+	w := newWay(Options{Least: 576, Most: 1500}, 0, func(int, uint64) (int, error) { return 0, nil })
+	for now := time.Duration(0); now < 10*time.Second; now += 10 * time.Millisecond {
+		if next, err := w.advance(now, 0, number); next == never || err != nil {
+			t.Fatalf("ended after %v, error %v", now, err)
+		}
+	}
+	if len(w.finder.sizes) > 0 || len(w.attempts) > tries {
+		t.Errorf("took down %v after %d datagrams, want nothing after %d", w.finder.sizes, len(w.attempts), tries)
 	}
 }

@@ -13,7 +13,7 @@
 //     came. Back: the searcher ASKs for a size, and the answerer sends one SIZED
 //     for each ASK, of that size. Both ways are searched at the same time.
 //  3. A size counts as passed when it came once, and as lost when it did not come in
-//     four tries (way.go). Which size is tried next, finder.go says.
+//     four tries although the peer was heard after them (way.go). Which size is tried next, finder.go says.
 //  4. The searcher says "last" HELLO, and the answerer tells what ICMP said to it.
 //
 // Every datagram is authenticated whole, padding included. Each end is bounded in
@@ -36,15 +36,13 @@ const (
 	helloWithin = 5 * time.Second // Unless Options says otherwise.
 	// The searcher greets again where it has heard nothing for so long, since it
 	// may be that only large packets are lost, and gives up after silenceLimit.
-	greetAfter   = 250 * time.Millisecond
+	greetAfter   = 100 * time.Millisecond
 	silenceLimit = 2 * time.Second
 	lastEvery    = 20 * time.Millisecond
 	lastWithin   = time.Second
 	// linger is how long the answerer answers repetitions of "last".
-	linger = 3 * lastEvery
-	// searchWithin bounds a search, answerWithin what answers it.
-	searchWithin = 30 * time.Second
-	answerWithin = helloWithin + searchWithin + lastWithin
+	linger       = 3 * lastEvery
+	searchWithin = 30 * time.Second // From the peer's hello on.
 	// mostSent is how many datagrams a search sends at most each way.
 	mostSent = 120
 	maxAlso  = 8

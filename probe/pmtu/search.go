@@ -1,6 +1,7 @@
 package pmtu
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -35,7 +36,8 @@ func Search(ctx context.Context, conn *net.UDPConn, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("search the path's MTU: %w", err)
 	}
 	if err := s.run(ctx); err != nil {
-		return s.result(), fmt.Errorf("search the path's MTU: %w", err)
+		// The end of ctx interrupts writing, too.
+		return s.result(), fmt.Errorf("search the path's MTU: %w", cmp.Or(ctx.Err(), err))
 	}
 	s.finish(ctx)
 	return s.result(), nil
@@ -88,18 +90,30 @@ func (s *searcher) header(sequence uint64) wire.Header {
 // greet says HELLO until the peer proves that it holds the key, and is there now, by
 // echoing this end's fresh nonce.
 func (s *searcher) greet(ctx context.Context) error {
-	for s.peer == (wire.Nonce{}) {
-		now := s.now()
-		if now >= s.options.HelloWithin {
-			return fmt.Errorf("%w within %v", probe.ErrNoHello, s.options.HelloWithin)
-		}
-		s.hello(wire.HelloOpen)
-		if err := s.listen(ctx, min(now+helloEvery, s.options.HelloWithin)); err != nil {
-			return err
-		}
+	greeted := func() bool { return s.peer != (wire.Nonce{}) }
+	if err := s.repeat(ctx, wire.HelloOpen, helloEvery, s.options.HelloWithin, greeted); err != nil {
+		return err
+	}
+	if !greeted() {
+		return fmt.Errorf("%w within %v", probe.ErrNoHello, s.options.HelloWithin)
 	}
 	s.there = newWay(s.options, s.rtt, s.try)
 	s.back = newWay(s.options, s.rtt, s.ask)
+	return nil
+}
+
+// repeat says a hello again and again until it is answered or its time is over.
+func (s *searcher) repeat(ctx context.Context, kind wire.HelloKind, every, within time.Duration, answered func() bool) error {
+	due := s.now()
+	for ends := due + within; !answered() && s.now() < ends; {
+		if s.now() >= due {
+			s.hello(kind)
+			due += every
+		}
+		if err := s.listen(ctx, min(due, ends)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -113,11 +127,11 @@ func (s *searcher) hello(kind wire.HelloKind) {
 
 // run searches both ways until both are settled, or may take no more.
 func (s *searcher) run(ctx context.Context) error {
-	greeted := s.heard
+	greeted, ends := s.heard, s.heard+searchWithin
 	for {
 		now := s.now()
 		next, err := s.advance(now)
-		if err != nil || next == never || now >= searchWithin {
+		if err != nil || next == never || now >= ends {
 			return err
 		}
 		if now-s.heard >= silenceLimit {
@@ -136,18 +150,18 @@ func (s *searcher) run(ctx context.Context) error {
 // advance lets both ways do what is due.
 func (s *searcher) advance(now time.Duration) (time.Duration, error) {
 	s.there.finder.hint, s.back.finder.hint = s.socket.said, int(s.told.ICMP)
-	there, err := s.there.advance(now, s.number)
+	there, err := s.there.advance(now, s.heard, s.number)
 	if err != nil {
 		return never, err
 	}
-	back, err := s.back.advance(now, s.number)
+	back, err := s.back.advance(now, s.heard, s.number)
 	return min(there, back), err
 }
 
 // try sends a datagram of an inner size.
 func (s *searcher) try(size int, sequence uint64) (limit int, err error) {
 	m := wire.Sized{Header: s.header(sequence), InnerSize: uint32(size), Echo: s.peer}
-	m.Padding = s.padding[:size-s.socket.headers-wire.SizedSize]
+	m.Padding = s.padding[:max(0, size-s.socket.headers-wire.SizedSize)]
 	return s.socket.write(m.Append(nil, s.options.Key))
 }
 
@@ -190,7 +204,8 @@ func (s *searcher) handle(b []byte, fragment int) {
 			s.takeTold(m)
 		}
 	case wire.TypeSized:
-		if m, err := wire.OpenSized(b, s.options.Key); err == nil && m.Echo == s.nonce && s.back != nil {
+		whole := len(b) + s.socket.headers
+		if m, err := wire.OpenSized(b, s.options.Key); err == nil && m.Echo == s.nonce && s.back != nil && int(m.InnerSize) == whole {
 			s.takeSized(m, fragment)
 		}
 	}
@@ -224,13 +239,7 @@ func (s *searcher) takeSized(m wire.Sized, fragment int) {
 // finish says "last" until the peer has heard it. Where it does not, the peer ends by
 // its own clock, and what was found holds.
 func (s *searcher) finish(ctx context.Context) {
-	ends := s.now() + lastWithin
-	for !s.ended && s.now() < ends {
-		s.hello(wire.HelloLast)
-		if s.listen(ctx, s.now()+lastEvery) != nil {
-			return
-		}
-	}
+	_ = s.repeat(ctx, wire.HelloLast, lastEvery, lastWithin, func() bool { return s.ended })
 }
 
 func (s *searcher) result() Result {

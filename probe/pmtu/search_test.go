@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
@@ -155,6 +157,44 @@ func TestIntegrationNarrowNeighbour(t *testing.T) {
 	}
 }
 
+// What the kernel says beside a datagram is read although ICMP errors wait, too.
+func TestIntegrationFragmentBesideErrors(t *testing.T) {
+	labtest.CheckLeaks(t)
+	a, b := newWAN(t, leg{mtu: 1400, clearsDF: true}, leg{mtu: 1300, says: 1300}).sockets(t, false)
+	sender, err := newSocket(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receiver, err := newSocket(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := make([]byte, 1500-receiver.headers)
+	for _, s := range []*socket{receiver, sender} {
+		if limit, err := s.write(payload); limit != 0 || err != nil {
+			t.Fatalf("write: limit %d, error %v", limit, err)
+		}
+	}
+	for receiver.cachedMTU() != 1300 { // The error waits once the kernel has it.
+		if t.Context().Err() != nil {
+			t.FailNow()
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// Without this, reading would return the error alone.
+	if err := onDescriptor(b, func(fd int) error {
+		_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.SetReadDeadline(time.Now().Add(5 * time.Second))
+	got, fragment, err := receiver.read()
+	if err != nil || len(got) != len(payload) || fragment != 1396 || receiver.said != 1300 {
+		t.Errorf("read %d bytes in fragments of %d, error %v, ICMP says %d, want %d, 1396, none, 1300", len(got), fragment, err, receiver.said, len(payload))
+	}
+}
+
 // What is asked for bounds a search.
 func TestIntegrationBounds(t *testing.T) {
 	labtest.CheckLeaks(t)
@@ -166,6 +206,23 @@ func TestIntegrationBounds(t *testing.T) {
 		if d.InnerSize != 1200 || d.LostFrom != 0 || d.LocalMTU != 0 || !d.Settled {
 			t.Errorf("found %+v\nwant 1200 of 1200", d)
 		}
+	}
+}
+
+// Where nobody listens, ICMP answers each hello at once; hellos do not come faster for
+// that.
+func TestIntegrationHelloPace(t *testing.T) {
+	labtest.CheckLeaks(t)
+	var hellos atomic.Int64
+	a, b := newWAN(t, leg{sees: func([]byte) { hellos.Add(1) }}, leg{}).sockets(t, false)
+	b.Close()
+	options := testOptions(t)
+	options.HelloWithin = 500 * time.Millisecond
+	if _, err := Search(t.Context(), a, options); !errors.Is(err, probe.ErrNoHello) {
+		t.Errorf("got error %v, want ErrNoHello", err)
+	}
+	if n := hellos.Load(); n < 1 || n > 11 {
+		t.Errorf("sent %d hellos in 500 ms, want one every 50 ms", n)
 	}
 }
 
@@ -184,41 +241,43 @@ func TestIntegrationNoPeer(t *testing.T) {
 	}
 }
 
-// Whichever end dies, the other ends.
+// Whichever end dies once sizes are tried, the other ends.
 func TestIntegrationPeerDies(t *testing.T) {
-	t.Run("answerer", func(t *testing.T) {
-		labtest.CheckLeaks(t)
-		a, b := newWAN(t, leg{}, leg{delay: 200 * time.Millisecond}).sockets(t, false)
-		go func() {
-			_, _ = Answer(closesAfterHello(t, b), b, testOptions(t))
-			b.Close()
-		}()
-		_, err := Search(t.Context(), a, testOptions(t))
-		if !errors.Is(err, probe.ErrPeerSilent) {
-			t.Errorf("got error %v, want ErrPeerSilent", err)
-		}
-	})
-	t.Run("searcher", func(t *testing.T) {
-		labtest.CheckLeaks(t)
-		a, b := newWAN(t, leg{}, leg{delay: 200 * time.Millisecond}).sockets(t, false)
-		go func() {
-			_, _ = Search(closesAfterHello(t, a), a, testOptions(t))
-			a.Close()
-		}()
-		_, err := Answer(t.Context(), b, testOptions(t))
-		if !errors.Is(err, probe.ErrPeerSilent) {
-			t.Errorf("got error %v, want ErrPeerSilent", err)
-		}
-	})
+	for _, tt := range []struct {
+		name        string
+		dies, lives func(ctx context.Context, a, b *net.UDPConn, o Options) error
+	}{
+		{"answerer", answerFrom, searchFrom},
+		{"searcher", searchFrom, answerFrom},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			labtest.CheckLeaks(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			there := leg{sees: func(packet []byte) {
+				if len(packet) > 500 {
+					cancel()
+				}
+			}}
+			a, b := newWAN(t, there, leg{delay: 100 * time.Millisecond}).sockets(t, false)
+			options := testOptions(t)
+			done := make(chan error)
+			go func() { done <- tt.dies(ctx, a, b, options) }()
+			err := tt.lives(t.Context(), a, b, options)
+			if died := <-done; !errors.Is(err, probe.ErrPeerSilent) || !errors.Is(died, context.Canceled) {
+				t.Errorf("got errors %v and %v, want ErrPeerSilent and the context's", err, died)
+			}
+		})
+	}
 }
 
-// closesAfterHello is a context that ends while a search over a path of 200 ms is
-// under way.
-func closesAfterHello(t *testing.T, _ *net.UDPConn) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 350*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
+func searchFrom(ctx context.Context, a, _ *net.UDPConn, o Options) error {
+	_, err := Search(ctx, a, o)
+	return err
+}
+
+func answerFrom(ctx context.Context, _, b *net.UDPConn, o Options) error {
+	_, err := Answer(ctx, b, o)
+	return err
 }
 
 func TestIntegrationCancelled(t *testing.T) {

@@ -94,11 +94,11 @@ func (s *socket) write(b []byte) (limit int, err error) {
 // fragment that it came in, in bytes; zero where it came whole.
 func (s *socket) read() (b []byte, fragment int, err error) {
 	n, control, _, _, err := s.conn.ReadMsgUDPAddrPort(s.buffer, s.control)
-	s.hearErrors()
-	if err != nil {
-		return nil, 0, err
+	if err == nil {
+		b, fragment = s.buffer[:n], s.fragment(s.control[:control])
 	}
-	return s.buffer[:n], s.fragment(s.control[:control]), nil
+	s.hearErrors() // Overwrites s.control.
+	return b, fragment, err
 }
 
 func (s *socket) fragment(control []byte) int {

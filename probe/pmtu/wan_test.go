@@ -42,6 +42,7 @@ type leg struct {
 	loss     float64
 	delay    time.Duration
 	clampMSS int // To which a SYN's MSS is lowered.
+	sees     func(packet []byte)
 }
 
 // tunMTU is of both TUN devices unless a test says otherwise.
@@ -174,6 +175,9 @@ func (l leg) run(from, to *os.File) {
 
 // carry returns what becomes of a packet: what goes on, and what comes back.
 func (l leg) carry(packet []byte) (on [][]byte, back []byte) {
+	if l.sees != nil {
+		l.sees(packet)
+	}
 	small := len(packet) < 200 // Hellos and answers; they are lost by chance only.
 	switch {
 	case l.loss > 0 && rand.Float64() < l.loss:

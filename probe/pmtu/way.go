@@ -31,9 +31,9 @@ type way struct {
 	// takes no more than so many bytes, it returns those instead.
 	send func(size int, sequence uint64) (limit int, err error)
 
-	size, tries int    // What is tried now, zero where nothing is, and how often it was.
-	first       uint64 // Sequence number of the first try.
-	due         time.Duration
+	size, tries int                // What is tried now, zero where nothing is, and how often it was.
+	first       uint64             // Sequence number of the first try.
+	last, due   time.Duration      // When the last try was made, and when more is to be done.
 	attempts    map[uint64]attempt // By sequence number: late answers count, too.
 	rtt         time.Duration      // The longest seen.
 	local       int                // What the sender's own interface takes.
@@ -53,14 +53,18 @@ func newWay(o Options, rtt time.Duration, send func(int, uint64) (int, error)) *
 	return &way{finder: newFinder(o), send: send, rtt: bounded(rtt), attempts: make(map[uint64]attempt)}
 }
 
-// advance does what is due, and says when more will be: never once all is done.
-func (w *way) advance(now time.Duration, sequence func() uint64) (time.Duration, error) {
+// advance does what is due, and says when more will be: never once all is done. heard is
+// when the peer last was: a size counts as lost only where the peer was heard after its
+// last try, so that no dead peer is taken for a black hole.
+func (w *way) advance(now, heard time.Duration, sequence func() uint64) (time.Duration, error) {
 	for {
 		switch {
 		case w.size == 0 && !w.begin(now):
 			return never, nil
 		case now < w.due:
 			return w.due, nil
+		case w.tries == tries && heard <= w.last:
+			return now + lastWait, nil
 		case w.tries == tries:
 			w.conclude(false)
 		default:
@@ -105,7 +109,7 @@ func (w *way) try(now time.Duration, sequence uint64) error {
 	}
 	w.tries++
 	w.attempts[sequence] = attempt{size: w.size, at: now}
-	w.due = now + w.wait()
+	w.last, w.due = now, now+w.wait()
 	return nil
 }
 
@@ -131,7 +135,7 @@ func (w *way) toldRefused(sequence uint64, limit int) {
 // refused says that the sender's interface takes no more than limit. Where that is no
 // reason to refuse the size that is tried, that size counts as lost.
 func (w *way) refused(limit int) {
-	if limit >= w.size {
+	if limit <= 0 || limit >= w.size {
 		w.conclude(false)
 		return
 	}
