@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,8 @@ import (
 // windows. So arrival times are the kernel's.
 
 // nap is how long the receiver rests after a batch, so that the next one is
-// worth a system call.
+// worth a system call. It does not where there was more than a batch to read: without
+// UDP_GRO, trains came faster than it read them, and 40 to 76 % found the socket full.
 const nap = 50 * time.Microsecond
 
 // Receive counts the load that Send offers to conns, and returns when the sender has
@@ -31,6 +31,10 @@ const nap = 50 * time.Microsecond
 // of them must be used by others meanwhile. Where the load is one flow, its may be
 // connected; several come from any ports of trial.Peer. trial and load must be the
 // sender's.
+//
+// The windows of one lane begin and end with packets (probe.WindowCount). Those of
+// several begin and end every 20 ms, which all lanes share, and their counts are
+// right to within a burst of each lane.
 //
 // progress, if not nil, is called at multiples of trial.ProgressEvery since the first
 // packet came, from another goroutine, but never after Receive has returned.
@@ -85,7 +89,9 @@ type intake struct {
 
 func newIntake(conns []*net.UDPConn, trial Trial, load probe.Load, progress func(probe.Progress)) (*intake, error) {
 	in := &intake{origin: &origin{}, start: time.Now()}
-	in.origin.begin = func() { in.progress = report(progress, trial.progressEvery(), in.standing) }
+	in.origin.begin = func() {
+		in.progress = report(in.start.Add(in.origin.at), progress, trial.progressEvery(), in.standing)
+	}
 	for lane, conn := range conns {
 		r, err := newReceiver(conn, trial, load, lane, in)
 		if err != nil {
@@ -197,7 +203,7 @@ func (r *receiver) run(ctx context.Context) error {
 		// Other errors are the deadline, which tick sees to, and ICMP errors
 		// of what was answered, which reading clears.
 		r.reception.tick(r.take(n))
-		if n > 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if 0 < n && n < len(r.batch.batch) {
 			rest()
 		}
 	}

@@ -168,7 +168,7 @@ func TestIntegrationProgress(t *testing.T) {
 	}
 }
 
-// One lane that no hello comes to ends all, with what was counted.
+// One lane that no hello comes to ends all; what others have counted is returned.
 func TestIntegrationLaneWithoutHello(t *testing.T) {
 	freshNetns(t)
 	load := fakeLoad
@@ -176,15 +176,20 @@ func TestIntegrationLaneWithoutHello(t *testing.T) {
 	in, trial := inlets(t, "127.0.0.1", 2), testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
 	peer := connect(t, "127.0.0.1:4000", inletAt("127.0.0.1", 0))
+	var got probe.Received
 	done := make(chan error, 1)
 	ctx := t.Context()
 	go func() {
-		_, err := Receive(ctx, in, trial, load, nil)
+		var err error
+		got, err = Receive(ctx, in, trial, load, nil)
 		done <- err
 	}()
 	greetAt(t, peer, trial)
-	if err := <-done; !errors.Is(err, probe.ErrNoHello) {
-		t.Errorf("got error %v, want ErrNoHello", err)
+	if _, err := peer.Write(dataOf(trial, 0, 0, fakeSize)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, probe.ErrNoHello) || got.Packets != 1 {
+		t.Errorf("got error %v and %d packets, want ErrNoHello and the one that came", err, got.Packets)
 	}
 }
 
@@ -253,5 +258,32 @@ func TestIntegrationHostile(t *testing.T) {
 		if n, err := conn.Read(make([]byte, 2000)); err == nil {
 			t.Errorf("%v was answered with %d bytes", conn.LocalAddr(), n)
 		}
+	}
+}
+
+// BenchmarkWithoutGRO is how many datagrams a receiver gets that takes them one by
+// one, from a sender that sends trains as fast as it can.
+func BenchmarkWithoutGRO(b *testing.B) {
+	for _, size := range []int{64, 1400} {
+		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
+			freshNetns(b) // Of this goroutine's thread.
+			load := probe.Load{InnerBitsPerSecond: faster, Duration: 500 * ms, Mix: probe.Fixed(size)}
+			var packets, drops float64
+			for range b.N {
+				out, in := pair(b, "127.0.0.1")
+				trial := testTrial(b)
+				trial.NoGRO = true
+				o := runBetween(b, inlet(in), flows(out), trial, load)
+				if err := errors.Join(o.sendErr, o.gotEr); err != nil {
+					b.Fatal(err)
+				}
+				in.Close()
+				packets += float64(o.received.Packets) / o.sent.Elapsed.Seconds()
+				drops += float64(o.received.SocketDrops) / float64(o.sent.Packets)
+			}
+			b.ReportMetric(packets/float64(b.N), "packets/s")
+			b.ReportMetric(100*drops/float64(b.N), "socket-drops-%")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

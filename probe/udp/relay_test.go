@@ -179,7 +179,7 @@ func TestIntegrationCountTruth(t *testing.T) {
 }
 
 // runBetween runs a whole trial.
-func runBetween(t *testing.T, in []*net.UDPConn, open Open, trial Trial, load probe.Load) (o trialOutcome) {
+func runBetween(t testing.TB, in []*net.UDPConn, open Open, trial Trial, load probe.Load) (o trialOutcome) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {

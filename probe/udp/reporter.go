@@ -15,15 +15,10 @@ type reporter struct {
 	closing, done chan struct{}
 }
 
-// report is reportFrom now.
-func report(f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
-	return reportFrom(time.Now(), f, every, standing)
-}
-
-// reportFrom calls f, which may be nil, at multiples of every since begin, with what
+// report calls f, which may be nil, at multiples of every since begin, with what
 // standing returns. It calls both from the reporter's goroutine, which ends when
 // the caller closes the reporter.
-func reportFrom(begin time.Time, f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
+func report(begin time.Time, f func(probe.Progress), every time.Duration, standing func() probe.Progress) *reporter {
 	r := &reporter{begin: begin, every: every, closing: make(chan struct{}), done: make(chan struct{})}
 	if f == nil {
 		close(r.done)

@@ -17,7 +17,7 @@ func TestReporter(t *testing.T) {
 		begin := time.Now().Add(ms)
 		var got []time.Duration
 		standing := func() probe.Progress { return probe.Progress{Elapsed: time.Since(begin)} }
-		r := reportFrom(begin, func(p probe.Progress) {
+		r := report(begin, func(p probe.Progress) {
 			got = append(got, p.Elapsed)
 			if len(got) == 2 {
 				time.Sleep(250 * ms)
@@ -32,5 +32,5 @@ func TestReporter(t *testing.T) {
 }
 
 func TestReporterOfNothing(t *testing.T) {
-	report(nil, ms, nil).close()
+	report(time.Now(), nil, ms, nil).close()
 }

@@ -48,7 +48,7 @@ func Send(ctx context.Context, open Open, trial Trial, load probe.Load, progress
 		return probe.Sent{}, err
 	}
 	start := s.clock.Now() + lead
-	reporter := reportFrom(s.clock.when(start), progress, trial.progressEvery(), func() probe.Progress { return s.standing(start) })
+	reporter := report(s.clock.when(start), progress, trial.progressEvery(), func() probe.Progress { return s.standing(start) })
 	defer reporter.close()
 	err := s.each(func(l *lane) error { return l.run(ctx, start) })
 	return s.sum(), err

@@ -45,8 +45,8 @@ func (w *windows) begin(at, delay time.Duration) {
 	w.list = append(w.list, probe.WindowCount{Start: at, MinDelay: delay})
 }
 
-// borderOf is where the window of what arrived at begins. What another lane's
-// first packet was read before, though not before it came, is of the first window.
+// borderOf is where the window of what arrived at begins. What came to another lane
+// a little before the packet that was read first belongs to the first window.
 func borderOf(at time.Duration) time.Duration {
 	return max(at, 0).Truncate(probe.Window)
 }
