@@ -35,7 +35,7 @@ type Feedback struct {
 	Final    bool
 	Echo     Nonce
 	Received uint64
-	Highest  uint64
+	Highest  uint64 // Of one flow; of several, of packets numbered flow by flow up to the highest of each.
 	Lost     uint64
 }
 

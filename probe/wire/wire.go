@@ -54,7 +54,7 @@ const (
 type Header struct {
 	Type     Type
 	Trial    uint8  // Low 8 bits of the trial's number.
-	Stream   uint16 // The flow within the trial, from 0; sequence numbers are of all flows.
+	Stream   uint16 // The flow within the trial, from 0. Each flow numbers its own packets.
 	Sequence uint64 // 48 bits.
 	SendTime Stamp
 }
