@@ -39,6 +39,8 @@ const nothingKnown = "No trial was run, so nothing is known about this tunnel."
 
 func (r Result) headline() headline {
 	switch {
+	case r.Kind == PathMTU && r.PathMTU != nil:
+		return r.PathMTU.headline()
 	case r.Ceiling == nil && len(r.Trials) == 0 && len(r.TCP) > 0:
 		return tcpHeadline(r.TCP)
 	case r.Ceiling == nil:

@@ -27,6 +27,18 @@ func (p *PathMTUs) check() error {
 	return nil
 }
 
+// headline is the largest packet that passes both ways.
+func (p PathMTUs) headline() headline {
+	h := headline{Title: "Path MTU"}
+	if both := min(p.There.InnerSize, p.Back.InnerSize); both > 0 {
+		h.Rate, h.Layer = sizeOr(both, none), "inner"
+	}
+	if p.There.BlackHoleFrom > 0 || p.Back.BlackHoleFrom > 0 {
+		h.Caution = "Larger packets vanish, and nothing says that they are too big: a black hole."
+	}
+	return h
+}
+
 // pathDirection is one direction of a path; an MSS of zero was not looked at.
 type pathDirection struct {
 	back bool

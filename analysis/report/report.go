@@ -54,7 +54,8 @@ type Result struct {
 	Tunnel   Tunnel     `json:"tunnel"`
 	Size     Size       `json:"size"`
 
-	// Ceiling and Verdict are of kind Find.
+	// Ceiling is of kind Find, and so is Verdict, but where rates show whether a path
+	// cuts packets up.
 	Ceiling *analysis.Ceiling `json:"ceiling,omitempty"`
 	Verdict *analysis.Verdict `json:"verdict,omitempty"`
 	// Trials are the fixed loads of kind Run, TCP those of TCP; those of a search

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/probe"
 	"tunnelmark/probe/latency"
 	"tunnelmark/probe/pmtu"
 	"tunnelmark/probe/tcp"
@@ -104,7 +105,9 @@ func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller, 
 	id.ProgressEvery = interval
 	return func(ctx context.Context, stop <-chan struct{}) error {
 		id.Until = stop
-		sent, err := udp.Send(ctx, open, id, load, teller.udp(t.headers()))
+		told := teller.udp(t.headers())
+		sent, err := udp.Send(ctx, open, id, load, told)
+		told(probe.Progress{Elapsed: sent.Elapsed, Sent: sent.Packets, SentInnerBytes: sent.InnerBytes})
 		result.Udp = sentTo(sent)
 		a.meter.TrialSent(sent.Packets, innerRate(sent.InnerBytes, sent.Elapsed))
 		return err

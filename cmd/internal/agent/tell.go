@@ -49,11 +49,18 @@ func (t *teller) close() error {
 	return t.failed
 }
 
+// leastTold is what is left of a load after its last whole interval that is worth an
+// interval of its own.
+const leastTold = 10 * time.Millisecond
+
 // udp makes intervals of the progress of a load, whose packets have headers of so
 // many bytes before their payload.
 func (t *teller) udp(headers int) func(probe.Progress) {
 	var last probe.Progress
 	return func(p probe.Progress) {
+		if p.Elapsed-last.Elapsed < leastTold {
+			return
+		}
 		packets := p.Sent - last.Sent
 		t.tell(&controlv1.Interval{
 			StartNs: int64(last.Elapsed), EndNs: int64(p.Elapsed),

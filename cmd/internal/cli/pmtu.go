@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tunnelmark/analysis"
 	"tunnelmark/analysis/report"
+	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/controller"
 )
 
@@ -15,6 +17,9 @@ type pmtuFlags struct {
 	output      outputFlags
 	tunnel      tunnelFlags
 	least, most int
+	rates       bool
+	manner      string
+	options     search.Options
 }
 
 func pmtuCommand() *cobra.Command {
@@ -28,9 +33,14 @@ is told beside. Packets that vanish while nothing says that they are too big are
 hole, named with the size at which it begins. A connection in each direction shows
 whether a firewall clamps the MSS of its SYN.
 
+A gateway that clears DF lets every size pass, and cuts what is too large in two. With
+--rates the rate that passes is read at the sizes beyond which tunnels would do that: a
+step there is fragmentation. That loads the path as find does, for 5 s at each size.
+
 With --driver existing the tunnel is the one that is already there.`,
 		Example: `  tunnelmark pmtu dc-a dc-b
   tunnelmark pmtu dc-a dc-b --driver existing --json
+  tunnelmark pmtu dc-a dc-b --driver existing --rates --max-rate 300M
   tunnelmark pmtu dc-a dc-b --driver clear --most 9000`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
 		RunE: f.run,
@@ -41,6 +51,9 @@ With --driver existing the tunnel is the one that is already there.`,
 	flags := command.Flags()
 	flags.IntVar(&f.least, "least", 0, "smallest inner packet to try in bytes (default: what IP must carry, 576 or 1280)")
 	flags.IntVar(&f.most, "most", 0, "largest inner packet to try in bytes (default: what the ends' interfaces take)")
+	flags.BoolVar(&f.rates, "rates", false, "read the rate at several sizes, too, to see fragments that DF does not show")
+	flags.StringVar(&f.manner, "manner", "", "with --rates: overload, or climb where production shares the path (default: climb for driver existing, else overload)")
+	bitRate(flags, &f.options.MaxInnerBitsPerSecond, "max-rate", "with --rates: highest inner rate to offer (default: what the agents allow)")
 	return command
 }
 
@@ -61,6 +74,10 @@ func (f *pmtuFlags) run(command *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
+	f.options.Manner = analysis.Manner(f.manner)
+	if f.options, err = controller.ChooseManner(spec, f.options); err != nil {
+		return usageError{err}
+	}
 	if err := f.check(); err != nil {
 		return usageError{err}
 	}
@@ -75,7 +92,7 @@ func (f *pmtuFlags) run(command *cobra.Command, given []string) error {
 			From: ends[0], To: ends[1], Spec: spec,
 			Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Tell: shown.tell,
 		},
-		Least: f.least, Most: f.most,
+		Least: f.least, Most: f.most, Rates: f.rates, Search: f.options,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tunnelmark/analysis/report"
+	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/control/controlv1"
 )
 
@@ -18,12 +19,20 @@ type PathMTUPlan struct {
 	// Least and Most are the inner sizes between which is searched, in bytes; zero:
 	// what IP must carry, and what the ends' interfaces take.
 	Least, Most int
+	// Rates reads the rate that passes at several sizes, too, by searches in the
+	// manner of Search: fragments that DF does not show cost some of it.
+	Rates  bool
+	Search search.Options
 }
 
 // FindPathMTU builds a tunnel, finds by sending them which sizes of inner packets
 // it takes in both directions, and looks at what becomes of a SYN's MSS.
 func FindPathMTU(ctx context.Context, p PathMTUPlan) (report.Result, error) {
-	r, err := p.begin(ctx, report.PathMTU, [2]int{p.Least, p.Most})
+	var err error
+	if p.Search, err = ChooseManner(p.Spec, p.Search); err != nil {
+		return report.Result{}, err
+	}
+	r, err := p.begin(ctx, report.PathMTU, []any{p.Least, p.Most, p.Rates})
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -43,7 +52,10 @@ func FindPathMTU(ctx context.Context, p PathMTUPlan) (report.Result, error) {
 			r.Notes = append(r.Notes, fmt.Sprintf("what becomes of a SYN's MSS is not known: %s", failed))
 		}
 		s.describe(r, s.InnerMTU)
-		return nil
+		if p.Rates {
+			r.Verdict, err = s.fragments(ctx, p, r.PathMTU.There.InnerSize)
+		}
+		return err
 	})
 	if err != nil {
 		return report.Result{}, err

@@ -188,7 +188,6 @@ func (s *Session) loadOne(ctx context.Context, r *pending, o order, load FixedLo
 	if err != nil {
 		return err
 	}
-	o.work.Udp = loadTo(offered)
 	trial, err := s.udp(ctx, o, offered)
 	s.note(func() { r.Trials = append(r.Trials, trial) })
 	return err
@@ -258,7 +257,7 @@ func (s *Session) loadTCP(ctx context.Context, o order, load FixedLoad, idle []a
 			offered.GoodputBitsPerSecond = most
 		}
 	}
-	o.work.Tcp = tcpLoadTo(offered)
+	o.work.Tcp, o.work.Latency = tcpLoadTo(offered), o.watch.probe(load.Duration, s.InnerMTU)
 	done, err := s.carry(ctx, o, load.Duration)
 	if err != nil {
 		return analysis.TCPTrial{}, err

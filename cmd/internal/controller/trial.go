@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,11 +38,12 @@ func (s *Session) guarded(ctx context.Context, load analysis.Load, innerSize int
 		load.Flows = s.flows()
 	}
 	load.InnerSizes = []int{innerSize}
-	return s.udp(ctx, order{work: &controlv1.Work{Udp: loadTo(load)}, watch: watch}, load)
+	return s.udp(ctx, order{work: &controlv1.Work{}, watch: watch}, load)
 }
 
 // udp gives an order for a UDP load, and returns what both ends counted.
 func (s *Session) udp(ctx context.Context, o order, load analysis.Load) (analysis.Trial, error) {
+	o.work.Udp, o.work.Latency = loadTo(load), o.watch.probe(load.Duration, slices.Max(load.InnerSizes))
 	done, err := s.carry(ctx, o, load.Duration)
 	if err != nil {
 		return analysis.Trial{}, err
@@ -86,12 +89,26 @@ type Watch struct {
 	StopIf []string
 }
 
-func (w Watch) probe(duration time.Duration) *controlv1.LatencyProbe {
+// probe is the one beside a load that lasts so long, of packets of so many bytes.
+// Where loss is to stop the load its packets are as long as the load's: a policer
+// that drops those lets small ones pass.
+func (w Watch) probe(length time.Duration, innerSize int) *controlv1.LatencyProbe {
 	if w.Every == 0 {
 		return nil
 	}
-	return &controlv1.LatencyProbe{EveryNs: int64(w.Every), DurationNs: int64(duration)}
+	probe := &controlv1.LatencyProbe{EveryNs: int64(w.Every), DurationNs: int64(min(length+watchMargin, mostWatched))}
+	if slices.ContainsFunc(w.StopIf, func(condition string) bool { return strings.Contains(condition, "loss") }) {
+		probe.InnerSize = uint32(innerSize)
+	}
+	return probe
 }
+
+const (
+	// watchMargin is how much longer than its load a probe may last, mostWatched how
+	// long at most.
+	watchMargin = 10 * time.Second
+	mostWatched = 10 * time.Minute
+)
 
 // order is one trial: both ends are told the same work, and each does its half.
 type order struct {
@@ -115,9 +132,6 @@ type done struct {
 func (s *Session) carry(ctx context.Context, o order, length time.Duration) (d done, err error) {
 	ctx, cancel := context.WithTimeout(ctx, length+trialMargin)
 	defer cancel()
-	if o.work.Latency == nil {
-		o.work.Latency = o.watch.probe(length)
-	}
 	from, to := s.From, s.To
 	if o.reverse {
 		from, to = to, from

@@ -121,7 +121,13 @@ type sites struct {
 
 func startSites(t *testing.T, outer family) *sites {
 	t.Helper()
-	s := &sites{lab: labtest.Pair(t), outer: outer, dir: t.TempDir()}
+	return startSitesOn(t, lab.Link{Between: [2]string{"a", "b"}}, outer)
+}
+
+func startSitesOn(t *testing.T, link lab.Link, outer family) *sites {
+	t.Helper()
+	l := labtest.Build(t, lab.Topology{Name: "sites", Sites: link.Between[:], Links: []lab.Link{link}})
+	s := &sites{lab: l, outer: outer, dir: t.TempDir()}
 	s.pair(t)
 	return s
 }
