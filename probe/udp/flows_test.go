@@ -95,11 +95,12 @@ func TestIntegrationNoLoadBeforeEveryHello(t *testing.T) {
 	in := inlets(t, "127.0.0.1", 2)[:1]
 	got := make(chan probe.Received, 1)
 	ctx, cancel := context.WithCancel(t.Context())
+	one := load // Lane.
+	load.Lanes = 2
 	go func() {
-		received, _ := Receive(ctx, in, trial, load, nil) // Of a load with one lane.
+		received, _ := Receive(ctx, in, trial, one, nil)
 		got <- received
 	}()
-	load.Lanes = 2
 	sent, err := Send(ctx, dialHere(t, "127.0.0.1"), trial, load, nil)
 	cancel()
 	received := <-got
