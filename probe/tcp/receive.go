@@ -133,14 +133,10 @@ func (r *receiver) watch(ended <-chan error, report *reporter) error {
 		}
 	}
 	r.gate.resetAll()
-	return firstOf(err, <-ended)
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
+	if why := <-ended; errors.Is(err, net.ErrClosed) && why != nil {
+		return why // It closed what the feedback was to be sent on.
 	}
-	return b
+	return err
 }
 
 // takeAll reads all flows to their ends, and returns the first error: without one

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,8 +29,9 @@ func (l Load) chunk(mss int) int {
 	if !l.paced() {
 		return l.write()
 	}
+	mss = max(1, mss)
 	paced := int(l.GoodputBitsPerSecond / 8 * chunkTime.Seconds())
-	return min(max(paced/max(1, mss), 2)*mss, l.write())
+	return min(max(paced/mss, 2)*mss, l.write())
 }
 
 // writer puts the load into one flow.
@@ -59,6 +61,9 @@ func (w *writer) run() error {
 		}
 		if err != nil {
 			return err
+		}
+		if w.payload.load.Flows > 1 {
+			runtime.Gosched() // A flow that never has to wait would keep the others waiting.
 		}
 	}
 	return w.conn.CloseWrite()
