@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -129,6 +130,7 @@ func TestCountsBeyond32Bits(t *testing.T) {
 type history struct {
 	seen     map[uint64]bool
 	arrivals []uint64 // Without duplicates.
+	highest  uint64
 	total    total
 }
 
@@ -138,13 +140,13 @@ func (h *history) add(sequence uint64) {
 		return
 	}
 	h.seen[sequence] = true
-	for j, earlier := range h.arrivals {
-		if earlier > sequence { // Section 4.2: the earliest that is later.
-			h.total.Reordered++
-			h.total.MaxExtent = max(h.total.MaxExtent, uint64(len(h.arrivals)-j))
-			break
-		}
+	if sequence < h.highest {
+		// Section 4.2: the earliest that is later.
+		j := slices.IndexFunc(h.arrivals, func(earlier uint64) bool { return earlier > sequence })
+		h.total.Reordered++
+		h.total.MaxExtent = max(h.total.MaxExtent, uint64(len(h.arrivals)-j))
 	}
+	h.highest = max(h.highest, sequence)
 	h.arrivals = append(h.arrivals, sequence)
 	h.total.Packets++
 	for h.seen[h.total.Prefix] {
