@@ -141,11 +141,12 @@ func (s sockets) flows(l probe.Load) (udp.Open, error) {
 	}
 	sources := make([]*sourcePorts, l.LaneCount())
 	for lane := range sources {
-		local, remote, err := s.lane(lane)
+		_, remote, err := s.lane(lane)
 		if err != nil {
 			return nil, err
 		}
-		if local, err = behind(s.path.Local, flowPorts); err != nil {
+		local, err := behind(s.path.Local, flowPorts)
+		if err != nil {
 			return nil, err
 		}
 		first, err := bundle.Ports(s.half, local, remote, (count+len(sources)-1)/len(sources))

@@ -85,7 +85,12 @@ func everyCall(ctx context.Context, client controlv1connect.AgentClient) map[str
 	_, errs["Renew"] = client.Renew(ctx, &controlv1.RenewRequest{})
 	_, errs["Close"] = client.Close(ctx, &controlv1.CloseRequest{})
 	_, errs["Sessions"] = client.Sessions(ctx, &controlv1.SessionsRequest{})
-	_, errs["Send"] = client.Send(ctx, &controlv1.SendRequest{})
+	if send, err := client.Send(ctx, &controlv1.SendRequest{}); err != nil {
+		errs["Send"] = err
+	} else {
+		send.Receive()
+		errs["Send"] = send.Err()
+	}
 	if receive, err := client.Receive(ctx, &controlv1.ReceiveRequest{}); err != nil {
 		errs["Receive"] = err
 	} else {
