@@ -1,15 +1,21 @@
 package tcp
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/lab/labtest"
+	"tunnelmark/probe"
 )
 
 // Keeps the main thread, which never exits, out of namespaces that are to end.
@@ -84,4 +90,44 @@ func vethPair(t testing.TB) (sender, receiver *site) {
 		s.ip(t, "link", "set", "veth", "up")
 	}
 	return sender, receiver
+}
+
+// A path that is gone ends both, the sender first: within a second.
+func TestIntegrationPathGone(t *testing.T) {
+	sender, receiver := vethPair(t)
+	load := Load{Flows: 2, Duration: 30 * time.Second}
+	var listener *net.TCPListener
+	_ = receiver.do(func() error {
+		listener = listen(t, load, receiverAddress)
+		return nil
+	})
+	dial := func(ctx context.Context, flow int) (conn *net.TCPConn, err error) {
+		err = sender.do(func() (err error) {
+			conn, err = dialer(load, listener.Addr())(ctx, flow)
+			return err
+		})
+		return conn, err
+	}
+	var cut time.Time
+	var once sync.Once
+	var took time.Duration
+	trial := testTrial(t)
+	o := trialOver(t, listener, trial, load, func() (Sent, error) {
+		sent, err := Send(t.Context(), dial, trial, load, func(Sample) {
+			once.Do(func() {
+				if err := sender.do(exec.Command("ip", "link", "set", "veth", "down").Run); err != nil {
+					t.Error(err)
+				}
+				cut = time.Now()
+			})
+		})
+		took = time.Since(cut)
+		return sent, err
+	})
+	if !errors.Is(o.sendErr, probe.ErrPeerSilent) || took > 2*time.Second {
+		t.Errorf("Send ended %v after the path with error %v, want %v after one second", took, o.sendErr, probe.ErrPeerSilent)
+	}
+	if gone := time.Since(cut); !errors.Is(o.receivedErr, probe.ErrPeerSilent) || gone > 2*receiverSilence {
+		t.Errorf("Receive ended %v after the path with error %v, want %v after %v", gone, o.receivedErr, probe.ErrPeerSilent, receiverSilence)
+	}
 }
