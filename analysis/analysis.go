@@ -68,7 +68,7 @@ type Trial struct {
 	SentInnerBytes     uint64 `json:"sent_inner_bytes,omitempty"`
 	ReceivedInnerBytes uint64 `json:"received_inner_bytes,omitempty"`
 	// ReorderExtent is how many packets of its flow the most reordered one came
-	// after (RFC 4737, Section 4.2.1), ReorderLate by how much time at most
+	// after (RFC 4737, Section 4.2), ReorderLate by how much time at most
 	// (Section 4.3).
 	ReorderExtent uint64        `json:"reorder_extent_packets,omitempty"`
 	ReorderLate   time.Duration `json:"reorder_late_ns,omitempty"`

@@ -159,14 +159,15 @@ type FlowReceived struct {
 type Reordering struct {
 	Packets uint64
 	// MaxExtent is the greatest extent: how many packets of the flow had arrived
-	// since the first one that was later (RFC 4737, Section 4.2.1).
+	// since the first one that was later (RFC 4737, Section 4.2).
 	MaxExtent uint64
 	// MaxLate is the greatest lateness in time (RFC 4737, Section 4.3).
 	MaxLate time.Duration
 }
 
 // WindowCount is what arrived in one window of the receiver's clock, without
-// duplicates. A window without packets is not listed: the one before spans it.
+// duplicates. Of several lanes, whose windows begin at different packets, it is right
+// to within a burst of each. A window without packets is not listed: the one before spans it.
 type WindowCount struct {
 	Packets uint64
 	// Start and End are when the first packet of this window and the first of
@@ -174,7 +175,6 @@ type WindowCount struct {
 	// received in End-Start exactly, whatever the window's borders. The last
 	// window of a trial has no next one: its End is its own last packet.
 	Start, End time.Duration
-	InnerBytes uint64
 	// MinDelay is the least one-way delay in the window, less the least of the
 	// whole trial, so that no clock needs to be synchronised.
 	MinDelay time.Duration
@@ -182,7 +182,7 @@ type WindowCount struct {
 
 // FirstLoss is where the first packet was lost.
 type FirstLoss struct {
-	Packets uint64        // Received in order before it.
+	Packets uint64        // Received before it, of all flows.
 	After   time.Duration // From the first packet's arrival to the last one before the loss.
 }
 

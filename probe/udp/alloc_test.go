@@ -32,7 +32,7 @@ func newTransport(t testing.TB, load probe.Load) *transport {
 	t.Cleanup(l.close)
 	in := inlets(t, "127.0.0.1", 1)[0]
 	trial.Peer = netip.MustParseAddr("127.0.0.1")
-	if flowsOf(load) == 1 {
+	if load.FlowCount() == 1 {
 		out, connected := pair(t, "127.0.0.1")
 		in, l.open = connected, flows(out)
 	}

@@ -97,7 +97,7 @@ func (c *counts) add(flow int, sequence uint64, inner int, sent wire.Stamp, at t
 	c.bytes += uint64(inner)
 	c.last = since
 	delay := since - sent.Sub(c.origin.sent)
-	c.windows.add(since, inner, delay)
+	c.windows.add(since, delay)
 	c.delays.add(delay)
 	if differs, consecutive := f.delay.add(sequence, delay); consecutive {
 		c.variation.add(differs)

@@ -20,7 +20,7 @@ import (
 // runFlows runs a whole trial of several flows from the sockets that open gives.
 func runFlows(t testing.TB, load probe.Load, ip string, open Open) trialOutcome {
 	t.Helper()
-	in, trial := inlets(t, ip, lanesOf(load)), testTrial(t)
+	in, trial := inlets(t, ip, load.LaneCount()), testTrial(t)
 	trial.Peer = netip.MustParseAddr(ip)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

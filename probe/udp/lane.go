@@ -70,10 +70,10 @@ func (l *lane) openRest(ctx context.Context) error {
 }
 
 func (l *lane) openFlow() error {
-	number := l.number + len(l.flows)*lanesOf(l.shared)
+	number := l.number + len(l.flows)*l.shared.LaneCount()
 	s, err := l.openSocket()
 	if err != nil {
-		return fmt.Errorf("open flow %d of %d: %w", number+1, flowsOf(l.shared), err)
+		return fmt.Errorf("open flow %d of %d: %w", number+1, l.shared.FlowCount(), err)
 	}
 	l.flows = append(l.flows, flow{number: number, socket: s})
 	return nil
@@ -129,7 +129,7 @@ func (l *lane) awaitReply(ctx context.Context, d time.Duration) (wire.Hello, err
 
 // owns says whether a hello or a feedback is of this trial and lane.
 func (l *lane) owns(h wire.Header) bool {
-	return l.trial.owns(h, lanesOf(l.shared)) && int(h.Stream) == l.number
+	return l.trial.owns(h, l.shared.LaneCount()) && int(h.Stream) == l.number
 }
 
 func (l *lane) hello(kind wire.HelloKind, sequence uint64) []byte {
@@ -168,7 +168,7 @@ func (l *lane) stop(now time.Duration) error {
 // stagger is by how much this lane begins later, so that the bursts of all lanes
 // take turns.
 func (l *lane) stagger() time.Duration {
-	turn := packetInterval(l.shared) * float64(l.out.train) / float64(lanesOf(l.shared))
+	turn := packetInterval(l.shared) * float64(l.out.train) / float64(l.shared.LaneCount())
 	return time.Duration(float64(l.number) * turn)
 }
 

@@ -81,7 +81,7 @@ func newFakeTransmission(f *fakeHost, load probe.Load) *transmission {
 	t := newTransmission(f, Trial{}, load, fakeHeaders)
 	t.writer, t.stop = f, func(time.Duration) error { return nil }
 	for number := range flowsIn(0, load) {
-		t.flows = append(t.flows, flow{number: number * lanesOf(load)})
+		t.flows = append(t.flows, flow{number: number * load.LaneCount()})
 	}
 	return t
 }

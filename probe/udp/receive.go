@@ -61,7 +61,7 @@ func Receive(ctx context.Context, conns []*net.UDPConn, trial Trial, load probe.
 // checkInlets expects a socket for each lane that takes all its flows, and nothing
 // but them.
 func checkInlets(conns []*net.UDPConn, trial Trial, load probe.Load) error {
-	if want := lanesOf(load); len(conns) != want {
+	if want := load.LaneCount(); len(conns) != want {
 		return fmt.Errorf("take the sockets: they are %d, for %d lanes", len(conns), want)
 	}
 	for _, conn := range conns {
@@ -72,7 +72,7 @@ func checkInlets(conns []*net.UDPConn, trial Trial, load probe.Load) error {
 		switch {
 		case !connected && !trial.Peer.IsValid():
 			return fmt.Errorf("take the socket at %s: it is not connected to a peer, and the trial names none", conn.LocalAddr())
-		case connected && flowsOf(load) > 1:
+		case connected && load.FlowCount() > 1:
 			return fmt.Errorf("take the socket at %s: it is connected to one port, but %d flows come from as many", conn.LocalAddr(), load.Flows)
 		}
 	}
@@ -164,14 +164,14 @@ type receiver struct {
 }
 
 func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
-	if err := prepareReceiver(conn, lanesOf(load), !trial.NoGRO); err != nil {
+	if err := prepareReceiver(conn, load.LaneCount(), !trial.NoGRO); err != nil {
 		return nil, err
 	}
 	drops, err := socketDrops(conn)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := newBatchReader(conn, lanesOf(load))
+	batch, err := newBatchReader(conn, load.LaneCount())
 	if err != nil {
 		return nil, fmt.Errorf("take the trial's socket: %w", err)
 	}

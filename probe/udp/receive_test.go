@@ -85,7 +85,7 @@ func TestReceiverMemoryBounded(t *testing.T) {
 func intakeOf(t testing.TB, load probe.Load) *intake {
 	t.Helper()
 	var conns []*net.UDPConn
-	for range lanesOf(load) {
+	for range load.LaneCount() {
 		conn, err := net.ListenUDP("udp", address("127.0.0.1:0"))
 		if err != nil {
 			t.Fatal(err)

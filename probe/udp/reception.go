@@ -54,11 +54,11 @@ type reception struct {
 func newReception(trial Trial, load probe.Load, lane, headers int, o *origin, nonce wire.Nonce, now time.Duration, answer func(netip.AddrPort, []byte)) *reception {
 	length := load.Duration + silenceLimit + lastWithin + silenceLimit
 	var begins time.Duration
-	if lanesOf(load) > 1 {
+	if load.LaneCount() > 1 {
 		begins = trial.helloWithin()
 	}
 	return &reception{
-		trial: trial, lane: uint16(lane), lanes: uint16(lanesOf(load)), flows: flowsOf(load),
+		trial: trial, lane: uint16(lane), lanes: uint16(load.LaneCount()), flows: load.FlowCount(),
 		sizes: payloadsOf(load.Mix, headers), limit: packetLimit(load), length: length, begins: begins,
 		answer: answer, nonce: nonce,
 		counts: newCounts(flowsIn(lane, load), length, o), ends: now + trial.helloWithin(),

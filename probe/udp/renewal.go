@@ -36,7 +36,7 @@ type renewal struct {
 // newRenewal begins flows in the lane, in turns with the other lanes.
 func newRenewal(open func() (socket, error), load probe.Load, lane int) *renewal {
 	all := float64(time.Second) / load.NewFlowsPerSecond // Between new flows of any lane.
-	every := time.Duration(all * float64(lanesOf(load)))
+	every := time.Duration(all * float64(load.LaneCount()))
 	ahead := 2 + int(aheadFor/every)
 	return &renewal{
 		open: open, every: every, due: time.Duration(all * float64(lane+1)), oldest: 1,

@@ -68,7 +68,7 @@ func (s *sender) open(ctx context.Context, open Open, trial Trial) (err error) {
 	if s.clock, err = newMachineClock(); err != nil {
 		return err
 	}
-	for number := range lanesOf(s.load) {
+	for number := range s.load.LaneCount() {
 		l := &lane{number: number, open: open, trial: trial, shared: s.load, clock: s.clock}
 		s.lanes = append(s.lanes, l)
 		if err := l.openFirst(); err != nil {
@@ -132,7 +132,7 @@ func (s *sender) standing(start time.Duration) probe.Progress {
 
 // sum is what all lanes have sent.
 func (s *sender) sum() probe.Sent {
-	sum := probe.Sent{PerFlow: make([]probe.FlowSent, flowsOf(s.load)), Pace: paceOf(s.lanes)}
+	sum := probe.Sent{PerFlow: make([]probe.FlowSent, s.load.FlowCount()), Pace: paceOf(s.lanes)}
 	lanes := time.Duration(len(s.lanes))
 	for _, l := range s.lanes {
 		sent := l.result()

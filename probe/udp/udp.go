@@ -106,18 +106,14 @@ func (t Trial) owns(h wire.Header, flows int) bool {
 	return h.Trial == t.Number && int(h.Stream) < flows
 }
 
-func flowsOf(l probe.Load) int { return max(1, l.Flows) }
-
-func lanesOf(l probe.Load) int { return min(max(1, l.Lanes), flowsOf(l)) }
-
 // flowsIn is how many flows the lane has; the first of them has its number.
 func flowsIn(lane int, l probe.Load) int {
-	lanes := lanesOf(l)
-	return (flowsOf(l) - lane + lanes - 1) / lanes
+	lanes := l.LaneCount()
+	return (l.FlowCount() - lane + lanes - 1) / lanes
 }
 
 // laneRate is a lane's share of the load, in bit/s of inner packets.
-func laneRate(l probe.Load) float64 { return l.InnerBitsPerSecond / float64(lanesOf(l)) }
+func laneRate(l probe.Load) float64 { return l.InnerBitsPerSecond / float64(l.LaneCount()) }
 
 // packetInterval is the mean time between two packets of a lane, in ns.
 func packetInterval(l probe.Load) float64 { return l.Mix.Mean() * 8 * 1e9 / laneRate(l) }
@@ -184,8 +180,8 @@ func checkFlows(l probe.Load) error {
 		return fmt.Errorf("%d lanes, allowed are up to %d", l.Lanes, probe.MaxLanes)
 	case !(churn >= 0 && churn <= probe.MaxFlows):
 		return fmt.Errorf("%g new flows per second, allowed are up to %d", churn, probe.MaxFlows)
-	case churn > 0 && flowsOf(l) < 2*lanesOf(l):
-		return fmt.Errorf("new flows begin in the place of others, but the first of each lane stays: take %d flows at least, not %d", 2*lanesOf(l), flowsOf(l))
+	case churn > 0 && l.FlowCount() < 2*l.LaneCount():
+		return fmt.Errorf("new flows begin in the place of others, but the first of each lane stays: take %d flows at least, not %d", 2*l.LaneCount(), l.FlowCount())
 	case l.DSCP > maxDSCP:
 		return fmt.Errorf("DSCP %d, allowed are up to %d (RFC 2474, Section 3)", l.DSCP, maxDSCP)
 	}
@@ -201,7 +197,7 @@ func checkRate(l probe.Load) error {
 	case l.Duration <= 0 || l.Duration > probe.MaxDuration:
 		return fmt.Errorf("duration is %v, allowed are up to %v", l.Duration, probe.MaxDuration)
 	case packetInterval(l) > float64(l.Duration):
-		return fmt.Errorf("not one packet in %v at an inner rate of %g bit/s in each of %d lanes", l.Duration, laneRate(l), lanesOf(l))
+		return fmt.Errorf("not one packet in %v at an inner rate of %g bit/s in each of %d lanes", l.Duration, laneRate(l), l.LaneCount())
 	case float64(l.Duration)/packetInterval(l) > maxPackets:
 		return fmt.Errorf("inner rate of %g bit/s is more packets than can be numbered", l.InnerBitsPerSecond)
 	}

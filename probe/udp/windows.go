@@ -22,16 +22,15 @@ func newWindows(longest time.Duration) *windows {
 	return &windows{list: make([]probe.WindowCount, 0, longest/probe.Window+1), border: math.MinInt64}
 }
 
-// add counts a packet of so many bytes that arrived at, by the trial's clock, with
-// the delay. Times do not go back.
-func (w *windows) add(at time.Duration, inner int, delay time.Duration) {
+// add counts a packet that arrived at, by the trial's clock, with the delay. Times do
+// not go back.
+func (w *windows) add(at, delay time.Duration) {
 	w.last = at
 	if at >= w.border && len(w.list) < cap(w.list) {
 		w.begin(at, delay)
 	}
 	now := &w.list[len(w.list)-1]
 	now.Packets++
-	now.InnerBytes += uint64(inner)
 	now.MinDelay = min(now.MinDelay, delay)
 }
 
@@ -82,20 +81,19 @@ func joinWindows(lanes [][]probe.WindowCount) []probe.WindowCount {
 	borders, last := bordersOf(lanes)
 	lines := linesOf(lanes)
 	var joined []probe.WindowCount
-	var packets, bytes uint64 // In all windows joined so far.
+	var packets uint64 // In all windows joined so far.
 	open := borders[0]
 	for i, b := range borders {
 		open.End, open.MinDelay = last, min(open.MinDelay, b.MinDelay)
 		if i+1 < len(borders) {
 			open.End = borders[i+1].Start
 		}
-		p, n := untilOf(lines, open.End)
+		p := untilOf(lines, open.End)
 		if p == packets {
 			continue // Not a whole packet: the next one's window begins here.
 		}
-		open.Packets, open.InnerBytes = p-packets, n-bytes
-		joined = append(joined, open)
-		packets, bytes = p, n
+		open.Packets = p - packets
+		joined, packets = append(joined, open), p
 		open = probe.WindowCount{Start: open.End, MinDelay: math.MaxInt64}
 	}
 	joined[len(joined)-1].End = last
@@ -123,41 +121,39 @@ func bordersOf(lanes [][]probe.WindowCount) (borders []probe.WindowCount, last t
 
 // line is how a lane's count grew: evenly within each window.
 type line struct {
-	windows        []probe.WindowCount
-	packets, bytes []uint64 // Before each window.
+	windows []probe.WindowCount
+	packets []uint64 // Before each window.
 }
 
 func linesOf(lanes [][]probe.WindowCount) []line {
 	lines := make([]line, len(lanes))
 	for i, l := range lanes {
-		lines[i] = line{windows: l, packets: make([]uint64, len(l)), bytes: make([]uint64, len(l))}
+		lines[i] = line{windows: l, packets: make([]uint64, len(l))}
 		for j, w := range l[:max(len(l), 1)-1] {
 			lines[i].packets[j+1] = lines[i].packets[j] + w.Packets
-			lines[i].bytes[j+1] = lines[i].bytes[j] + w.InnerBytes
 		}
 	}
 	return lines
 }
 
 // until is what the lane had received at a time.
-func (l line) until(at time.Duration) (packets, bytes float64) {
+func (l line) until(at time.Duration) (packets float64) {
 	i := sort.Search(len(l.windows), func(i int) bool { return l.windows[i].Start > at }) - 1
 	if i < 0 {
-		return 0, 0
+		return 0
 	}
 	w, share := l.windows[i], 1.0
 	if at < w.End {
 		share = float64(at-w.Start) / float64(w.End-w.Start)
 	}
-	return float64(l.packets[i]) + share*float64(w.Packets), float64(l.bytes[i]) + share*float64(w.InnerBytes)
+	return float64(l.packets[i]) + share*float64(w.Packets)
 }
 
 // untilOf is the sum of what the lanes had received, rounded.
-func untilOf(lines []line, at time.Duration) (packets, bytes uint64) {
-	var p, b float64
+func untilOf(lines []line, at time.Duration) (packets uint64) {
+	var sum float64
 	for _, l := range lines {
-		dp, db := l.until(at)
-		p, b = p+dp, b+db
+		sum += l.until(at)
 	}
-	return uint64(math.Round(p)), uint64(math.Round(b))
+	return uint64(math.Round(sum))
 }
