@@ -48,8 +48,9 @@ type WANCounters struct {
 	Delay DelayStatistics
 }
 
-// DelayStatistics describes the delays of packets, zero where there were none.
+// DelayStatistics describes the delays of so many packets.
 type DelayStatistics struct {
+	Packets           uint64
 	Mean, Least, Most time.Duration
 }
 

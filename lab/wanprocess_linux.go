@@ -227,10 +227,11 @@ func (c *wanCounts) read(delay time.Duration) WANCounters {
 		Forwarded: c.forwarded.Load(), Dropped: c.dropped.Load(),
 		Duplicated: c.duplicated.Load(), Reordered: c.reordered.Load(),
 	}
-	if timed := int64(c.timed.Load()); timed > 0 {
+	if timed := c.timed.Load(); timed > 0 {
 		read.Delay = DelayStatistics{
-			Mean:  delay + time.Duration(c.excess.Load()/timed),
-			Least: time.Duration(c.shortest.Load()), Most: time.Duration(c.longest.Load()),
+			Packets: timed,
+			Mean:    delay + time.Duration(c.excess.Load()/int64(timed)),
+			Least:   time.Duration(c.shortest.Load()), Most: time.Duration(c.longest.Load()),
 		}
 	}
 	return read

@@ -31,6 +31,7 @@ func (r *reader) check(top *yaml.Node) error {
 		}
 	}
 	for _, next := range []func() error{
+		r.readSeed,
 		r.readGateways,
 		func() error { return r.checkTopology(top) },
 		r.checkGateways,

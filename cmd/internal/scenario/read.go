@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"math"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -32,6 +33,7 @@ type reader struct {
 	scenario Scenario
 	version  int
 	links    []*yaml.Node
+	seed     *yaml.Node
 	gateways *yaml.Node
 	find     *yaml.Node
 	from, to string
@@ -46,6 +48,7 @@ func (r *reader) read(node *yaml.Node) error {
 		"about":    strictyaml.Text(&s.About),
 		"sites":    r.readSites,
 		"links":    strictyaml.List(mostLinks, r.readLink),
+		"seed":     func(value *yaml.Node) error { r.seed = value; return nil },
 		"limits":   strictyaml.NotYet("limiting a site"),
 		"gateways": r.keepGateways,
 		"tunnel":   readTunnel(&s.Tunnel),
@@ -86,20 +89,42 @@ func (r *reader) readLink(node *yaml.Node) error {
 	keys := strictyaml.Keys{
 		"between":   readPair(&link.Between),
 		"mtu":       strictyaml.Int(&link.MTU, 1280, 65535), // IPv6 needs 1280 (RFC 8200, Section 5).
-		"icmp":      strictyaml.OneOf(&icmp, "pass", "blackhole"),
+		"icmp":      strictyaml.OneOf(&icmp, "pass", "blackhole", "clear-df"),
 		"device":    readDevice(&link.Device),
-		"delay":     strictyaml.NotYet("delay on a link"),
-		"jitter":    strictyaml.NotYet("jitter on a link"),
-		"loss":      strictyaml.NotYet("loss on a link"),
-		"reorder":   strictyaml.NotYet("reordering on a link"),
-		"duplicate": strictyaml.NotYet("duplication on a link"),
+		"delay":     strictyaml.Duration(&link.WAN.Delay),
+		"jitter":    strictyaml.Duration(&link.WAN.Jitter),
+		"loss":      strictyaml.Ratio(&link.WAN.LossRatio),
+		"reorder":   strictyaml.Ratio(&link.WAN.ReorderRatio),
+		"duplicate": strictyaml.Ratio(&link.WAN.DuplicateRatio),
 	}
 	if err := keys.Read(node); err != nil {
 		return err
 	}
-	link.ICMPBlackhole = icmp == "blackhole"
+	link.ICMPBlackhole, link.ClearDF = icmp == "blackhole", icmp == "clear-df"
 	r.scenario.Topology.Links = append(r.scenario.Topology.Links, link)
 	r.links = append(r.links, node)
+	return nil
+}
+
+// readSeed begins the fates of all links whose WAN draws any.
+func (r *reader) readSeed() error {
+	if r.seed == nil {
+		return nil
+	}
+	var seed int
+	if err := under("seed", strictyaml.Int(&seed, 0, math.MaxInt)(r.seed)); err != nil {
+		return err
+	}
+	var used bool
+	for i := range r.scenario.Topology.Links {
+		wan := &r.scenario.Topology.Links[i].WAN
+		if wan.Jitter > 0 || wan.LossRatio > 0 || wan.ReorderRatio > 0 || wan.DuplicateRatio > 0 {
+			wan.Seed, used = uint64(seed), true
+		}
+	}
+	if !used {
+		return strictyaml.At(r.seed, "seed: nothing is drawn by it: no link has jitter, loss, reorder or duplicate")
+	}
 	return nil
 }
 

@@ -29,7 +29,8 @@ type Options struct {
 // Run does the whole job of a scenario, in this order, and removes everything
 // in the reverse order whatever happens:
 //
-//  1. build the sites, gateways, links and devices;
+//  1. build the sites, gateways, links and devices, and tell what this machine can
+//     carry where a link's WAN is a process;
 //  2. join the gateways by strongSwan;
 //  3. start one agent in each site, as a process of its own;
 //  4. pair with all of them and introduce them to each other;
@@ -46,6 +47,9 @@ func Run(ctx context.Context, s Scenario, o Options) (results []report.Result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, built.Close()) }()
+	if err := tellCeiling(ctx, built, s.Topology, o.Tell); err != nil {
+		return nil, err
+	}
 	if o.Built != nil {
 		if err := o.Built(built); err != nil {
 			return nil, err

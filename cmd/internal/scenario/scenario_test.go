@@ -153,6 +153,28 @@ truth: {inner: 40Mbps}
 	}
 }
 
+// The seed is that of all links that draw anything.
+func TestParseWAN(t *testing.T) {
+	got := mustParse(t, `version: 1
+name: x
+sites: [a, b, c]
+seed: 7
+links:
+  - {between: [a, b], delay: 40ms, jitter: 2ms, loss: 0.01%, reorder: 1%, duplicate: 0.5%}
+  - {between: [a, c], delay: 1ms, icmp: clear-df}
+`)
+	want := []lab.Link{
+		{Between: [2]string{"a", "b"}, MTU: 1500, WAN: lab.WAN{
+			Delay: 40 * time.Millisecond, Jitter: 2 * time.Millisecond,
+			LossRatio: 0.0001, ReorderRatio: 0.01, DuplicateRatio: 0.005, Seed: 7,
+		}},
+		{Between: [2]string{"a", "c"}, MTU: 1500, ClearDF: true, WAN: lab.WAN{Delay: time.Millisecond}},
+	}
+	if diff := cmp.Diff(want, got.Topology.Links); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+}
+
 func TestTruth(t *testing.T) {
 	const find = "find: {together: true}\n"
 	for name, c := range map[string]struct {
@@ -200,8 +222,14 @@ func TestParseRefuses(t *testing.T) {
 		"site twice":        {change("[a, b]\nlinks", "[a, a]\nlinks"), `"a" is given twice`},
 		"bad site":          {change("[a, b]\nlinks", "[a, ../b]\nlinks"), "lower-case letters"},
 		"link to nowhere":   {change("between: [a, b]", "between: [a, z]"), `test.yaml:6: link 1: between: "z"`},
-		"delay":             {change("icmp: blackhole", "delay: 5ms"), "test.yaml:8: links: delay: delay on a link is not yet supported"},
-		"loss":              {change("icmp: blackhole", "loss: 0.1%"), "loss on a link is not yet supported"},
+		"icmp":              {change("icmp: blackhole", "icmp: fragment"), `test.yaml:8: links: icmp: "fragment" is not one of pass, blackhole, clear-df`},
+		"delay":             {change("icmp: blackhole", "delay: 11s"), "test.yaml:6: link 1: delay: 11s: allowed are 0 to 10s"},
+		"delay of yore":     {change("icmp: blackhole", "delay: -5ms"), `test.yaml:8: links: delay: "-5ms" is not a time`},
+		"jitter alone":      {change("icmp: blackhole", "jitter: 5ms"), "test.yaml:6: link 1: jitter: 5ms: allowed are 0 to the delay (0s)"},
+		"much loss":         {change("icmp: blackhole", "loss: 60%"), "test.yaml:6: link 1: loss: 0.6: allowed are 0 to 0.5"},
+		"loss in packets":   {change("icmp: blackhole", "loss: 10"), `test.yaml:8: links: loss: "10" is not a share`},
+		"seed of nothing":   {change("limits: {}", "seed: 1"), "test.yaml:14: seed: nothing is drawn by it"},
+		"negative seed":     {change("limits: {}", "seed: -1"), `test.yaml:14: seed: "-1" is not a whole number from 0`},
 		"limits":            {change("limits: {}", "limits: {a: {cpu: 1}}"), "test.yaml:14: limits: limiting a site is not yet supported"},
 		"one gateway":       {change("gateways: {}", "gateways: {a: {kind: strongswan}}"), "test.yaml:6: links: one of a and b has a gateway: want two or none"},
 		"gateway nowhere":   {change("gateways: {}", "gateways: {z: {kind: strongswan}}"), `test.yaml:15: gateways: unknown key "z"; allowed: a, b`},
@@ -263,7 +291,7 @@ func TestShipped(t *testing.T) {
 			t.Errorf("Load(%q) = %q, %v", s.Name, loaded.Name, err)
 		}
 	}
-	want := []string{"appliance", "four-dc", "no-device", "srx-350"}
+	want := []string{"appliance", "four-dc", "no-device", "srx-350", "wan"}
 	for _, k := range kind.All() {
 		if k.Name != kind.Existing { // That one is behind an appliance.
 			want = append(want, k.Name)
@@ -341,6 +369,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(hub + "gateways: {a: {kind: strongswan}, b: {kind: strongswan}}\nfind: {together: true}\ntruth: {outer: [1Mbps, 2Mbps], together: 3Mbps}"))
 	f.Add([]byte("version: 1\nname: x\nsites: [a, b]\nlinks: [{between: [a, b], device: {kind: pps, rate: 3kpps}}]"))
+	f.Add([]byte("version: 1\nname: x\nseed: 3\nsites: [a, b]\nlinks: [{between: [a, b], delay: 5ms, jitter: 1ms, loss: 0.1%, icmp: clear-df}]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Parse("fuzz.yaml", text)
 		if err != nil {

@@ -100,7 +100,7 @@ func (w *work) gatewayCounter(path Path) controller.GatewayCounter {
 
 // measure searches one ceiling of one path or several; the truth is looked at when the search is over.
 func (w *work) measure(paths []Path, expected report.Expected, search func() (report.Result, error)) error {
-	before, err := w.built.Counters()
+	before, err := readCounters(w.built)
 	if err != nil {
 		return err
 	}
@@ -108,18 +108,33 @@ func (w *work) measure(paths []Path, expected report.Expected, search func() (re
 	if err != nil {
 		return err
 	}
+	after, err := readCounters(w.built)
+	if err != nil {
+		return err
+	}
 	result.Scenario = w.scenario.Name
 	if w.scenario.Truth != nil {
-		after, err := w.built.Counters()
-		if err != nil {
-			return err
-		}
 		truth := report.Compare(expected, *result.Ceiling, result.Verdict.Cause)
-		truth.Devices = devices(w.scenario.Topology, paths, before, after)
+		truth.Devices = devices(w.scenario.Topology, paths, before.devices, after.devices)
 		result.Truth = &truth
 	}
+	result.Notes = append(result.Notes, wanNotes(w.scenario.Topology, paths, before.wans, after.wans)...)
 	w.results = append(w.results, result)
 	return nil
+}
+
+// counters are the lab's ground truth at one moment.
+type counters struct {
+	devices []lab.DeviceCounters
+	wans    []lab.WANCounters
+}
+
+func readCounters(built *lab.Lab) (c counters, err error) {
+	if c.devices, err = built.Counters(); err != nil {
+		return c, err
+	}
+	c.wans, err = built.WANCounters()
+	return c, err
 }
 
 // of is what the i-th path shall show.
