@@ -304,7 +304,7 @@ func TestWindows(t *testing.T) {
 func TestWindowsBounded(t *testing.T) {
 	w := newWindows(40 * ms)
 	for i := range 100 {
-		w.add(time.Duration(i)*10*ms, testSize, 0)
+		w.add(time.Duration(i)*10*ms, 0)
 	}
 	got := w.result()
 	if len(got) != 3 || got[2].Packets != 96 || got[2].End != 990*ms {
