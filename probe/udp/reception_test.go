@@ -328,8 +328,8 @@ func TestReceptionOfMix(t *testing.T) {
 	if got.Packets != 4 || got.InnerBytes != 576+64+64+1400 || p.reception.malformed != 4 {
 		t.Errorf("%d packets of %d bytes, %d malformed, want 4 of 2104, and 4", got.Packets, got.InnerBytes, p.reception.malformed)
 	}
-	if w := got.Windows; len(w) != 1 || w[0].InnerBytes != got.InnerBytes {
-		t.Errorf("got windows %+v, want one with all bytes", w)
+	if w := got.Windows; len(w) != 1 || w[0].Packets != got.Packets {
+		t.Errorf("got windows %+v, want one with all packets", w)
 	}
 }
 
