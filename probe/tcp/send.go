@@ -134,7 +134,7 @@ func (s *sender) openFlow(ctx context.Context, f *outFlow, dial Dial) (err error
 	if f.conn, err = connect(ctx, dial, f.number); err != nil {
 		return fmt.Errorf("%w: connect: %w", probe.ErrNoHello, err)
 	}
-	if err := f.take(s.load); err != nil {
+	if err := f.take(s.load, s.trial.unsent()); err != nil {
 		return err
 	}
 	release := interruptOn(ctx, f.conn)
@@ -164,7 +164,7 @@ func connect(ctx context.Context, dial Dial, flow int) (*net.TCPConn, error) {
 }
 
 // take makes the flow's connection ready for the load.
-func (f *outFlow) take(load Load) (err error) {
+func (f *outFlow) take(load Load, unsent int) (err error) {
 	if f.raw, err = f.conn.SyscallConn(); err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (f *outFlow) take(load Load) (err error) {
 		if load.Congestion != "" && load.Congestion != f.congestion {
 			return fmt.Errorf("take the connection: its congestion control is %q, not %q; dial it with Load.Control", f.congestion, load.Congestion)
 		}
-		return load.tune(fd)
+		return load.tune(fd, unsent)
 	})
 }
 
@@ -279,6 +279,7 @@ func (s *sender) run(ctx context.Context, report *reporter) error {
 	watch, sample := time.NewTicker(watchEvery), time.NewTicker(s.trial.progressEvery())
 	defer watch.Stop()
 	defer sample.Stop()
+	until := s.trial.Until
 	ends, tooLate := time.NewTimer(s.load.Duration), time.NewTimer(s.load.Duration+drainWithin)
 	defer ends.Stop()
 	defer tooLate.Stop()
@@ -289,6 +290,11 @@ func (s *sender) run(ctx context.Context, report *reporter) error {
 			err = s.watch()
 		case <-sample.C:
 			err = s.sample(report)
+		case <-until:
+			until = nil
+			s.stopWriting()
+			ends.Reset(0)
+			tooLate.Reset(drainWithin)
 		case <-ends.C:
 			err = s.last(report)
 		case <-s.over:
@@ -320,6 +326,13 @@ func (s *sender) sample(report *reporter) error {
 		return nil
 	}
 	return s.record(report)
+}
+
+// stopWriting ends the load before its time.
+func (s *sender) stopWriting() {
+	for _, f := range s.flows {
+		_ = f.conn.SetWriteDeadline(longAgo) // Fails only when closed; so will writing.
+	}
 }
 
 // last is the sample at the end of the load.

@@ -84,12 +84,24 @@ func setDSCP(fd int, dscp uint8) error {
 // the load ends soon after its duration. It costs no speed.
 const unsentLimit = 512 << 10
 
+// promptLimit is the same where the load must be able to end at any time: 25 ms of
+// 10 Mbit/s.
+const promptLimit = 32 << 10
+
+// unsent is how much of what was written may not have been sent yet, in bytes.
+func (t Trial) unsent() int {
+	if t.Until != nil {
+		return promptLimit
+	}
+	return unsentLimit
+}
+
 // tune makes a connected socket ready to send.
-func (l Load) tune(fd int) error {
+func (l Load) tune(fd, unsent int) error {
 	if err := setOption(fd, "TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
-	if err := setOption(fd, "TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLimit); err != nil {
+	if err := setOption(fd, "TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent); err != nil {
 		return err
 	}
 	if !l.paced() {

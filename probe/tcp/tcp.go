@@ -156,8 +156,10 @@ type Trial struct {
 	// ProgressEvery is the time between two samples, 10 ms to 1 s. Optional: zero
 	// means 100 ms.
 	ProgressEvery time.Duration
-	// Until ends the load, when it is closed, as if Duration were over; what is
-	// queued then is dropped. Optional, and for the sender only.
+	// Until ends the load, when it is closed, as if Duration were over. Optional, and
+	// for the sender only. Where it is there, no more than a little is queued in a
+	// flow before it leaves, lest the load go on by itself; that makes fast flows
+	// slower.
 	Until <-chan struct{}
 }
 

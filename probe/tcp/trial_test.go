@@ -428,3 +428,33 @@ func TestCancelledBefore(t *testing.T) {
 		t.Errorf("got errors %v and %v, want %v", receiveErr, sendErr, context.Canceled)
 	}
 }
+
+// A load that is told to end does so long before its time, and all of it arrives.
+func TestEndsEarly(t *testing.T) {
+	checkLeaks(t)
+	for name, load := range map[string]Load{
+		"as fast as it goes": {Flows: 2, Duration: time.Minute},
+		"paced":              {Flows: 2, Duration: time.Minute, GoodputBitsPerSecond: 10e6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, trial := listen(t, load, "127.0.0.1"), testTrial(t)
+			until := make(chan struct{})
+			sending := trial
+			sending.Until = until
+			o := trialOver(t, listener, trial, load, func() (Sent, error) {
+				return Send(t.Context(), dialer(load, listener.Addr()), sending, load, func(s Sample) {
+					if s.GoodputBytes > 0 && until != nil {
+						close(until)
+						until = nil
+					}
+				})
+			})
+			if err := errors.Join(o.sendErr, o.receivedErr); err != nil {
+				t.Fatal(err)
+			}
+			if !o.sent.Drained || !o.received.Drained || o.sent.Elapsed > 30*time.Second || o.received.Flows[0].GoodputBytes == 0 {
+				t.Errorf("sent %+v\nreceived %+v\nwant both drained, soon", o.sent, o.received)
+			}
+		})
+	}
+}

@@ -192,10 +192,11 @@ func (t *trial) dialMSS(offset int) pmtu.Dial {
 
 // newWatch looks after the load by the conditions.
 func (t *trial) newWatch(stopIf []string) (*watch, error) {
-	w := &watch{answered: make(chan struct{}), stop: make(chan struct{})}
+	w := &watch{answered: make(chan struct{})}
 	if len(stopIf) == 0 {
 		return w, nil
 	}
+	w.stop = make(chan struct{})
 	if t.work.GetLatency() == nil {
 		return nil, errors.New("conditions that stop a load: they need a latency probe beside it")
 	}
@@ -247,11 +248,13 @@ func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error
 
 // watch is what the latency probe's samples mean for the load beside it.
 type watch struct {
-	guard    *latency.Guard // Nil: nothing stops the load.
-	answered chan struct{}  // Closed by the first answer: the load may begin.
-	stop     chan struct{}  // Closed when the load must end,
-	why      string         // for this reason.
+	answered chan struct{} // Closed by the first answer: the load may begin.
 	heard    bool
+	// guard is nil where nothing stops the load, and so is stop; it is closed when
+	// the load must end, and why says the reason.
+	guard *latency.Guard
+	stop  chan struct{}
+	why   string
 }
 
 func (w *watch) see(s latency.Sample) {
