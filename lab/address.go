@@ -98,3 +98,6 @@ func address6(link, side int, host byte) netip.Prefix {
 	a := [16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 5: byte(link), 7: byte(side), 15: host}
 	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
 }
+
+// single returns the network that holds one address.
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

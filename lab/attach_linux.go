@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -34,6 +35,15 @@ func addHooks(h *netlink.Handle, link netlink.Link) error {
 		return fmt.Errorf("add clsact to %s: %w", link.Attrs().Name, err)
 	}
 	return nil
+}
+
+// attachNew loads a program and attaches it; only the filter holds it.
+func attachNew(h *netlink.Handle, link netlink.Link, at hook, order uint16, load func() (*ebpf.Program, error)) error {
+	program, err := load()
+	if err != nil {
+		return err
+	}
+	return errors.Join(attach(h, link, at, order, program), program.Close())
 }
 
 // attach puts the program at a hook; the filter then holds it.

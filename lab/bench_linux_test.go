@@ -2,10 +2,25 @@ package lab_test
 
 import (
 	"testing"
+	"time"
 
 	"tunnelmark/lab"
 	"tunnelmark/lab/labtest"
 )
+
+// What the WAN process carries.
+func BenchmarkWAN(b *testing.B) {
+	labtest.NeedRoot(b)
+	var carried lab.WANCeiling
+	for b.Loop() {
+		var err error
+		if carried, err = lab.MeasureWAN(b.Context(), lab.WAN{Delay: 40 * time.Millisecond, Jitter: 2 * time.Millisecond}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(carried.PacketsPerSecond, "packet/s")
+	b.ReportMetric(carried.OuterBitsPerSecond/1e9, "Gbit/s")
+}
 
 // What the meter costs: a link whose policer never drops beside one that only
 // counts, in packets of 1400 bytes from one sender.

@@ -137,7 +137,7 @@ func (l *Lab) addLeg(k *link, side int) error {
 	near, far := k.legs[side], k.legs[1-side]
 	site := l.edge(near.site)
 	err := site.configure(func(h *netlink.Handle) error {
-		if err := addVeth(h, k.middle, near, max(DefaultMTU, k.mtu())); err != nil {
+		if err := addVeth(h, k.middle, near, k.legMTU()); err != nil {
 			return err
 		}
 		to, err := bringUp(h, near.outer, near.middle)
@@ -169,9 +169,6 @@ func (l *Lab) addLeg(k *link, side int) error {
 			addRoute(h, to, single(near.outer.v6.Addr()), netip.Addr{}, k.mtu()))
 	})
 }
-
-// single returns the network that holds one address.
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 func (k *link) prepareMiddle() error {
 	for _, l := range k.legs {

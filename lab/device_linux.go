@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
 
@@ -34,8 +35,8 @@ func (k *link) addDevices() error {
 	})
 }
 
-// addEnd makes one interface of the middle ready for devices, and makes bad
-// gateways of it where the link is one.
+// addEnd makes one end of the middle ready for devices, and a bad gateway of it where
+// the link is one: it swallows ICMP that leaves, or clears DF of what comes.
 func (k *link) addEnd(h *netlink.Handle, near leg) (netlink.Link, error) {
 	end, err := hooked(h, near.middle.name)
 	if err != nil {
@@ -48,24 +49,12 @@ func (k *link) addEnd(h *netlink.Handle, near leg) (netlink.Link, error) {
 		}
 	}
 	if k.ICMPBlackhole {
-		program, err := newBlackhole()
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(attach(h, way, egress, blackholeFirst, program), program.Close()); err != nil {
-			return nil, err
-		}
+		err = attachNew(h, way, egress, blackholeFirst, newBlackhole)
 	}
-	if k.ClearDF {
-		program, err := newClearDF(k.mtu())
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(attach(h, end, ingress, clearDFThird, program), program.Close()); err != nil {
-			return nil, err
-		}
+	if k.ClearDF && err == nil {
+		err = attachNew(h, end, ingress, clearDFThird, func() (*ebpf.Program, error) { return newClearDF(k.mtu()) })
 	}
-	return end, nil
+	return end, err
 }
 
 // hooked makes an interface ready for attach.

@@ -104,6 +104,9 @@ func (l Link) mtu() int {
 	return l.MTU
 }
 
+// legMTU is that of the link's interfaces, which a smaller link's routes go below.
+func (l Link) legMTU() int { return max(DefaultMTU, l.mtu()) }
+
 // device returns the device that stands in the way toward a site.
 func (l Link) device(toward string) Device {
 	if l.Device.Toward == "" || l.Device.Toward == toward {

@@ -71,7 +71,8 @@ func (l *Lab) Start(site string, cmd *exec.Cmd) error {
 }
 
 // StartInMiddle starts the command, a packet capture for instance, in the middle
-// of the link. There the interface toward site s is called "to-s".
+// of the link. There the interface toward site s is called "to-s"; where the link has
+// a WAN, "wan0" is before the first site's and "wan1" before the second's.
 func (l *Lab) StartInMiddle(between [2]string, cmd *exec.Cmd) error {
 	k, err := l.link(between)
 	if err != nil {

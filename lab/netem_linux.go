@@ -71,11 +71,8 @@ func handOn(h *netlink.Handle, near leg) error {
 	if err != nil {
 		return err
 	}
-	program, err := newRedirect(to.Attrs().Index)
-	if err != nil {
-		return err
-	}
-	return errors.Join(attach(h, end, ingress, meterSecond, program), program.Close())
+	redirect := func() (*ebpf.Program, error) { return newRedirect(to.Attrs().Index) }
+	return attachNew(h, end, ingress, meterSecond, redirect)
 }
 
 // newRedirect loads a program that has every packet leave by another interface.

@@ -5,7 +5,7 @@ import "time"
 // WAN is what a long way does to packets, the same in each direction, behind a
 // device that drops and before one that queues. A path through it, toward site b:
 //
-//  1. the middle routes to b by the interface "wan-b" instead of "to-b", so that
+//  1. the middle routes to b by an interface of the WAN's instead of "to-b", so that
 //     devices, hop limits and ICMP are those of the middle;
 //  2. there every packet meets its fate: it is lost, duplicated, held back, or none
 //     of it;

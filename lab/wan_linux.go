@@ -35,7 +35,7 @@ func (w WAN) slots(mtu int) int {
 // returns the one that is for routes.
 func (k *link) addWAN(h *netlink.Handle, near leg) (netlink.Link, error) {
 	pair := leg{outer: near.way, middle: near.wanEnd}
-	if err := addVeth(h, k.middle, pair, max(DefaultMTU, k.mtu())); err != nil {
+	if err := addVeth(h, k.middle, pair, k.legMTU()); err != nil {
 		return nil, err
 	}
 	if _, err := startQuiet(h, near.wanEnd.name); err != nil {
@@ -91,7 +91,7 @@ func (k *link) addProcess(near leg, direction uint64) (process *wanProcess, err 
 		if err := switchOff(near.way.name, checksums); err != nil {
 			return err
 		}
-		process, err = startWANProcess(from.Attrs().Index, to.Attrs().Index, k.WAN, direction, k.mtu())
+		process, err = startWANProcess(from.Attrs().Index, to.Attrs().Index, k.WAN, direction, k.legMTU())
 		return err
 	})
 	return process, err

@@ -444,6 +444,27 @@ func TestWANOverrunIsCounted(t *testing.T) {
 	}
 }
 
+// The thread makes no garbage, which would have to be collected while it works.
+func TestWANDoesNotAllocate(t *testing.T) {
+	labtest.CheckLeaks(t)
+	l := labtest.Build(t, joined(lab.Link{WAN: aWAN}))
+	e := openEnds(t, l, v4)
+	const packets = 5000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range packets {
+		if _, err := e.a.WriteToUDPAddrPort(nil, peerOf(e.b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(10 * time.Millisecond) // Asking whether all have left allocates.
+	runtime.ReadMemStats(&after)
+	if allocated := after.Mallocs - before.Mallocs; allocated > packets/10 {
+		t.Errorf("want no allocation for each packet, got %d for %d", allocated, packets)
+	}
+	wanAtRest(t, l, "b", packets)
+}
+
 func TestMeasureWAN(t *testing.T) {
 	labtest.CheckLeaks(t)
 	got, err := lab.MeasureWAN(t.Context(), lab.WAN{Delay: 40 * time.Millisecond, Jitter: 2 * time.Millisecond})
