@@ -80,14 +80,16 @@ type Sent struct {
 	// Refused counts datagrams that the local stack did not take; they are
 	// neither sent nor lost.
 	Refused uint64
-	// Elapsed is from the first packet to the end of the last one's interval.
+	// Elapsed is from the first packet to the end of the last one's interval. Of
+	// several lanes, the mean.
 	Elapsed time.Duration
 	// Skipped is the part of Elapsed in which the host kept the sender off the
 	// CPU for longer than a burst lasts; it is not made up for. Of several lanes,
 	// the mean.
 	Skipped time.Duration
-	// Burst is how many packets left back to back. Lateness of less than a
-	// burst, or than four packets, is made up: so many may go before it.
+	// Burst is how many packets left back to back. Where the sender chose it, lateness
+	// of up to as much, or of four packets, is made up by sending sooner: so many may
+	// go before it.
 	Burst int
 	// Segmented says that the stack took whole bursts, as one packet that is cut
 	// up later (UDP_SEGMENT).
