@@ -70,6 +70,7 @@ type labRunFlags struct {
 	output     outputFlags
 	agent      string
 	noBaseline bool
+	noLatency  bool
 }
 
 func labRunCommand() *cobra.Command {
@@ -92,6 +93,7 @@ Exits 3 where the result is outside of the truth that the scenario states.`,
 	}
 	f.output.add(command)
 	command.Flags().BoolVar(&f.noBaseline, "no-baseline", false, "do not measure the path without the tunnel first (a climb never does)")
+	command.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure round trips idle and at 50, 80 and 95 % of the ceiling")
 	command.Flags().StringVar(&f.agent, "agent", "", "path of tunnelmark-agent (default: beside tunnelmark, else in PATH)")
 	return command
 }
@@ -112,7 +114,7 @@ func (f *labRunFlags) run(command *cobra.Command, given []string) error {
 	results, err := scenario.Run(command.Context(), s, scenario.Options{
 		AgentProgram: program, CommandLine: commandLine(command, given),
 		Tell: shown.tell, Progress: shown.trial,
-		NoBaseline: f.noBaseline,
+		NoBaseline: f.noBaseline, NoLatency: f.noLatency,
 	})
 	shown.done()
 	for i, result := range results {

@@ -88,7 +88,7 @@ truth: {outer: 60Mbps, cause: policer}
 	if err := os.WriteFile(path, fmt.Appendf(nil, scenario, "40Mbps"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "lab", "run", path, "--no-baseline", "--json")
+	p := start(t, "lab", "run", path, "--no-baseline", "--no-latency", "--json")
 	if code := p.wait(t); code != 3 {
 		t.Errorf("exit code %d, want 3; it says %s", code, p.stderr)
 	}

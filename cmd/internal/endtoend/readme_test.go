@@ -162,8 +162,8 @@ var rules = []rule{
 	{regexp.MustCompile(`^tunnelmark-agent (token|identity|trust) ?`), exits0("--state", "state-a")},
 	{regexp.MustCompile(`^tunnelmark pair TOKEN-A TOKEN-B$`), exits0()},
 	{regexp.MustCompile(`^tunnelmark find .*--dry-run`), exits0()},
-	{regexp.MustCompile(`^tunnelmark find .*--driver existing`), measures("--budget", "8s", "--min-rate", "10M")},
-	{regexp.MustCompile(`^tunnelmark find `), measures("--budget", "8s", "--no-baseline")},
+	{regexp.MustCompile(`^tunnelmark find .*--driver existing`), measures("--budget", "8s", "--min-rate", "10M", "--no-latency")},
+	{regexp.MustCompile(`^tunnelmark find `), measures("--budget", "8s", "--no-baseline", "--no-latency")},
 	{regexp.MustCompile(`^tunnelmark hold `), (*user).hold},
 	{regexp.MustCompile(`^tunnelmark run .* -u -b 200M`), measures("-t", "1", "-b", "10M")},
 	{regexp.MustCompile(`^tunnelmark run `), measures("-t", "1")},
@@ -310,7 +310,7 @@ func (u *user) hold(t *testing.T, words []string) {
 
 // labRun interrupts a run once it has begun to search: other tests wait for ends.
 func (u *user) labRun(t *testing.T, words []string) {
-	p := u.start(t, "a", append(words, "--no-baseline"))
+	p := u.start(t, "a", append(words, "--no-baseline", "--no-latency"))
 	p.untilLoaded(t)
 	if err := p.command.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

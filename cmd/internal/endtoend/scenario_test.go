@@ -147,7 +147,7 @@ func runScenario(t *testing.T, path string) []report.Result {
 
 func labRun(t *testing.T, path string) []report.Result {
 	t.Helper()
-	p := start(t, "lab", "run", path, "--no-baseline", "--json")
+	p := start(t, "lab", "run", path, "--no-baseline", "--no-latency", "--json")
 	if code := p.wait(t); code != 0 && code != 3 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}

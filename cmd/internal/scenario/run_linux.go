@@ -22,6 +22,8 @@ type Options struct {
 	Progress func(search.Progress)
 	// NoBaseline leaves the path without the tunnel unmeasured.
 	NoBaseline bool
+	// NoLatency leaves round trips idle and under load unmeasured.
+	NoLatency bool
 	// Built is called once the lab stands and before any load. Optional.
 	Built func(*lab.Lab) error
 }

@@ -76,7 +76,7 @@ func (w *work) plan(path Path, size int) (controller.FindPlan, error) {
 			Tell:      o.Tell,
 		},
 		Size: size, Search: search, Gateway: w.gatewayCounter(path),
-		Baseline: !o.NoBaseline && s.Tunnel.Builds(),
+		Baseline: !o.NoBaseline && s.Tunnel.Builds(), Latency: !o.NoLatency,
 	}, err
 }
 
