@@ -161,6 +161,21 @@ func TestHighestLoadMeetsTheGoal(t *testing.T) {
 	near(t, "inner rate", c.InnerBitsPerSecond, 500e6, 0.002)
 }
 
+// Once a bucket is known to be small, loads come in bursts that it holds.
+func TestSmallBucketGetsSmallBursts(t *testing.T) {
+	for bucket, want := range map[float64]int{3 * outerSize: 1, 10 * outerSize: 2, 100 * outerSize: 0} {
+		p := &path{device: newPolicer(50e6, bucket), seed: 1, train: 2}
+		c, err := Find(t.Context(), p.run, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := c.Steps[len(c.Steps)-1]
+		if last.Purpose != analysis.Qualify || last.Trial.Load.Burst != want {
+			t.Errorf("bucket of %g B: %s in bursts of %d, want the qualification in those of %d", bucket, last.Purpose, last.Trial.Load.Burst, want)
+		}
+	}
+}
+
 // A host that keeps the sender off the CPU for a tenth of the time spoils every
 // trial of a short search, and still what passes under overload is told.
 func TestBusyHostStillTells(t *testing.T) {

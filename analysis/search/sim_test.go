@@ -67,6 +67,9 @@ func (p *path) send(l analysis.Load) (at []float64, elapsed, skipped float64) {
 	if p.train == 0 {
 		train = 4
 	}
+	if l.Burst > 0 {
+		train = min(train, l.Burst)
+	}
 	spacing := float64(train) * innerSize * 8 / min(l.InnerBitsPerSecond, top)
 	nap := p.next(p.naps)
 	for from := 0.0; from+spacing <= l.Duration.Seconds()+1e-9; from += spacing {

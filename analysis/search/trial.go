@@ -60,8 +60,27 @@ func (f *finder) trial(ctx context.Context, p analysis.Purpose, load analysis.Lo
 
 // paced runs one rate for a duration.
 func (f *finder) paced(ctx context.Context, p analysis.Purpose, inner float64, d time.Duration) (analysis.Trial, error) {
-	return f.trial(ctx, p, analysis.Load{InnerBitsPerSecond: f.opts.clamp(inner), Duration: d})
+	return f.trial(ctx, p, analysis.Load{InnerBitsPerSecond: f.opts.clamp(inner), Duration: d, Burst: f.gentleBurst()})
 }
+
+// bucketBursts is how many of a load's bursts a bucket shall hold.
+const bucketBursts = 4
+
+// gentleBurst is how many packets may leave back to back, so that a small bucket does
+// not drop what the rate would pass; zero leaves it to the generator.
+func (f *finder) gentleBurst() int {
+	if f.found.Bucket == nil {
+		return 0
+	}
+	burst := int(f.found.Bucket.OuterBytes) / (bucketBursts * f.found.OuterSize)
+	if burst >= gentleEnough {
+		return 0
+	}
+	return max(1, burst)
+}
+
+// gentleEnough is a burst beyond which the generator does not go at common rates.
+const gentleEnough = 8
 
 // refill is how long the path needs to empty its queues and fill its bucket.
 func (f *finder) refill() time.Duration {

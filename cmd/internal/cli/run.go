@@ -52,7 +52,7 @@ type runFlags struct {
 	parallel           int
 	rate, total        layeredRate
 	bottleneck         float64
-	lengths            []int
+	lengths            []string
 	dscp               uint8
 	rekey              time.Duration
 
@@ -113,7 +113,7 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 	duration(flags, &f.time, "time", "t", "for how long to send (default 10s)")
 	flags.IntVarP(&f.parallel, "parallel", "P", 1, "how many flows: five-tuples of UDP (up to 10000) or connections of TCP (up to 128)")
 	flags.IntVar(&f.parallel, "flows", 1, "another word for --parallel")
-	flags.IntSliceVarP(&f.lengths, "length", "l", nil, "length of each payload of UDP in bytes, or several in turn (default 1372), or of what TCP writes at a time (default 1M)")
+	flags.StringSliceVarP(&f.lengths, "length", "l", nil, "length of each payload of UDP in bytes, or several in turn (default 1372), or of what TCP writes at a time (default 1M); K and M are powers of 1024")
 	flags.BoolVarP(&f.reverse, "reverse", "R", false, "from TO to FROM")
 	flags.BoolVar(&f.both, "bidir", false, "in both directions at once")
 	duration(flags, &f.interval, "interval", "i", "how often to tell how the load stands, 0 for never (default 1s)")
@@ -142,7 +142,7 @@ func (u *udpFlags) add(flags *pflag.FlagSet) {
 func (t *tcpFlags) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&t.congestion, "congestion", "C", "", "congestion control of TCP, such as cubic (default: the sender's own)")
 	flags.IntVarP(&t.mss, "set-mss", "M", 0, "maximum segment size of TCP in bytes")
-	flags.StringVarP(&t.window, "window", "w", "", "size of TCP's socket buffers, such as 2M (default: the kernel tunes them)")
+	flags.StringVarP(&t.window, "window", "w", "", "size of TCP's socket buffers, such as 2M, a power of 1024 (default: the kernel tunes them)")
 	flags.BoolVarP(&t.zeroCopy, "zerocopy", "Z", false, "TCP sends without copying")
 	flags.BoolVar(&t.verify, "verify", false, "the receiver of TCP checks every byte")
 }
@@ -266,9 +266,13 @@ func (f *runFlags) datagrams(flags *pflag.FlagSet) (*controller.UDPLoad, error) 
 	if err := foreign(flags, "-u", "congestion", "set-mss", "window", "zerocopy", "verify", "bottleneck"); err != nil {
 		return nil, err
 	}
+	payloads, err := f.sizes()
+	if err != nil {
+		return nil, err
+	}
 	l := &controller.UDPLoad{
 		BitsPerSecond: 1e6, Layer: unit.Goodput, // As iperf3's for UDP.
-		Payloads: f.lengths, Genome: f.udpOnly.imix, Seed: f.udpOnly.seed, Flows: f.parallel,
+		Payloads: payloads, Genome: f.udpOnly.imix, Seed: f.udpOnly.seed, Flows: f.parallel,
 		NewFlowsPerSecond: f.udpOnly.newFlows, Lanes: f.udpOnly.lanes, Burst: f.udpOnly.burst,
 	}
 	if len(l.Payloads) == 0 {
@@ -281,6 +285,18 @@ func (f *runFlags) datagrams(flags *pflag.FlagSet) (*controller.UDPLoad, error) 
 		l.BitsPerSecond, l.Layer, l.Total = given.bitsPerSecond, given.layer, true
 	}
 	return l, f.checkDatagrams(l)
+}
+
+// sizes are the lengths that were given, in bytes.
+func (f *runFlags) sizes() (sizes []int, err error) {
+	for _, text := range f.lengths {
+		size, err := unit.BinaryBytes(text)
+		if err != nil {
+			return nil, fmt.Errorf("--length: %w", err)
+		}
+		sizes = append(sizes, size)
+	}
+	return sizes, nil
 }
 
 func (f *runFlags) checkDatagrams(l *controller.UDPLoad) error {
@@ -324,11 +340,15 @@ func (f *runFlags) connections(flags *pflag.FlagSet) (*analysis.TCPLoad, error) 
 		}
 	}
 	l.GoodputBitsPerSecond = f.rate.bitsPerSecond + f.total.bitsPerSecond/float64(max(1, f.parallel))
-	if len(f.lengths) > 0 {
-		l.Write = f.lengths[0]
+	writes, err := f.sizes()
+	if err != nil {
+		return nil, err
+	}
+	if len(writes) > 0 {
+		l.Write = writes[0]
 	}
 	if f.tcpOnly.window != "" {
-		window, err := unit.Bytes(f.tcpOnly.window)
+		window, err := unit.BinaryBytes(f.tcpOnly.window)
 		if err != nil {
 			return nil, fmt.Errorf("--window: %w", err)
 		}

@@ -42,6 +42,19 @@ func Bytes(text string) (int, error) {
 	return int(math.Round(value)), err
 }
 
+// BinaryBytes reads a number of bytes as iperf3 does, where K, M and G are powers of
+// 1024: "128K", "2M", "1372".
+func BinaryBytes(text string) (int, error) {
+	if at := len(text) - 1; at > 0 && strings.ContainsRune("kKmMgG", rune(text[at])) {
+		value, err := Bytes(text[:at] + strings.ToUpper(text[at:]) + "iB")
+		if err != nil {
+			err = wrong(text, "a size above zero such as 1372, 128K or 2M")
+		}
+		return value, err
+	}
+	return Bytes(text)
+}
+
 // Ratio reads a share, 0 to 1: "0.5%" or "0.005".
 func Ratio(text string) (float64, error) {
 	const allowed = "a share from 0 to 1 such as 0.5% or 0.005"

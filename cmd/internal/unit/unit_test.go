@@ -101,3 +101,17 @@ func FuzzQuantities(f *testing.F) {
 		}
 	})
 }
+
+// K, M and G of iperf3's -l and -w are powers of 1024.
+func TestBinaryBytes(t *testing.T) {
+	for text, want := range map[string]int{"1372": 1372, "128K": 128 << 10, "128k": 128 << 10, "2M": 2 << 20, "1.5m": 3 << 19, "1G": 1 << 30, "64KiB": 64 << 10} {
+		if got, err := BinaryBytes(text); got != want || err != nil {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "K", "-1K", "0M", "1X", "1KK"} {
+		if got, err := BinaryBytes(text); err == nil || !strings.Contains(err.Error(), "such as") {
+			t.Errorf("%q: %d, %v; want an error that says what is allowed", text, got, err)
+		}
+	}
+}
