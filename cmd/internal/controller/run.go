@@ -220,7 +220,7 @@ func (s *Session) Packets(load FixedLoad) (analysis.Load, error) {
 	return analysis.Load{
 		InnerBitsPerSecond: inner, Duration: load.Duration, Burst: l.Burst, DSCP: load.DSCP,
 		Mix:   analysis.Mix{InnerSizes: mix.Sizes, Seed: mix.Seed, Genome: mix.Genome},
-		Flows: cmp.Or(l.Flows, s.flows()), NewFlowsPerSecond: l.NewFlowsPerSecond, Lanes: l.Lanes,
+		Flows: l.Flows, NewFlowsPerSecond: l.NewFlowsPerSecond, Lanes: l.Lanes,
 	}, nil
 }
 
