@@ -185,6 +185,8 @@ func (w *watchFlags) read(flags *pflag.FlagSet, spec controller.Spec, otherwise 
 		watch.Every = otherwise
 	case watch.Every == 0 && len(w.stopIf) > 0:
 		return watch, errors.New("--stop-if: needs a latency probe; leave --latency-every out, or give it a time")
+	case watch.Every > latency.MostGuardEvery && len(w.stopIf) > 0:
+		return watch, fmt.Errorf("--stop-if: needs a round trip every %v or more often, not every %v", latency.MostGuardEvery, watch.Every)
 	case watch.Every != 0 && (watch.Every < latency.LeastEvery || watch.Every > latency.MostEvery):
 		return watch, fmt.Errorf("--latency-every: %v is not from %v to %v", watch.Every, latency.LeastEvery, latency.MostEvery)
 	}
