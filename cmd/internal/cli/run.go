@@ -123,11 +123,6 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 	f.tcpOnly.add(flags)
 	bitRate(flags, &f.bottleneck, "bottleneck", "inner rate that the path is known to carry, as find says: for the transfer time ratio (RFC 6349)")
 	duration(flags, &f.rekey, "rekey-every", "", "with --driver "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Rekeys }), " or ")+": replace the keys that often under the load")
-	command.MarkFlagsMutuallyExclusive("bitrate", "total")
-	command.MarkFlagsMutuallyExclusive("parallel", "flows")
-	command.MarkFlagsMutuallyExclusive("reverse", "bidir")
-	command.MarkFlagsMutuallyExclusive("json", "json-stream")
-	command.MarkFlagsMutuallyExclusive("length", "imix")
 	return command
 }
 
@@ -236,6 +231,11 @@ func (f *runFlags) load(flags *pflag.FlagSet, spec controller.Spec) (load contro
 	}
 	if load.Watch, err = f.watch.read(flags, spec, besideEvery); err != nil {
 		return load, err
+	}
+	for _, pair := range [][2]string{{"bitrate", "total"}, {"parallel", "flows"}, {"reverse", "bidir"}, {"json", "json-stream"}, {"length", "imix"}} {
+		if flags.Changed(pair[0]) && flags.Changed(pair[1]) {
+			return load, fmt.Errorf("--%s, --%s: only one of them can be given", pair[0], pair[1])
+		}
 	}
 	if err := f.check(); err != nil {
 		return load, err
