@@ -28,6 +28,7 @@ const (
 	MaxFlows    = 10_000
 	MaxLanes    = 16
 	MaxSizes    = 64 // In a mix.
+	MaxDSCP     = 63 // Six bits: RFC 2474, Section 3.
 )
 
 // Window is the length of the receive windows in which a trial is counted.

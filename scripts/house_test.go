@@ -42,13 +42,13 @@ var owners = map[string][]string{
 var islands = []string{"tunnel", "probe", "analysis", "lab"}
 
 // sharedSiblings may be imported by their siblings.
-var sharedSiblings = []string{"tunnel/overhead", "tunnel/inner", "probe/wire"}
+var sharedSiblings = []string{"tunnel/overhead", "tunnel/inner", "probe/wire", "probe/sockets"}
 
 // pure packages do no I/O and read no clock.
 var pure = []string{"analysis", "probe/wire", "tunnel/overhead"}
 
 // impure packages are those that only code with I/O needs.
-var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "log", "log/slog"}
+var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "log", "log/slog", "tunnelmark/probe/sockets"}
 
 func TestImportRules(t *testing.T) {
 	packages := list(t)
@@ -194,6 +194,9 @@ func TestImportRulesRefuse(t *testing.T) {
 		{"tunnelmark/lab", "tunnelmark/cmd/internal/unit"},
 		{"tunnelmark/probe/udp", "github.com/vishvananda/netlink"},
 		{"tunnelmark/analysis/search", "os"},
+		{"tunnelmark/probe/udp", "tunnelmark/probe/latency"},
+		{"tunnelmark/probe/sockets", "tunnelmark/probe/udp"},
+		{"tunnelmark/probe/wire", "tunnelmark/probe/sockets"},
 	} {
 		if len(problems(bad[0], bad[1], map[string]bool{})) == 0 {
 			t.Errorf("%s may import %s: want it refused", bad[0], bad[1])
@@ -203,6 +206,7 @@ func TestImportRulesRefuse(t *testing.T) {
 		{"tunnelmark/tunnel/esp", "tunnelmark/tunnel"},
 		{"tunnelmark/tunnel/esp", "tunnelmark/tunnel/overhead"},
 		{"tunnelmark/probe/udp", "tunnelmark/probe/wire"},
+		{"tunnelmark/probe/udp", "tunnelmark/probe/sockets"},
 		{"tunnelmark/cmd/internal/agent", "tunnelmark/tunnel/esp"},
 		{"tunnelmark/lab", "github.com/vishvananda/netlink"},
 	} {

@@ -2,7 +2,6 @@ package latency
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"time"
@@ -75,10 +74,9 @@ type answerer struct {
 
 func newAnswerer(o Options, size int, now func() time.Duration, send func([]byte, uint64) error) *answerer {
 	a := &answerer{
-		o: o, now: now, send: send, auth: wire.NewAuthenticator(o.Key), out: make([]byte, size),
+		o: o, now: now, send: send, auth: wire.NewAuthenticator(o.Key), out: make([]byte, size), nonce: wire.NewNonce(),
 		answered: make([]uint64, o.limit()/64+1),
 	}
-	_, _ = rand.Read(a.nonce[:]) // Never fails (crypto/rand).
 	a.ends = now() + o.HelloWithin
 	a.silent = a.ends
 	return a
@@ -135,7 +133,7 @@ func (a *answerer) open(h wire.Hello, at time.Duration) {
 	}
 	if !a.greeted {
 		a.greeted = true
-		a.ends = at + a.o.HelloWithin + a.o.Duration + mostGrace + lastWithin + linger
+		a.ends = at + a.o.HelloWithin + a.o.Duration + mostGrace + wire.LastWithin + wire.Linger
 	}
 	a.peer = h.Nonce
 	a.silent = at + silenceLimit
@@ -146,7 +144,7 @@ func (a *answerer) open(h wire.Hello, at time.Duration) {
 // last confirms the end with what was answered.
 func (a *answerer) last(h wire.Hello, at time.Duration) {
 	a.lingers = true
-	a.silent = at + linger
+	a.silent = at + wire.Linger
 	confirmed := wire.Hello{
 		Header: h.Header, Kind: wire.HelloLast, Nonce: a.nonce, Echo: h.Nonce, Sent: a.counts.Pings,
 	}

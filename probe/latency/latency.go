@@ -30,8 +30,8 @@
 package latency
 
 import (
+	"cmp"
 	"fmt"
-	"net"
 	"time"
 
 	"tunnelmark/probe"
@@ -43,19 +43,12 @@ const (
 	LeastEvery = time.Millisecond
 	MostEvery  = time.Second
 
-	defaultEvery       = 10 * time.Millisecond
-	defaultInner       = 128
-	defaultHelloWithin = 5 * time.Second
-	maxDSCP            = 63 // RFC 2474, Section 3: six bits.
+	defaultEvery = 10 * time.Millisecond
+	defaultInner = 128
 )
 
 // Bounds of the protocol.
 const (
-	helloEvery = 50 * time.Millisecond
-	lastEvery  = 20 * time.Millisecond
-	lastWithin = time.Second
-	// linger is how long the answerer confirms repetitions of "last".
-	linger = 3 * lastEvery
 	// slowAfter and slowEvery spare a peer that may be gone; an overloaded path may
 	// yet come back within silenceLimit.
 	slowAfter    = time.Second
@@ -89,9 +82,9 @@ type Options struct {
 
 // withDefaults sets what was left out, and refuses what is out of bounds.
 func (o Options) withDefaults() (Options, error) {
-	o.Every = orDefault(o.Every, defaultEvery)
-	o.InnerSize = orDefault(o.InnerSize, defaultInner)
-	o.HelloWithin = orDefault(o.HelloWithin, defaultHelloWithin)
+	o.Every = cmp.Or(o.Every, defaultEvery)
+	o.InnerSize = cmp.Or(o.InnerSize, defaultInner)
+	o.HelloWithin = cmp.Or(o.HelloWithin, wire.HelloWithin)
 	switch {
 	case o.Key == wire.Key{}:
 		return o, fmt.Errorf("take the latency probe of trial %d: it has no key", o.Trial)
@@ -101,17 +94,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("take the latency probe: duration is %v, allowed are up to %v", o.Duration, probe.MaxDuration)
 	case o.HelloWithin < 0:
 		return o, fmt.Errorf("take the latency probe: %v to wait for the peer", o.HelloWithin)
-	case o.DSCP > maxDSCP:
-		return o, fmt.Errorf("take the latency probe: DSCP %d, allowed are 0 to %d", o.DSCP, maxDSCP)
+	case o.DSCP > probe.MaxDSCP:
+		return o, fmt.Errorf("take the latency probe: DSCP %d, allowed are 0 to %d", o.DSCP, probe.MaxDSCP)
 	}
 	return o, nil
-}
-
-func orDefault[T int | time.Duration](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }
 
 // limit is how many pings there can be at most. No sequence number reaches it.
@@ -124,37 +110,4 @@ func (o Options) header(sequence uint64, at time.Duration) wire.Header {
 // owns says whether a datagram with header h belongs to the probe.
 func (o Options) owns(h wire.Header) bool {
 	return h.Trial == o.Trial && h.Stream == wire.StreamLatency
-}
-
-const (
-	udpHeader  = 8
-	ipv4Header = 20
-	ipv6Header = 40
-)
-
-// headers is the length of the IP and UDP headers in front of each datagram.
-func headers(conn *net.UDPConn) int {
-	if isIPv4(conn) {
-		return ipv4Header + udpHeader
-	}
-	return ipv6Header + udpHeader
-}
-
-func isIPv4(conn *net.UDPConn) bool {
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4()
-}
-
-// payload is the length of every PING and PONG on conn, in bytes.
-func (o Options) payload(conn *net.UDPConn) (int, error) {
-	if conn.RemoteAddr() == nil {
-		return 0, fmt.Errorf("take the socket at %s: it is not connected to a peer", conn.LocalAddr())
-	}
-	mtu, err := pathMTU(conn)
-	if err != nil {
-		return 0, fmt.Errorf("take the socket at %s: %w", conn.LocalAddr(), err)
-	}
-	if least := headers(conn) + wire.PongSize; o.InnerSize < least || o.InnerSize > mtu {
-		return 0, fmt.Errorf("take the latency probe: inner size is %d bytes, the path takes %d to %d", o.InnerSize, least, mtu)
-	}
-	return o.InnerSize - headers(conn), nil
 }

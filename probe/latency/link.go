@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"tunnelmark/probe/sockets"
 )
 
 // party is one end's part of the protocol, without I/O: it is told what happens and
@@ -22,11 +24,18 @@ type party interface {
 	over() bool
 }
 
+// moment is when a datagram came or left, by an end's own clock, and whether its
+// kernel said so.
+type moment struct {
+	at     time.Duration
+	kernel bool
+}
+
 // link joins a party with its socket: it carries datagrams and their times.
 type link struct {
 	socket     *socket
 	start      time.Time // Zero of this end's clock.
-	clock      stampClock
+	clock      sockets.StampClock
 	departures departures
 	party      party
 }
@@ -50,13 +59,13 @@ func (l *link) now() time.Duration { return time.Since(l.start) }
 
 func (l *link) look() {
 	now := time.Now()
-	l.clock.look(now.UnixNano(), now.Sub(l.start))
+	l.clock.Look(now.UnixNano(), now.Sub(l.start))
 }
 
 // run lets the party have its way until it is over or ctx ends.
 func (l *link) run(ctx context.Context, p party) error {
 	l.party = p
-	release := interruptOn(ctx, l.socket.conn)
+	release := sockets.InterruptOn(ctx, l.socket.conn)
 	defer release()
 	armed := time.Duration(-1) // None is yet; a party may be due at zero.
 	for !p.over() {
@@ -64,7 +73,7 @@ func (l *link) run(ctx context.Context, p party) error {
 			armed = next
 			_ = l.socket.conn.SetReadDeadline(l.start.Add(next)) // Fails only when closed; so will waiting.
 		}
-		// Looked at after the deadline was set; see interruptOn.
+		// Looked at after the deadline was set; see sockets.InterruptOn.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -93,7 +102,7 @@ func (l *link) pass() error {
 			break
 		}
 		now := l.now()
-		at, known := l.clock.at(stamp, now)
+		at, known := l.clock.At(stamp, now)
 		if !known {
 			at = now
 		}
@@ -123,7 +132,7 @@ func (l *link) takeDepartures() {
 		if !ok {
 			return
 		}
-		at, known := l.clock.at(stamp, l.now())
+		at, known := l.clock.At(stamp, l.now())
 		if !known {
 			continue
 		}
@@ -166,23 +175,4 @@ func (d *departures) take(count uint32, at time.Duration) (number uint64, found 
 	number = sent.number
 	sent.number = unnumbered // A packet that passes several devices is stamped at each; the first counts.
 	return number, true
-}
-
-// interruptOn makes the end of ctx interrupt whatever waits on conn. The caller must
-// call release, after which nothing touches conn any more.
-//
-// Whoever sets a deadline of its own looks at ctx afterwards: the end of ctx comes
-// either before that look or after that deadline.
-func interruptOn(ctx context.Context, conn *net.UDPConn) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = conn.SetDeadline(time.Unix(1, 0)) // Fails only when closed, which interrupts too.
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-		_ = conn.SetDeadline(time.Time{}) // The same.
-	}
 }

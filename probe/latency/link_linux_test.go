@@ -7,7 +7,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,83 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
-
-// The main thread never ends: were it locked to a namespace, that would outlive its test.
-func init() { runtime.LockOSThread() }
-
-// freshNetns moves the test's goroutine into a network namespace of its own, whose lo
-// is up, for the rest of the test. The namespace lives as long as its sockets and the
-// thread.
-func freshNetns(t testing.TB) {
-	t.Helper()
-	labtest.NeedRoot(t)
-	runtime.LockOSThread()
-	here, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// A thread that cannot go back stays locked: it ends with the goroutine.
-		if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
-			t.Errorf("leave the test's namespace: %v", err)
-		} else {
-			runtime.UnlockOSThread()
-		}
-		here.Close()
-	})
-	if err := loopbackUp(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
-		return err
-	}
-	lo.SetUint16(lo.Uint16() | unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("bring lo up: %w", err)
-	}
-	return nil
-}
-
-// connect opens a socket at local that is connected to remote.
-func connect(t testing.TB, local, remote string) *net.UDPConn {
-	t.Helper()
-	conn, err := net.DialUDP("udp", address(local), address(remote))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-func address(s string) *net.UDPAddr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
-
-// pair opens two sockets that are connected to each other, over IPv4 or IPv6.
-func pair(t testing.TB, ip string) (prober, answerer *net.UDPConn) {
-	t.Helper()
-	a, b := net.JoinHostPort(ip, "5001"), net.JoinHostPort(ip, "5002")
-	return connect(t, a, b), connect(t, b, a)
-}
 
 // outcome is what both ends of a probe returned.
 type outcome struct {
@@ -142,8 +70,8 @@ func TestIntegrationLoopback(t *testing.T) {
 		{"::1", func(o *Options) { o.InnerSize, o.DSCP = 9000, 46 }},
 	} {
 		t.Run(tt.ip, func(t *testing.T) {
-			freshNetns(t)
-			a, b := pair(t, tt.ip)
+			probetest.EnterNetns(t)
+			a, b := probetest.Pair(t, tt.ip)
 			o := testOptions(t, 500*ms)
 			tt.change(&o)
 			r := mustMeasure(t, a, b, o)
@@ -167,23 +95,15 @@ func TestIntegrationVeth(t *testing.T) {
 	}
 	addressA, addressB := at.V4.String()+":5001", there.V4.String()+":5001"
 	var a, b *net.UDPConn
-	if err := l.Do("a", func() error { a = connect(t, addressA, addressB); return nil }); err != nil {
+	if err := l.Do("a", func() error { a = probetest.Connect(t, addressA, addressB); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Do("b", func() error { b = connect(t, addressB, addressA); return nil }); err != nil {
+	if err := l.Do("b", func() error { b = probetest.Connect(t, addressB, addressA); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	r := mustMeasure(t, a, b, testOptions(t, 500*ms))
 	assertWhole(t, r)
 	t.Logf("%+v", r.RTT)
-}
-
-// relayed opens a prober's and an answerer's socket with a relay's sockets between
-// them.
-func relayed(t *testing.T) (prober, near, answerer, far *net.UDPConn) {
-	t.Helper()
-	const p, n, a, f = "127.0.0.1:5001", "127.0.0.1:5002", "127.0.0.1:5003", "127.0.0.1:5004"
-	return connect(t, p, n), connect(t, n, p), connect(t, a, f), connect(t, f, a)
 }
 
 // relay carries datagrams between two sockets, each held back for its delay.
@@ -261,8 +181,8 @@ func aboveTheLeast(d []time.Duration, rank float64) time.Duration {
 // What a path adds is measured: 6 ms of it there, 2 ms back, and 3 ms more for every
 // fourth ping there.
 func TestIntegrationDelayTruth(t *testing.T) {
-	freshNetns(t)
-	a, near, b, far := relayed(t)
+	probetest.EnterNetns(t)
+	a, near, b, far := probetest.RelayedPair(t)
 	truth := newRelay(t, near, far, func(b []byte) time.Duration {
 		switch {
 		case isType(b, wire.TypePing) && sequenceOf(b)%4 == 0:
@@ -294,8 +214,8 @@ func TestIntegrationDelayTruth(t *testing.T) {
 
 // A guard sees through real sockets when a path becomes slow.
 func TestIntegrationGuard(t *testing.T) {
-	freshNetns(t)
-	a, near, b, far := relayed(t)
+	probetest.EnterNetns(t)
+	a, near, b, far := probetest.RelayedPair(t)
 	until := make(chan struct{})
 	o := testOptions(t, 5*time.Second)
 	o.Until = until
@@ -325,12 +245,12 @@ func TestIntegrationGuard(t *testing.T) {
 
 // A relay that repeats every datagram and adds old ones gets no answer twice.
 func TestIntegrationReplays(t *testing.T) {
-	freshNetns(t)
-	a, near, b, far := relayed(t)
+	probetest.EnterNetns(t)
+	a, near, b, far := probetest.RelayedPair(t)
 	var first []byte
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		forward(near, func(d []byte) {
+		probetest.Forward(near, func(d []byte, _ netip.AddrPort) {
 			_, _ = far.Write(d)
 			if isType(d, wire.TypePing) {
 				if first == nil {
@@ -341,7 +261,7 @@ func TestIntegrationReplays(t *testing.T) {
 			}
 		})
 	})
-	wait.Go(func() { forward(far, func(d []byte) { _, _ = near.Write(d) }) })
+	wait.Go(func() { probetest.Forward(far, func(d []byte, _ netip.AddrPort) { _, _ = near.Write(d) }) })
 	defer wait.Wait()
 	defer far.Close()
 	defer near.Close()
@@ -355,24 +275,10 @@ func TestIntegrationReplays(t *testing.T) {
 	}
 }
 
-// forward reads until conn is closed.
-func forward(conn *net.UDPConn, to func([]byte)) {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := conn.Read(buffer)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err == nil {
-			to(buffer[:n])
-		}
-	}
-}
-
 // An answerer that dies is noticed, though the kernel refuses what comes for it.
 func TestIntegrationAnswererDies(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	ctx, kill := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -394,8 +300,8 @@ func TestIntegrationAnswererDies(t *testing.T) {
 
 // An end of ctx ends both ends: the prober tells the answerer.
 func TestIntegrationProberCancelled(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	var answered Answered
 	var wait sync.WaitGroup
@@ -422,12 +328,12 @@ func TestIntegrationStrangers(t *testing.T) {
 		name   string
 		change func(*Options)
 	}{
-		{"another key", func(o *Options) { o.Key = strangersKey(t) }},
+		{"another key", func(o *Options) { o.Key = probetest.StrangersKey(t) }},
 		{"another trial", func(o *Options) { o.Trial++ }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			freshNetns(t)
-			a, b := pair(t, "127.0.0.1")
+			probetest.EnterNetns(t)
+			a, b := probetest.Pair(t, "127.0.0.1")
 			o := testOptions(t, time.Second)
 			o.HelloWithin = 200 * ms
 			stranger := o
@@ -449,9 +355,9 @@ func TestIntegrationStrangers(t *testing.T) {
 }
 
 func TestIntegrationRefused(t *testing.T) {
-	freshNetns(t)
-	a, _ := pair(t, "127.0.0.1")
-	free, err := net.ListenUDP("udp", address("127.0.0.1:5003"))
+	probetest.EnterNetns(t)
+	a, _ := probetest.Pair(t, "127.0.0.1")
+	free, err := net.ListenUDP("udp", probetest.Address("127.0.0.1:5003"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -490,8 +396,8 @@ func TestIntegrationRefused(t *testing.T) {
 // A ping that the local stack refuses is not sent, and does not upset the kernel's count
 // of the others.
 func TestIntegrationCountIsReset(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	l, err := newLink(a, testOptions(t, time.Second), 100)
 	if err != nil {
 		t.Fatal(err)
@@ -528,12 +434,12 @@ func (d *departuresTold) departed(number uint64, _ time.Duration) {
 
 // Neither end allocates per ping.
 func TestPingsDoNotAllocate(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	o := testOptions(t, time.Minute)
 	o.Every = ms
 	ends := [2]*link{mustLink(t, a, o), mustLink(t, b, o)}
-	size := o.InnerSize - headers(a)
+	size := o.InnerSize - sockets.Headers(a)
 	p := newProber(o, size, ends[0].now, ends[0].send, nil)
 	q := newAnswerer(o, size, ends[1].now, ends[1].send)
 	ends[0].party, ends[1].party = p, q
@@ -556,7 +462,7 @@ func TestPingsDoNotAllocate(t *testing.T) {
 
 func mustLink(t *testing.T, conn *net.UDPConn, o Options) *link {
 	t.Helper()
-	l, err := newLink(conn, o, o.InnerSize-headers(conn))
+	l, err := newLink(conn, o, o.InnerSize-sockets.Headers(conn))
 	if err != nil {
 		t.Fatal(err)
 	}

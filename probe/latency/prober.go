@@ -2,7 +2,6 @@ package latency
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
@@ -139,9 +138,8 @@ func newProber(o Options, size int, now func() time.Duration, send func([]byte, 
 	}
 	p := &prober{
 		o: o, now: now, send: send, watch: watch, auth: wire.NewAuthenticator(o.Key),
-		out: make([]byte, size), pings: make([]ping, 0, o.limit()),
+		out: make([]byte, size), nonce: wire.NewNonce(), pings: make([]ping, 0, o.limit()),
 	}
-	_, _ = rand.Read(p.nonce[:]) // Never fails (crypto/rand).
 	p.enter(greeting, now(), o.HelloWithin)
 	return p
 }
@@ -166,7 +164,7 @@ func (p *prober) tick(now time.Duration) {
 		p.ping(now)
 	case draining:
 		if p.sums.received >= p.sums.sent || now >= p.ends {
-			p.enter(closing, now, lastWithin)
+			p.enter(closing, now, wire.LastWithin)
 			p.last(now)
 		}
 	case closing:
@@ -187,7 +185,7 @@ func (p *prober) greet(now time.Duration) {
 	case now >= p.ends:
 		p.fail(fmt.Errorf("%w within %v", probe.ErrNoHello, p.o.HelloWithin))
 	case now >= p.repeat:
-		p.repeat = now + helloEvery
+		p.repeat = now + wire.HelloEvery
 		p.say(wire.Hello{Kind: wire.HelloOpen})
 	}
 }
@@ -283,9 +281,9 @@ func (p *prober) advance(now time.Duration) {
 func (p *prober) last(now time.Duration) {
 	switch {
 	case now >= p.ends:
-		p.fail(fmt.Errorf("%w: it did not confirm the end within %v", probe.ErrPeerSilent, lastWithin))
+		p.fail(fmt.Errorf("%w: it did not confirm the end within %v", probe.ErrPeerSilent, wire.LastWithin))
 	case now >= p.repeat:
-		p.repeat = now + lastEvery
+		p.repeat = now + wire.LastEvery
 		p.say(wire.Hello{Kind: wire.HelloLast, Echo: p.peer, Sent: p.sums.sent})
 	}
 }

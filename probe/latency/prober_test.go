@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
@@ -336,13 +337,13 @@ func TestLyingAnswerer(t *testing.T) {
 
 // Neither end is disturbed by any datagram that a stranger, or an older probe, can send.
 func FuzzStrangers(f *testing.F) {
-	auth := wire.NewAuthenticator(keyOf(f, "a key for tests, of 32 bytes ..."))
+	auth := wire.NewAuthenticator(probetest.Key(f))
 	b := make([]byte, 100)
 	wire.Ping{}.Put(b, auth)
 	f.Add(append([]byte(nil), b...))
 	wire.Pong{HasEarlier: true, Earlier: 1 << 40}.Put(b, auth)
 	f.Add(append([]byte(nil), b...))
-	f.Add(wire.Hello{Kind: wire.HelloLast}.Append(nil, testKey(f)))
+	f.Add(wire.Hello{Kind: wire.HelloLast}.Append(nil, probetest.Key(f)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newSim(t, testOptions(t, 200*ms), nil)
 		s.at = func(time.Duration) {

@@ -5,7 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"tunnelmark/probe/wire"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 )
 
 const ms = time.Millisecond
@@ -13,22 +14,9 @@ const ms = time.Millisecond
 // epoch is CLOCK_REALTIME when a simulation begins, in ns since 1970.
 const epoch = int64(1_800_000_000_000_000_000)
 
-func testKey(t testing.TB) wire.Key { return keyOf(t, "a key for tests, of 32 bytes ...") }
-
-func strangersKey(t testing.TB) wire.Key { return keyOf(t, "another key, also of 32 bytes ..") }
-
-func keyOf(t testing.TB, s string) wire.Key {
-	t.Helper()
-	key, err := wire.NewKey([]byte(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 func testOptions(t testing.TB, duration time.Duration) Options {
 	t.Helper()
-	o, err := Options{Key: testKey(t), Trial: 7, Duration: duration}.withDefaults()
+	o, err := Options{Key: probetest.Key(t), Trial: probetest.Trial, Duration: duration}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +45,7 @@ type simEnd struct {
 	gain    float64       // and what it gains.
 	stepped time.Duration // By how much CLOCK_REALTIME was set.
 	stamps  bool          // The kernel stamps.
-	clock   stampClock
+	clock   sockets.StampClock
 }
 
 type flight struct {
@@ -70,7 +58,7 @@ func newSim(t testing.TB, o Options, watch func(Sample)) *sim {
 	s := &sim{t: t}
 	s.fate = func(int, []byte) []time.Duration { return []time.Duration{5 * ms} }
 	s.ends = [2]*simEnd{{zero: time.Hour, stamps: true}, {zero: 5 * time.Minute, stamps: true}}
-	size := o.InnerSize - ipv4Header - udpHeader
+	size := o.InnerSize - sockets.IPv4Header - sockets.UDPHeader
 	s.prober = newProber(o, size, s.clockOf(0), s.senderOf(0), watch)
 	s.answerer = newAnswerer(o, size, s.clockOf(1), s.senderOf(1))
 	s.ends[0].party, s.ends[1].party = s.prober, s.answerer
@@ -90,7 +78,7 @@ func (s *sim) clockOf(end int) func() time.Duration {
 }
 
 func (s *sim) look(end int) {
-	s.ends[end].clock.look(epoch+int64(s.own(end)+s.ends[end].stepped), s.own(end))
+	s.ends[end].clock.Look(epoch+int64(s.own(end)+s.ends[end].stepped), s.own(end))
 }
 
 // stamp is what the kernel of an end would stamp now.
@@ -106,7 +94,7 @@ func (s *sim) senderOf(end int) func([]byte, uint64) error {
 		for _, delay := range s.fate(end, b) {
 			s.flying = append(s.flying, flight{to: 1 - end, at: s.now + delay, b: append([]byte(nil), b...)})
 		}
-		at, known := s.ends[end].clock.at(s.stamp(end), s.own(end))
+		at, known := s.ends[end].clock.At(s.stamp(end), s.own(end))
 		if known && number != unnumbered {
 			s.ends[end].party.departed(number, at)
 		}
@@ -165,7 +153,7 @@ func (s *sim) pass(end int) {
 	s.flying = left
 	for _, f := range arrived {
 		if f.to == end && f.at <= s.now {
-			at, known := e.clock.at(stamp, s.own(end))
+			at, known := e.clock.At(stamp, s.own(end))
 			if !known {
 				at = s.own(end)
 			}

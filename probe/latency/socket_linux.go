@@ -9,6 +9,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
+	"tunnelmark/probe/wire"
 )
 
 const (
@@ -67,54 +70,35 @@ func newSocket(conn *net.UDPConn, size int, dscp uint8) (*socket, error) {
 	return s, nil
 }
 
+// payload is the length of every PING and PONG on conn, in bytes.
+func (o Options) payload(conn *net.UDPConn) (int, error) {
+	if err := sockets.CheckConnected(conn); err != nil {
+		return 0, err
+	}
+	mtu, err := sockets.PathMTU(conn)
+	if err != nil {
+		return 0, fmt.Errorf("take the socket at %s: %w", conn.LocalAddr(), err)
+	}
+	headers := sockets.Headers(conn)
+	if least := headers + wire.PongSize; o.InnerSize < least || o.InnerSize > mtu {
+		return 0, fmt.Errorf("take the latency probe: inner size is %d bytes, the path takes %d to %d", o.InnerSize, least, mtu)
+	}
+	return o.InnerSize - headers, nil
+}
+
 // prepare sets conn's options. Without stamps the probe still works, with the clocks
 // of user space.
 func prepare(conn *net.UDPConn, dscp uint8) error {
-	return withSocket(conn, func(fd int) error {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping|counting)
-		for _, o := range wireOptions(conn, dscp) {
-			if err := unix.SetsockoptInt(fd, o.level, o.which, o.value); err != nil {
-				return fmt.Errorf("set %s on the latency probe's socket: %w", o.name, err)
-			}
-		}
-		return setReceiveBuffer(fd)
+	return sockets.Control(conn, func(fd int) error {
+		_ = countFromZero(fd)
+		return errors.Join(sockets.SetDontFragment(fd), sockets.SetDSCP(fd, dscp), sockets.SetReceiveBuffer(fd, receiveBuffer))
 	})
 }
 
-// option is one socket option with an integer value.
-type option struct {
-	name         string
-	level, which int
-	value        int
-}
-
-// wireOptions set DF, so that latency is of packets and not of fragments, and DSCP,
-// the upper six bits of the byte.
-func wireOptions(conn *net.UDPConn, dscp uint8) []option {
-	if isIPv4(conn) {
-		return []option{
-			{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
-			{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, int(dscp) << 2},
-		}
-	}
-	return []option{
-		{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO},
-		{"IPV6_DONTFRAG", unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1},
-		{"IPV6_TCLASS", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int(dscp) << 2},
-	}
-}
-
-// setReceiveBuffer goes beyond the system's limit where it may.
-func setReceiveBuffer(fd int) error {
-	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
-	if errors.Is(err, unix.EPERM) {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-	}
-	if err != nil {
-		return fmt.Errorf("size the buffer of the latency probe's socket: %w", err)
-	}
-	return nil
+// countFromZero asks for stamps, and has the packets counted from the next one on.
+func countFromZero(fd int) error {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping|counting)
 }
 
 // wait returns when there is a datagram or, with an error, at the read deadline.
@@ -157,10 +141,7 @@ func (s *socket) departure() (count uint32, stamp int64, ok bool) {
 
 // resetCount makes the kernel count the packets that are sent from now on from zero.
 func (s *socket) resetCount() {
-	_ = withSocket(s.conn, func(fd int) error {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping)
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamping|counting)
-	})
+	_ = sockets.Control(s.conn, countFromZero)
 }
 
 // write sends b, or returns why the local stack does not take it now.
@@ -220,51 +201,20 @@ func (m *message) stamp() (stamp int64, count uint32) {
 // parseControl reads what the kernel says beside a message (cmsg(3)).
 func parseControl(b []byte) (stamp int64, count uint32) {
 	for len(b) >= unix.SizeofCmsghdr {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-		size := int(min(h.Len, uint64(len(b))))
-		if size < unix.SizeofCmsghdr {
-			return stamp, count
-		}
-		body := b[unix.SizeofCmsghdr:size]
+		h, body, rest, err := unix.ParseOneSocketControlMessage(b)
 		switch {
+		case err != nil:
+			return stamp, count
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPING && len(body) >= int(unsafe.Sizeof(unix.ScmTimestamping{})):
 			stamp = (*unix.ScmTimestamping)(unsafe.Pointer(&body[0])).Ts[0].Nano()
 		case isError(h) && len(body) >= int(unsafe.Sizeof(unix.SockExtendedErr{})):
 			count = binary.NativeEndian.Uint32(body[unsafe.Offsetof(unix.SockExtendedErr{}.Data):])
 		}
-		b = b[min(unix.CmsgSpace(size-unix.SizeofCmsghdr), len(b)):]
+		b = rest
 	}
 	return stamp, count
 }
 
-func isError(h *unix.Cmsghdr) bool {
+func isError(h unix.Cmsghdr) bool {
 	return h.Level == unix.SOL_IP && h.Type == unix.IP_RECVERR || h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_RECVERR
-}
-
-// pathMTU is the largest packet that the kernel sends on the socket's route, in bytes.
-func pathMTU(conn *net.UDPConn) (mtu int, err error) {
-	level, which := unix.IPPROTO_IP, unix.IP_MTU
-	if !isIPv4(conn) {
-		level, which = unix.IPPROTO_IPV6, unix.IPV6_MTU
-	}
-	err = withSocket(conn, func(fd int) error {
-		if mtu, err = unix.GetsockoptInt(fd, level, which); err != nil {
-			return fmt.Errorf("read the MTU of its path: %w", err)
-		}
-		return nil
-	})
-	return mtu, err
-}
-
-// withSocket runs f on conn's descriptor.
-func withSocket(conn *net.UDPConn, f func(fd int) error) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }

@@ -15,7 +15,7 @@ type socket struct{ conn *net.UDPConn }
 
 func newSocket(*net.UDPConn, int, uint8) (*socket, error) { return nil, errNotSupported }
 
-func pathMTU(*net.UDPConn) (int, error) { return 0, errNotSupported }
+func (Options) payload(*net.UDPConn) (int, error) { return 0, errNotSupported }
 
 func (*socket) wait() error                                     { return errNotSupported }
 func (*socket) read() (b []byte, stamp int64, ok bool)          { return nil, 0, false }

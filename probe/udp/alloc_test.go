@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
@@ -22,7 +23,7 @@ type transport struct {
 // newTransport carries a load of one lane; one flow goes to a connected socket.
 func newTransport(t testing.TB, load probe.Load) *transport {
 	t.Helper()
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	trial := testTrial(t)
 	clock, err := newMachineClock()
 	if err != nil {
@@ -33,7 +34,7 @@ func newTransport(t testing.TB, load probe.Load) *transport {
 	in := inlets(t, "127.0.0.1", 1)[0]
 	trial.Peer = netip.MustParseAddr("127.0.0.1")
 	if load.FlowCount() == 1 {
-		out, connected := pair(t, "127.0.0.1")
+		out, connected := probetest.Pair(t, "127.0.0.1")
 		in, l.open = connected, flows(out)
 	}
 	if err := l.openFirst(); err != nil {

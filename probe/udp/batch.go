@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
 )
 
 const (
@@ -130,38 +132,33 @@ func ntohs(port uint16) uint16 {
 // parseControl reads what the kernel says beside a message (cmsg(3)).
 func parseControl(b []byte) (segment int, stamp int64) {
 	for len(b) >= unix.SizeofCmsghdr {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-		size := int(min(h.Len, uint64(len(b))))
-		if size < unix.SizeofCmsghdr {
-			return segment, stamp
-		}
-		body := b[unix.SizeofCmsghdr:size]
+		h, body, rest, err := unix.ParseOneSocketControlMessage(b)
 		switch {
+		case err != nil:
+			return segment, stamp
 		case h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && len(body) >= 4:
 			segment = int(binary.NativeEndian.Uint32(body))
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(body) >= int(unsafe.Sizeof(unix.Timespec{})):
 			stamp = (*unix.Timespec)(unsafe.Pointer(&body[0])).Nano()
 		}
-		b = b[min(unix.CmsgSpace(size-unix.SizeofCmsghdr), len(b)):]
+		b = rest
 	}
 	return segment, stamp
 }
 
-// oldest is the oldest that a datagram can be when it is read. A greater age,
-// or a negative one, means that CLOCK_REALTIME was set meanwhile.
-const oldest = time.Second
+// arrivalClock says when datagrams arrived, by a clock that never goes back. The kernel
+// stamps a packet when it arrives, however late it is read; a nap or a busy host does
+// not blur the windows.
+type arrivalClock struct {
+	sockets.StampClock
+	last time.Duration
+}
 
-// arrivalClock turns the kernel's time stamps into times of a clock that is
-// never set and never goes back. The kernel stamps a packet when it arrives,
-// however late it is read; a nap or a busy host does not blur the windows.
-type arrivalClock struct{ last time.Duration }
-
-// at is when a datagram arrived that was read when the monotonic clock showed
-// now and CLOCK_REALTIME showed wall.
-func (c *arrivalClock) at(stamp, wall int64, now time.Duration) time.Duration {
-	at := now
-	if age := time.Duration(wall - stamp); stamp != 0 && age >= 0 && age <= oldest {
-		at -= age
+// arrived is when a datagram did that was read now: where its stamp says nothing, now.
+func (c *arrivalClock) arrived(stamp int64, now time.Duration) time.Duration {
+	at, known := c.At(stamp, now)
+	if !known {
+		at = now
 	}
 	c.last = max(c.last, at)
 	return c.last

@@ -11,6 +11,7 @@ import (
 
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 )
 
 // trialOutcome is what both ends return.
@@ -23,7 +24,7 @@ type trialOutcome struct {
 // runTrial runs a whole trial between two sockets.
 func runTrial(t testing.TB, load probe.Load, ip string) trialOutcome {
 	t.Helper()
-	a, b := pair(t, ip)
+	a, b := probetest.Pair(t, ip)
 	defer a.Close()
 	defer b.Close()
 	var o trialOutcome
@@ -55,7 +56,7 @@ const faster = 1e13
 // much of the time it was not, and how even the load is. The last rate is 80 % of the
 // most that this machine sends. It shares the CPU with the receiver.
 func BenchmarkPacing(b *testing.B) {
-	freshNetns(b)
+	probetest.EnterNetns(b)
 	for _, size := range []int{64, 512, 1400, 8900} {
 		most := benchTrial(b, faster, size, 0).sent
 		rates := []float64{1e6, 10e6, 350e6, 2e9, 0.8 * float64(most.InnerBytes) * 8 / most.Elapsed.Seconds()}
@@ -93,7 +94,7 @@ func benchPacing(b *testing.B, rate float64, size, burst int) {
 // over the same loopback, in turns: in trains, and with bursts of one.
 func BenchmarkMaximum(b *testing.B) {
 	labtest.NeedProgram(b, "iperf3")
-	freshNetns(b)
+	probetest.EnterNetns(b)
 	for _, size := range []int{64, 1400} {
 		for _, burst := range []int{0, 1} {
 			b.Run(fmt.Sprintf("%dB/burst=%d", size, burst), func(b *testing.B) {

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
 )
 
 // flow is one of the load's flows. It holds little, since there may be thousands;
@@ -40,8 +42,8 @@ func openSocket(open Open, lane int, dscp uint8) (socket, error) {
 }
 
 func prepared(conn *net.UDPConn, dscp uint8) (socket, error) {
-	if conn.RemoteAddr() == nil {
-		return socket{}, fmt.Errorf("take the socket at %s: it is not connected to a peer", conn.LocalAddr())
+	if err := sockets.CheckConnected(conn); err != nil {
+		return socket{}, err
 	}
 	if err := prepareSender(conn, dscp); err != nil {
 		return socket{}, err

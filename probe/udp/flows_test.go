@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -60,7 +62,7 @@ func TestIntegrationFlows(t *testing.T) {
 		{"thousands", "127.0.0.1", load(func(l *probe.Load) { l.Flows, l.Lanes, l.Mix = 4000, 2, probe.Fixed(128) })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			freshNetns(t)
+			probetest.EnterNetns(t)
 			o := runFlows(t, tt.load, tt.ip, dialHere(t, tt.ip))
 			if err := errors.Join(o.sendErr, o.gotEr); err != nil {
 				t.Fatal(err)
@@ -88,7 +90,7 @@ func assertAllCame(t *testing.T, o trialOutcome) {
 
 // Nothing is sent in any lane while one of them has no peer.
 func TestIntegrationNoLoadBeforeEveryHello(t *testing.T) {
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	trial := testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
 	load := probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, Mix: probe.Fixed(1400), Flows: 3}
@@ -115,8 +117,8 @@ func TestIntegrationNoLoadBeforeEveryHello(t *testing.T) {
 // A path that swallows a flow, as one of several of equal cost may, loses that flow;
 // the others pass.
 func TestIntegrationFlowSwallowed(t *testing.T) {
-	freshNetns(t)
-	hole, err := net.ListenUDP("udp", address("127.0.0.1:5999"))
+	probetest.EnterNetns(t)
+	hole, err := net.ListenUDP("udp", probetest.Address("127.0.0.1:5999"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +127,7 @@ func TestIntegrationFlowSwallowed(t *testing.T) {
 	open, opened := dial("127.0.0.1"), 0
 	o := runFlows(t, load, "127.0.0.1", func(lane int) (*net.UDPConn, error) {
 		if opened++; opened == 3 {
-			return net.DialUDP("udp", nil, address("127.0.0.1:5999"))
+			return net.DialUDP("udp", nil, probetest.Address("127.0.0.1:5999"))
 		}
 		return open(lane)
 	})
@@ -143,49 +145,64 @@ func TestIntegrationFlowSwallowed(t *testing.T) {
 	}
 }
 
-// Every packet carries the code point that was asked for.
+// Every packet of both ends carries the code point that was asked for.
 func TestIntegrationDSCP(t *testing.T) {
 	for _, ip := range []string{"127.0.0.1", "::1"} {
-		freshNetns(t)
-		in := inlets(t, ip, 1)[0]
-		conn, err := dial(ip)(0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if err := withSocket(in, func(fd int) error {
-			return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1),
-				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1))
-		}); err != nil && isIPv4(in) == false {
-			t.Fatal(err)
-		}
-		s, err := prepared(conn, 46)
-		if err != nil {
+		probetest.EnterNetns(t)
+		a, b := probetest.Pair(t, ip)
+		s, err := prepared(a, 46)
+		if err := errors.Join(err, prepareReceiver(b, probe.Load{DSCP: 46}, true)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := newSocketWriter(1, false).write(s, make([]byte, 100), []int{100}); err != nil {
 			t.Fatal(err)
 		}
-		control := make([]byte, 100)
-		_, n, _, _, err := in.ReadMsgUDP(make([]byte, 100), control)
-		if err != nil {
+		if _, err := b.Write(make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
-		messages, err := unix.ParseSocketControlMessage(control[:n])
-		if err != nil || len(messages) != 1 || messages[0].Data[0] != 46<<2 {
-			t.Errorf("%s: got %v (%v), want one message with 184", ip, messages, err)
+		for end, conn := range map[string]*net.UDPConn{"load": b, "feedback": a} {
+			if got := trafficClass(t, conn); got != 46<<2 {
+				t.Errorf("%s: the %s has the traffic class %d, want %d", ip, end, got, 46<<2)
+			}
 		}
 	}
 }
 
+// trafficClass is that of the next datagram.
+func trafficClass(t *testing.T, conn *net.UDPConn) byte {
+	t.Helper()
+	ask := sockets.Option{Name: "IP_RECVTOS", Level: unix.IPPROTO_IP, Which: unix.IP_RECVTOS, Value: 1}
+	if !sockets.IsIPv4(conn) {
+		ask = sockets.Option{Name: "IPV6_RECVTCLASS", Level: unix.IPPROTO_IPV6, Which: unix.IPV6_RECVTCLASS, Value: 1}
+	}
+	if err := sockets.Control(conn, func(fd int) error { return sockets.Set(fd, ask) }); err != nil {
+		t.Fatal(err)
+	}
+	control := make([]byte, 100)
+	_, n, _, _, err := conn.ReadMsgUDP(make([]byte, 100), control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_TOS || m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_TCLASS {
+			return m.Data[0]
+		}
+	}
+	return 0
+}
+
 // Who is not the peer is not answered, not even with the right key.
 func TestIntegrationStranger(t *testing.T) {
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	in, trial := inlets(t, "127.0.0.1", 1), testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
 	load := second350
 	load.Flows = 2
-	stranger := connect(t, "127.0.0.2:5001", "127.0.0.1:5000")
+	stranger := probetest.Connect(t, "127.0.0.2:5001", "127.0.0.1:5000")
 	hello := wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: wire.Nonce{1}}
 	if _, err := stranger.Write(hello.Append(nil, trial.Key)); err != nil {
 		t.Fatal(err)
@@ -217,7 +234,7 @@ func (o *opening) Open(lane int) (*net.UDPConn, error) {
 func (o *opening) assertClosed(t *testing.T) {
 	t.Helper()
 	for _, conn := range o.conns {
-		if err := conn.SetDeadline(longAgo); !errors.Is(err, net.ErrClosed) {
+		if err := conn.SetDeadline(sockets.LongAgo()); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the socket at %v is still open", conn.LocalAddr())
 		}
 	}
@@ -234,7 +251,7 @@ func TestSendOpens(t *testing.T) {
 			return nobody(lane)
 		}
 	}
-	unconnected := func(int) (*net.UDPConn, error) { return net.ListenUDP("udp", address("127.0.0.1:0")) }
+	unconnected := func(int) (*net.UDPConn, error) { return net.ListenUDP("udp", probetest.Address("127.0.0.1:0")) }
 	load := second350
 	load.Flows, load.Lanes, load.NewFlowsPerSecond = 6, 2, 100
 	for _, tt := range []struct {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os/exec"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -50,7 +49,7 @@ func TestIntegrationTrial(t *testing.T) {
 		{"one packet", "127.0.0.1", one},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			freshNetns(t)
+			probetest.EnterNetns(t)
 			o := mustRunTrial(t, tt.load, tt.ip)
 			assertAllCame(t, o)
 			checkSums(t, o.received, o.sent.Packets)
@@ -79,8 +78,8 @@ func assertPaced(t *testing.T, load probe.Load, s probe.Sent) {
 
 // Where the device cannot segment, each datagram is sent by itself.
 func TestIntegrationWithoutSegmentation(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	to, data, lengths := trainTo(t, a)
 	if taken, err := newSocketWriter(10, false).write(to, data, lengths); err != nil || taken != 10 {
 		t.Fatalf("took %d datagrams, error %v, want 10 and none", taken, err)
@@ -109,10 +108,10 @@ func trainTo(t *testing.T, conn *net.UDPConn) (to socket, data []byte, lengths [
 // The kernel refuses to segment on a socket whose checksums are off: a real
 // refusal, and the trial goes on with single datagrams.
 func TestIntegrationSegmentationRefused(t *testing.T) {
-	freshNetns(t)
-	a, _ := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, _ := probetest.Pair(t, "127.0.0.1")
 	to, data, lengths := trainTo(t, a)
-	if err := withSocket(a, func(fd int) error {
+	if err := sockets.Control(a, func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
 	}); err != nil {
 		t.Fatal(err)
@@ -124,7 +123,6 @@ func TestIntegrationSegmentationRefused(t *testing.T) {
 }
 
 func TestIntegrationTooLarge(t *testing.T) {
-	freshNetns(t)
 	a, b := vethPair(t)
 	load := probe.Load{InnerBitsPerSecond: 10e6, Duration: 100 * ms, Mix: probe.Fixed(1501)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -138,40 +136,24 @@ func TestIntegrationTooLarge(t *testing.T) {
 	}
 }
 
-// vethPair opens two sockets joined by a veth pair whose ends are in two
-// namespaces: this one, and one of its own.
-func vethPair(t *testing.T) (here, there *net.UDPConn) {
+// vethPair opens two sockets at the ends of a veth pair.
+func vethPair(t *testing.T) (a, b *net.UDPConn) {
 	t.Helper()
-	ready := make(chan *net.UDPConn)
-	tid := make(chan string)
-	go func() {
-		runtime.LockOSThread() // Never unlocked: the thread ends with the goroutine.
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
+	siteA, siteB := probetest.VethPair(t)
+	open := func(at *probetest.Site, local, remote string) (conn *net.UDPConn) {
+		if err := at.Do(func() (err error) {
+			conn, err = net.DialUDP("udp", probetest.Address(local+":5001"), probetest.Address(remote+":5001"))
+			return err
+		}); err != nil {
+			t.Fatal(err)
 		}
-		tid <- strconv.Itoa(unix.Gettid())
-		<-tid
-		runIP(t, "addr add 198.18.0.2/30 dev there", "link set there up")
-		conn, err := net.DialUDP("udp", address("198.18.0.2:5002"), address("198.18.0.1:5001"))
-		if err != nil {
-			t.Error(err)
-		}
-		ready <- conn
-	}()
-	other := <-tid
-	runIP(t, "link add here type veth peer name there", "link set there netns "+other,
-		"addr add 198.18.0.1/30 dev here", "link set here up")
-	tid <- ""
-	there = <-ready
-	if there == nil {
-		t.FailNow()
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
-	t.Cleanup(func() { there.Close() })
-	return connect(t, "198.18.0.1:5001", "198.18.0.2:5002"), there
+	return open(siteA, probetest.AddressA, probetest.AddressB), open(siteB, probetest.AddressB, probetest.AddressA)
 }
 
 func TestIntegrationVeth(t *testing.T) {
-	freshNetns(t)
 	a, b := vethPair(t)
 	load := probe.Load{InnerBitsPerSecond: 20e6, Duration: 200 * ms, Mix: probe.Fixed(1500), Burst: 3}
 	var got probe.Received
@@ -188,18 +170,10 @@ func TestIntegrationVeth(t *testing.T) {
 	}
 }
 
-func runIP(t *testing.T, lines ...string) {
-	t.Helper()
-	for _, line := range lines {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			t.Errorf("ip %s: %v: %s", line, err, out)
-		}
-	}
-}
-
 // No DATA leaves a sender whose peer does not hold the key.
 func TestIntegrationNoLoadWithoutPeer(t *testing.T) {
-	stranger := strangersTrial(t)
+	stranger := testTrial(t)
+	stranger.Key = probetest.StrangersKey(t)
 	for _, tt := range []struct {
 		name string
 		peer func(ctx context.Context, b *net.UDPConn, load probe.Load)
@@ -211,8 +185,8 @@ func TestIntegrationNoLoadWithoutPeer(t *testing.T) {
 		{"one that reflects", func(_ context.Context, b *net.UDPConn, _ probe.Load) { reflect(b) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			freshNetns(t)
-			a, relayed, b, far := relayedPair(t)
+			probetest.EnterNetns(t)
+			a, relayed, b, far := probetest.RelayedPair(t)
 			var data atomic.Int64
 			stop := relay(t, relayed, far, func(d []byte, pass func([]byte)) {
 				if d[0]&0xf == byte(wire.TypeData) {
@@ -253,8 +227,8 @@ func reflect(b *net.UDPConn) {
 // A sender whose receiver is stopped ends within a second and a little, and
 // nothing leaves it after that.
 func TestIntegrationReceiverDies(t *testing.T) {
-	freshNetns(t)
-	a, relayed, b, far := relayedPair(t)
+	probetest.EnterNetns(t)
+	a, relayed, b, far := probetest.RelayedPair(t)
 	var lastData atomic.Int64
 	start := time.Now()
 	stop := relay(t, relayed, far, func(d []byte, pass func([]byte)) {
@@ -293,8 +267,8 @@ func TestIntegrationReceiverDies(t *testing.T) {
 
 // A progress function that hangs holds neither the load nor the feedback.
 func TestIntegrationProgressHangs(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	load := probe.Load{InnerBitsPerSecond: 5e6, Duration: silenceLimit + 300*ms, Mix: probe.Fixed(1400)}
 	hang, done := make(chan struct{}), make(chan struct{})
 	release := time.AfterFunc(load.Duration+200*ms, func() { close(hang) })
@@ -309,9 +283,9 @@ func TestIntegrationProgressHangs(t *testing.T) {
 }
 
 func TestIntegrationCancel(t *testing.T) {
-	freshNetns(t)
-	before := runtime.NumGoroutine()
-	a, b := pair(t, "127.0.0.1")
+	probetest.CheckLeaks(t)
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	load := probe.Load{InnerBitsPerSecond: 5e6, Duration: time.Minute, Mix: probe.Fixed(1400)}
 	ctx, cancel := context.WithCancel(t.Context())
 	received := make(chan error, 1)
@@ -331,19 +305,12 @@ func TestIntegrationCancel(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("took %v, want it ended soon", took)
 	}
-	// The test's own goroutine has sent its error, but may not be gone yet.
-	for end := time.Now().Add(time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
-		runtime.Gosched()
-	}
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines left, %d before", after, before)
-	}
 }
 
 // What found the socket full is told exactly, the last ones too.
 func TestIntegrationSocketDrops(t *testing.T) {
-	freshNetns(t)
-	a, b := pair(t, "127.0.0.1")
+	probetest.EnterNetns(t)
+	a, b := probetest.Pair(t, "127.0.0.1")
 	if err := b.SetReadBuffer(1 << 14); err != nil {
 		t.Fatal(err)
 	}

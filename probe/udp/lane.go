@@ -2,7 +2,6 @@ package udp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -44,8 +44,8 @@ func (l *lane) openFirst() error {
 	if err := checkTrial(l.flows[0].conn, l.trial, l.shared); err != nil {
 		return err
 	}
-	_, _ = rand.Read(l.nonce[:]) // Never fails (crypto/rand).
-	l.out = newTransmission(l.clock, l.trial, l.shared, headers(l.flows[0].conn))
+	l.nonce = wire.NewNonce()
+	l.out = newTransmission(l.clock, l.trial, l.shared, sockets.Headers(l.flows[0].conn))
 	return nil
 }
 
@@ -92,7 +92,7 @@ func (l *lane) greet(ctx context.Context) error {
 		}
 		// Until the peer's socket is open, ICMP may make this fail.
 		_, _ = l.flows[0].conn.Write(l.hello(wire.HelloOpen, n))
-		reply, err := l.awaitReply(ctx, min(helloEvery, ends-now))
+		reply, err := l.awaitReply(ctx, min(wire.HelloEvery, ends-now))
 		switch {
 		case err == nil:
 			l.peer, l.rtt = reply.Nonce, wire.StampOf(l.clock.Now()).Sub(reply.SendTime)
@@ -194,7 +194,7 @@ func (l *lane) explain(err error) error {
 	if !errors.Is(err, unix.EMSGSIZE) {
 		return err
 	}
-	mtu, mtuErr := pathMTU(l.flows[0].conn)
+	mtu, mtuErr := sockets.PathMTU(l.flows[0].conn)
 	if mtuErr != nil {
 		return err
 	}
@@ -203,9 +203,9 @@ func (l *lane) explain(err error) error {
 
 // finish says "last" until the final feedback comes.
 func (l *lane) finish(ctx context.Context) error {
-	ticker := time.NewTicker(lastEvery)
+	ticker := time.NewTicker(wire.LastEvery)
 	defer ticker.Stop()
-	ends := l.clock.Now() + lastWithin
+	ends := l.clock.Now() + wire.LastWithin
 	for n := uint64(0); l.clock.Now() < ends; n++ {
 		_, _ = l.flows[0].conn.Write(l.hello(wire.HelloLast, n)) // Repeated; one may fail.
 		select {
@@ -218,7 +218,7 @@ func (l *lane) finish(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-	return fmt.Errorf("end the trial: %w: no final count within %v", probe.ErrPeerSilent, lastWithin)
+	return fmt.Errorf("end the trial: %w: no final count within %v", probe.ErrPeerSilent, wire.LastWithin)
 }
 
 // result is what the lane has sent.

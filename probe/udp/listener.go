@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -72,7 +73,7 @@ func (n *listener) armed() bool {
 	left := time.Duration(n.heard.Load()) + silenceLimit - n.lane.clock.Now()
 	_ = n.lane.flows[0].conn.SetReadDeadline(time.Now().Add(left)) // Fails only when closed; so will Read.
 	select {
-	case <-n.closing: // Comes before or after the deadline just set; see interruptOn.
+	case <-n.closing: // Comes before or after the deadline just set; see sockets.InterruptOn.
 		return false
 	default:
 		return n.stop(n.lane.clock.Now()) == nil
@@ -103,6 +104,6 @@ func (n *listener) finish() {
 // close ends the listening and waits for it.
 func (n *listener) close() {
 	close(n.closing)
-	_ = n.lane.flows[0].conn.SetReadDeadline(longAgo)
+	_ = n.lane.flows[0].conn.SetReadDeadline(sockets.LongAgo())
 	<-n.done
 }

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 )
 
 // nobody opens sockets to a port where nobody listens.
-func nobody(int) (*net.UDPConn, error) { return net.DialUDP("udp", nil, address("127.0.0.1:9")) }
+func nobody(int) (*net.UDPConn, error) {
+	return net.DialUDP("udp", nil, probetest.Address("127.0.0.1:9"))
+}
 
 func TestKeyRequired(t *testing.T) {
 	if _, err := Send(t.Context(), nobody, Trial{Number: 3}, second350, nil); err == nil || !strings.Contains(err.Error(), "no key") {

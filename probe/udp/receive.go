@@ -2,7 +2,6 @@ package udp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -109,7 +109,7 @@ func (in *intake) run(ctx context.Context) error {
 	for i, r := range in.lanes {
 		conns[i] = r.conn
 	}
-	defer interruptOn(ctx, conns...)()
+	defer sockets.InterruptOn(ctx, conns...)()
 	for _, r := range in.lanes {
 		group.Go(func() error { return r.run(ctx) })
 	}
@@ -164,7 +164,7 @@ type receiver struct {
 }
 
 func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
-	if err := prepareReceiver(conn, load.LaneCount(), !trial.NoGRO); err != nil {
+	if err := prepareReceiver(conn, load, !trial.NoGRO); err != nil {
 		return nil, err
 	}
 	drops, err := socketDrops(conn)
@@ -175,8 +175,6 @@ func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *
 	if err != nil {
 		return nil, fmt.Errorf("take the trial's socket: %w", err)
 	}
-	var nonce wire.Nonce
-	_, _ = rand.Read(nonce[:]) // Never fails (crypto/rand).
 	r := &receiver{conn: conn, start: in.start, drops: drops, batch: batch}
 	answer := func(_ netip.AddrPort, b []byte) {
 		_, _ = conn.Write(b) // All that it answers is repeated; one may fail.
@@ -185,7 +183,7 @@ func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *
 		r.peer = trial.Peer.Unmap()
 		answer = func(to netip.AddrPort, b []byte) { _, _ = conn.WriteToUDPAddrPort(b, to) }
 	}
-	r.reception = newReception(trial, load, lane, headers(conn), in.origin, nonce, time.Since(in.start), answer)
+	r.reception = newReception(trial, load, lane, sockets.Headers(conn), in.origin, wire.NewNonce(), r.look(), answer)
 	return r, nil
 }
 
@@ -218,10 +216,17 @@ func (r *receiver) arm() {
 	}
 }
 
-// take hands the n messages of a batch to the reception, datagram by datagram.
-func (r *receiver) take(n int) (now time.Duration) {
+// look reads the clocks.
+func (r *receiver) look() (now time.Duration) {
 	read := time.Now()
 	now = read.Sub(r.start)
+	r.arrival.Look(read.UnixNano(), now)
+	return now
+}
+
+// take hands the n messages of a batch to the reception, datagram by datagram.
+func (r *receiver) take(n int) (now time.Duration) {
+	now = r.look()
 	for i := range n {
 		data, segment, stamp := r.batch.message(i)
 		source := r.batch.source(i)
@@ -230,7 +235,7 @@ func (r *receiver) take(n int) (now time.Duration) {
 			continue
 		}
 		r.reception.source = source
-		at := r.arrival.at(stamp, read.UnixNano(), now)
+		at := r.arrival.arrived(stamp, now)
 		for segment > 0 && len(data) > segment {
 			r.reception.handle(data[:segment], at)
 			data = data[segment:]

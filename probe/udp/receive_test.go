@@ -16,16 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
 func TestInletsRefused(t *testing.T) {
-	connected, err := net.DialUDP("udp", nil, address("127.0.0.1:9"))
+	connected, err := net.DialUDP("udp", nil, probetest.Address("127.0.0.1:9"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer connected.Close()
-	open, err := net.ListenUDP("udp", address("127.0.0.1:0"))
+	open, err := net.ListenUDP("udp", probetest.Address("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,7 @@ func TestReceiverMemoryBounded(t *testing.T) {
 		for _, lanes := range []int{1, min(flows, probe.MaxLanes)} {
 			load := probe.Load{
 				InnerBitsPerSecond: 100e9, Duration: probe.MaxDuration, Flows: flows, Lanes: lanes,
-				Mix: probe.Mix{Sizes: []int{64, maxInner}},
+				Mix: probe.Mix{Sizes: []int{64, sockets.MaxInner}},
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -86,7 +88,7 @@ func intakeOf(t testing.TB, load probe.Load) *intake {
 	t.Helper()
 	var conns []*net.UDPConn
 	for range load.LaneCount() {
-		conn, err := net.ListenUDP("udp", address("127.0.0.1:0"))
+		conn, err := net.ListenUDP("udp", probetest.Address("127.0.0.1:0"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +109,7 @@ func TestIntegrationWithoutGRO(t *testing.T) {
 	load := probe.Load{InnerBitsPerSecond: 50e6, Duration: 200 * ms, Mix: probe.Fixed(1400), Flows: 3, Burst: 10}
 	for _, without := range []bool{false, true} {
 		t.Run(fmt.Sprintf("without GRO %v", without), func(t *testing.T) {
-			freshNetns(t)
+			probetest.EnterNetns(t)
 			in, trial := inlets(t, "127.0.0.1", 1), testTrial(t)
 			trial.Peer, trial.NoGRO = netip.MustParseAddr("127.0.0.1"), without
 			o := runBetween(t, in, dialHere(t, "127.0.0.1"), trial, load)
@@ -116,7 +118,7 @@ func TestIntegrationWithoutGRO(t *testing.T) {
 			}
 			assertAllCame(t, o)
 			var on int
-			if err := withSocket(in[0], func(fd int) (err error) {
+			if err := sockets.Control(in[0], func(fd int) (err error) {
 				on, err = unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO)
 				return err
 			}); err != nil || (on == 0) != without {
@@ -129,7 +131,7 @@ func TestIntegrationWithoutGRO(t *testing.T) {
 // Progress is told at multiples of what was asked for since the first packet, of all
 // lanes together, and ends with the trial.
 func TestIntegrationProgress(t *testing.T) {
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	load := probe.Load{InnerBitsPerSecond: 20e6, Duration: 500 * ms, Mix: probe.Fixed(1000), Flows: 4, Lanes: 2}
 	in, trial := inlets(t, "127.0.0.1", 2), testTrial(t)
 	trial.Peer, trial.ProgressEvery = netip.MustParseAddr("127.0.0.1"), 40*ms
@@ -153,7 +155,7 @@ func TestIntegrationProgress(t *testing.T) {
 	}
 	mutex.Lock()
 	defer mutex.Unlock()
-	if most := int((load.Duration + lastWithin) / trial.ProgressEvery); len(told) < 2 || len(told) > most {
+	if most := int((load.Duration + wire.LastWithin) / trial.ProgressEvery); len(told) < 2 || len(told) > most {
 		t.Fatalf("progress was told %d times, want it several times and %d at most", len(told), most)
 	}
 	var before probe.Progress
@@ -170,12 +172,12 @@ func TestIntegrationProgress(t *testing.T) {
 
 // One lane that no hello comes to ends all; what others have counted is returned.
 func TestIntegrationLaneWithoutHello(t *testing.T) {
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	load := fakeLoad
 	load.Flows, load.Lanes = 2, 2
 	in, trial := inlets(t, "127.0.0.1", 2), testTrial(t)
 	trial.Peer, trial.HelloWithin = netip.MustParseAddr("127.0.0.1"), 200*ms
-	peer := connect(t, "127.0.0.1:4000", inletAt("127.0.0.1", 0))
+	peer := probetest.Connect(t, "127.0.0.1:4000", inletAt("127.0.0.1", 0))
 	var got probe.Received
 	done := make(chan error, 1)
 	ctx := t.Context()
@@ -216,14 +218,15 @@ func greetAt(t *testing.T, conn *net.UDPConn, trial Trial) (nonce wire.Nonce) {
 // What others send to the trial's socket, from the peer's address or not, is counted
 // and not answered; the trial goes on.
 func TestIntegrationHostile(t *testing.T) {
-	freshNetns(t)
+	probetest.EnterNetns(t)
 	load := probe.Load{InnerBitsPerSecond: 10e6, Duration: 300 * ms, Mix: probe.Fixed(500), Flows: 2}
 	in, trial := inlets(t, "127.0.0.1", 1), testTrial(t)
 	trial.Peer = netip.MustParseAddr("127.0.0.1")
-	stranger := strangersTrial(t)
+	stranger := testTrial(t)
+	stranger.Key = probetest.StrangersKey(t)
 	var sources []*net.UDPConn
 	for i, ip := range []string{"127.0.0.1", "127.0.0.3"} {
-		sources = append(sources, connect(t, fmt.Sprintf("%s:%d", ip, 4000+i), inletAt("127.0.0.1", 0)))
+		sources = append(sources, probetest.Connect(t, fmt.Sprintf("%s:%d", ip, 4000+i), inletAt("127.0.0.1", 0)))
 	}
 	hello := wire.Hello{Header: trial.header(wire.TypeHello, 0), Kind: wire.HelloOpen, Nonce: wire.Nonce{9}}
 	other := dataOf(trial, 5, 0, 500-fakeHeaders)
@@ -266,11 +269,11 @@ func TestIntegrationHostile(t *testing.T) {
 func BenchmarkWithoutGRO(b *testing.B) {
 	for _, size := range []int{64, 1400} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			freshNetns(b) // Of this goroutine's thread.
+			probetest.EnterNetns(b) // Of this goroutine's thread.
 			load := probe.Load{InnerBitsPerSecond: faster, Duration: 500 * ms, Mix: probe.Fixed(size)}
 			var packets, drops float64
 			for range b.N {
-				out, in := pair(b, "127.0.0.1")
+				out, in := probetest.Pair(b, "127.0.0.1")
 				trial := testTrial(b)
 				trial.NoGRO = true
 				o := runBetween(b, inlet(in), flows(out), trial, load)

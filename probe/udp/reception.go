@@ -52,7 +52,7 @@ type reception struct {
 // newReception begins to wait for the lane's hello now. headers are what datagrams
 // have in front of their payload, in bytes.
 func newReception(trial Trial, load probe.Load, lane, headers int, o *origin, nonce wire.Nonce, now time.Duration, answer func(netip.AddrPort, []byte)) *reception {
-	length := load.Duration + silenceLimit + lastWithin + silenceLimit
+	length := load.Duration + silenceLimit + wire.LastWithin + silenceLimit
 	var begins time.Duration
 	if load.LaneCount() > 1 {
 		begins = trial.helloWithin()
@@ -158,9 +158,9 @@ func (r *reception) last(h wire.Hello, at time.Duration) {
 		r.phase, r.heard, r.counts.sent = draining, true, h.Sent
 		r.settles = at + quiet
 		// The final feedback must come while the sender still asks for it.
-		r.ends = at + lastWithin - quiet
+		r.ends = at + wire.LastWithin - quiet
 	case lingering:
-		r.settles = at + linger
+		r.settles = at + wire.Linger
 		r.feedback(at, true)
 	}
 }
@@ -185,7 +185,7 @@ func (r *reception) tick(now time.Duration) {
 	switch {
 	case r.phase == draining && (r.counts.packets >= r.counts.sent || now >= r.settles || now >= r.ends):
 		r.phase = lingering
-		r.settles, r.ends = now+linger, now+lastWithin
+		r.settles, r.ends = now+wire.Linger, now+wire.LastWithin
 		r.feedback(now, true)
 	case r.phase == lingering && now >= r.settles, now >= r.ends:
 		r.phase = over

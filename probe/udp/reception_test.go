@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
@@ -147,7 +148,7 @@ func TestReceptionDrains(t *testing.T) {
 	}
 	// The sender asks for 1 s: the final count must be there in time.
 	all := p.feedback()
-	if at := time.Duration(all[len(all)-1].SendTime); !all[len(all)-1].Final || at > 100*ms+lastWithin {
+	if at := time.Duration(all[len(all)-1].SendTime); !all[len(all)-1].Final || at > 100*ms+wire.LastWithin {
 		t.Errorf("final feedback at %v, want it within 1 s of last", at)
 	}
 }
@@ -177,7 +178,7 @@ func TestReceptionEndsWithoutSender(t *testing.T) {
 		want   error
 		by     time.Duration
 	}{
-		{"no hello", func(*fakePeer) {}, probe.ErrNoHello, helloWithin},
+		{"no hello", func(*fakePeer) {}, probe.ErrNoHello, wire.HelloWithin},
 		{"no last", func(p *fakePeer) { p.open(ms); p.data(0, 2*ms) }, probe.ErrPeerSilent, 5 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,7 +196,8 @@ func TestReceptionEndsWithoutSender(t *testing.T) {
 }
 
 func TestReceptionIgnores(t *testing.T) {
-	stranger := strangersTrial(t)
+	stranger := testTrial(t)
+	stranger.Key = probetest.StrangersKey(t)
 	other := testTrial(t)
 	other.Number++
 	for _, tt := range []struct {
@@ -305,10 +307,10 @@ func TestReceptionWaitsForOtherLanes(t *testing.T) {
 	load.Flows, load.Lanes = 2, 2
 	p := newFakeLane(t, load, 1, &origin{})
 	p.open(0)
-	p.tickUntil(helloWithin)
-	p.data(0, helloWithin)
-	p.tickUntil(helloWithin + load.Duration + silenceLimit)
-	p.last(1, helloWithin+load.Duration+silenceLimit)
+	p.tickUntil(wire.HelloWithin)
+	p.data(0, wire.HelloWithin)
+	p.tickUntil(wire.HelloWithin + load.Duration + silenceLimit)
+	p.last(1, wire.HelloWithin+load.Duration+silenceLimit)
 	p.tickUntil(time.Minute)
 	if err := p.reception.err(); err != nil {
 		t.Errorf("got error %v, want none", err)
@@ -333,13 +335,14 @@ func TestReceptionOfMix(t *testing.T) {
 	}
 }
 
-// A receiver's CLOCK_REALTIME that is set by an hour, forward or back, disturbs
+// A receiver's CLOCK_REALTIME that is set, by much or little, forward or back, disturbs
 // neither times nor delays: only what arrived before and is read after it has the
 // time of its reading.
 func TestReceptionWhileClockIsSet(t *testing.T) {
 	const begin = int64(1_800_000_000_000_000_000)
 	run := func(step time.Duration) probe.Received {
 		p, clock := newFakePeer(t, fakeLoad), arrivalClock{}
+		clock.Look(begin, 0)
 		p.open(0)
 		var set time.Duration
 		for i := range 1000 {
@@ -349,7 +352,8 @@ func TestReceptionWhileClockIsSet(t *testing.T) {
 			if i == 510 {
 				set = step // Between arrival and reading.
 			}
-			at := clock.at(stamp, begin+int64(read+set), read)
+			clock.Look(begin+int64(read+set), read)
+			at := clock.arrived(stamp, read)
 			b := dataOf(p.trial, 0, uint64(i), fakeSize)
 			h, _ := wire.ParseHeader(b)
 			h.SendTime = wire.StampOf(time.Hour + arrived - 2*ms)
@@ -360,7 +364,7 @@ func TestReceptionWhileClockIsSet(t *testing.T) {
 		return p.result()
 	}
 	want := run(0)
-	for _, step := range []time.Duration{time.Hour, -time.Hour} {
+	for _, step := range []time.Duration{time.Hour, 400 * ms, -400 * ms, -time.Hour} {
 		got := run(step)
 		if d := got.Delay; d.P999 != 0 || d.Max != 300*us {
 			t.Errorf("set by %v: got delays %+v, want none but that of one packet, 300us", step, d)

@@ -10,19 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
-
-// relayedPair opens a sender's and a receiver's socket with a relay's sockets
-// between them.
-func relayedPair(t *testing.T) (sender, near, receiver, far *net.UDPConn) {
-	t.Helper()
-	const s, n, r, f = "127.0.0.1:5001", "127.0.0.1:5002", "127.0.0.1:5003", "127.0.0.1:5004"
-	return connect(t, s, n), connect(t, n, s), connect(t, r, f), connect(t, f, r)
-}
 
 // fate is what becomes of a datagram: it is passed, now or later, or not. It is valid
 // until the fate returns.
@@ -33,9 +25,7 @@ type fate func(d []byte, pass func([]byte))
 func relay(t *testing.T, near, far *net.UDPConn, meet fate) (stop func()) {
 	t.Helper()
 	for _, conn := range []*net.UDPConn{near, far} {
-		if err := withSocket(conn, func(fd int) error {
-			return setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer)
-		}); err != nil {
+		if err := sockets.Control(conn, func(fd int) error { return sockets.SetReceiveBuffer(fd, receiveBuffer) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +34,7 @@ func relay(t *testing.T, near, far *net.UDPConn, meet fate) (stop func()) {
 	var asked netip.AddrPort
 	pass := func(d []byte) { _, _ = far.Write(d) }
 	wait.Go(func() {
-		forward(near, func(d []byte, from netip.AddrPort) {
+		probetest.Forward(near, func(d []byte, from netip.AddrPort) {
 			if d[0]&0xf == byte(wire.TypeHello) {
 				mutex.Lock()
 				asked = from
@@ -54,7 +44,7 @@ func relay(t *testing.T, near, far *net.UDPConn, meet fate) (stop func()) {
 		})
 	})
 	wait.Go(func() {
-		forward(far, func(d []byte, _ netip.AddrPort) {
+		probetest.Forward(far, func(d []byte, _ netip.AddrPort) {
 			mutex.Lock()
 			defer mutex.Unlock()
 			if near.RemoteAddr() != nil {
@@ -69,20 +59,6 @@ func relay(t *testing.T, near, far *net.UDPConn, meet fate) (stop func()) {
 		far.Close()
 		wait.Wait()
 	})
-}
-
-// forward reads until conn is closed.
-func forward(conn *net.UDPConn, to func([]byte, netip.AddrPort)) {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buffer)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err == nil {
-			to(buffer[:n], from)
-		}
-	}
 }
 
 // mischief drops, repeats and holds back DATA of one lane, and counts what it does. It
@@ -153,7 +129,7 @@ func TestIntegrationCountTruth(t *testing.T) {
 		load(50, 2, probe.Fixed(100)),
 	} {
 		t.Run(fmt.Sprintf("%d flows in %d lanes, %v", l.Flows, l.Lanes, l.Mix), func(t *testing.T) {
-			freshNetns(t)
+			probetest.EnterNetns(t)
 			in, near := inlets(t, "127.0.0.2", l.Lanes), inlets(t, "127.0.0.1", l.Lanes)
 			lanes := make([]*mischief, l.Lanes)
 			trial, until := testTrial(t), make(chan struct{})
@@ -162,7 +138,7 @@ func TestIntegrationCountTruth(t *testing.T) {
 			for i := range lanes {
 				busy.Add(1)
 				lanes[i] = &mischief{each: each / l.Lanes, held: map[uint16][]byte{}, done: busy.Done}
-				far := connect(t, fmt.Sprintf("127.0.0.1:%d", 6000+i), inletAt("127.0.0.2", i))
+				far := probetest.Connect(t, fmt.Sprintf("127.0.0.1:%d", 6000+i), inletAt("127.0.0.2", i))
 				defer relay(t, near[i], far, lanes[i].meet)()
 			}
 			go func() {

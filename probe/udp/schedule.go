@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 	// maxSegments is the kernel's UDP_MAX_SEGMENTS before 6.9, and maxTrain
 	// what fits into one IP packet.
 	maxSegments = 64
-	maxTrain    = 1<<16 - 1 - ipv6Header - udpHeader
+	maxTrain    = sockets.MaxInner - sockets.IPv6Header - sockets.UDPHeader
 	// leastBound is the lateness that any host shows now and then.
 	leastBound = 100 * time.Microsecond
 	// firstTrains are those that tell at first what a train costs.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 )
 
 // Open opens a socket that is connected to the receiver's port of the lane, from
@@ -42,7 +43,7 @@ func Send(ctx context.Context, open Open, trial Trial, load probe.Load, progress
 	if err := s.open(ctx, open, trial); err != nil {
 		return probe.Sent{}, err
 	}
-	release := interruptOn(ctx, s.first()...)
+	release := sockets.InterruptOn(ctx, s.first()...)
 	defer release()
 	if err := s.each(func(l *lane) error { return l.greet(ctx) }); err != nil {
 		return probe.Sent{}, err

@@ -33,7 +33,7 @@
 package udp
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"math"
 	"net"
@@ -41,22 +41,17 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
 // Bounds of the protocol.
 const (
-	helloEvery    = 50 * time.Millisecond
-	helloWithin   = 5 * time.Second // Unless Trial says otherwise.
 	feedbackEvery = 100 * time.Millisecond
 	silenceLimit  = time.Second
-	lastEvery     = 20 * time.Millisecond
-	lastWithin    = time.Second
 	// quiet is how long nothing must come after "last" before the receiver
 	// takes what is missing for lost.
 	quiet = 50 * time.Millisecond
-	// linger is how long the receiver answers repetitions of "last".
-	linger = 3 * lastEvery
 	// progressEvery is how often progress is told, unless Trial says otherwise.
 	progressEvery = 100 * time.Millisecond
 )
@@ -82,19 +77,9 @@ type Trial struct {
 	NoGRO bool
 }
 
-func (t Trial) helloWithin() time.Duration {
-	if t.HelloWithin > 0 {
-		return t.HelloWithin
-	}
-	return helloWithin
-}
+func (t Trial) helloWithin() time.Duration { return cmp.Or(t.HelloWithin, wire.HelloWithin) }
 
-func (t Trial) progressEvery() time.Duration {
-	if t.ProgressEvery > 0 {
-		return t.ProgressEvery
-	}
-	return progressEvery
-}
+func (t Trial) progressEvery() time.Duration { return cmp.Or(t.ProgressEvery, progressEvery) }
 
 func (t Trial) header(kind wire.Type, flow int) wire.Header {
 	return wire.Header{Type: kind, Trial: t.Number, Stream: uint16(flow)}
@@ -128,38 +113,20 @@ func packetLimit(l probe.Load) uint64 {
 // orderLength is the most packets after which an order of sizes begins again (probe.Mix).
 const orderLength = 64 * probe.MaxSizes
 
-const (
-	udpHeader  = 8
-	ipv4Header = 20
-	ipv6Header = 40
-	// maxInner is the largest inner IP packet, RFC 791, Section 3.1.
-	maxInner = 1<<16 - 1
-	// maxPackets keeps sequence numbers within their 48 bits.
-	maxPackets = 1 << 47
-	maxDSCP    = 1<<6 - 1
-)
-
-// headers is the length of the IP and UDP headers in front of each datagram.
-func headers(conn *net.UDPConn) int {
-	if isIPv4(conn) {
-		return ipv4Header + udpHeader
-	}
-	return ipv6Header + udpHeader
-}
-
-func isIPv4(conn *net.UDPConn) bool {
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4()
-}
+// maxPackets keeps sequence numbers within their 48 bits.
+const maxPackets = 1 << 47
 
 // checkTrial checks what a trial over conn is made of.
 func checkTrial(conn *net.UDPConn, trial Trial, l probe.Load) error {
-	if trial.Key == (wire.Key{}) {
+	switch {
+	case trial.Key == (wire.Key{}):
 		return fmt.Errorf("take trial %d: it has no key", trial.Number)
-	}
-	if trial.ProgressEvery < 0 {
+	case trial.HelloWithin < 0:
+		return fmt.Errorf("take trial %d: %v to wait for the peer", trial.Number, trial.HelloWithin)
+	case trial.ProgressEvery < 0:
 		return fmt.Errorf("take trial %d: progress every %v", trial.Number, trial.ProgressEvery)
 	}
-	if err := l.Mix.Check(headers(conn)+wire.HeaderSize, maxInner); err != nil {
+	if err := l.Mix.Check(sockets.Headers(conn)+wire.HeaderSize, sockets.MaxInner); err != nil {
 		return fmt.Errorf("take load: %w", err)
 	}
 	if err := checkFlows(l); err != nil {
@@ -182,8 +149,8 @@ func checkFlows(l probe.Load) error {
 		return fmt.Errorf("%g new flows per second, allowed are up to %d", churn, probe.MaxFlows)
 	case churn > 0 && l.FlowCount() < 2*l.LaneCount():
 		return fmt.Errorf("new flows begin in the place of others, but the first of each lane stays: take %d flows at least, not %d", 2*l.LaneCount(), l.FlowCount())
-	case l.DSCP > maxDSCP:
-		return fmt.Errorf("DSCP %d, allowed are up to %d (RFC 2474, Section 3)", l.DSCP, maxDSCP)
+	case l.DSCP > probe.MaxDSCP:
+		return fmt.Errorf("DSCP %d, allowed are up to %d", l.DSCP, probe.MaxDSCP)
 	}
 	return nil
 }
@@ -203,30 +170,3 @@ func checkRate(l probe.Load) error {
 	}
 	return nil
 }
-
-// interruptOn makes the end of ctx interrupt whatever waits on conns. The caller
-// must call release, after which nothing touches conns any more.
-//
-// Whoever sets a deadline of its own looks at ctx afterwards: the end of ctx
-// comes either before that look or after that deadline.
-func interruptOn(ctx context.Context, conns ...*net.UDPConn) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		setDeadlines(conns, longAgo)
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-		setDeadlines(conns, time.Time{})
-	}
-}
-
-func setDeadlines(conns []*net.UDPConn, t time.Time) {
-	for _, conn := range conns {
-		_ = conn.SetDeadline(t) // Fails only when closed, which interrupts too.
-	}
-}
-
-var longAgo = time.Unix(1, 0)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -37,6 +38,12 @@ func (Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(hidden)") }
 
 // Nonce is 16 random bytes that an end chose afresh for one trial.
 type Nonce [16]byte
+
+// NewNonce makes one that nobody can foresee.
+func NewNonce() (n Nonce) {
+	_, _ = rand.Read(n[:]) // Never fails (crypto/rand).
+	return n
+}
 
 // appendTag appends the tag over the whole of b.
 func appendTag(b []byte, key Key) []byte {

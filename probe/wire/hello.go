@@ -3,10 +3,24 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // HelloSize is the length of a HELLO, in bytes.
 const HelloSize = HeaderSize + 1 + 7 + 16 + 16 + 8 + TagSize
+
+// When hellos are said, by all kinds of probe that use datagrams.
+const (
+	// HelloEvery is the time between two before the peer has replied, HelloWithin for
+	// how long each end waits for the other, unless it is told otherwise.
+	HelloEvery  = 50 * time.Millisecond
+	HelloWithin = 5 * time.Second
+	// LastEvery and LastWithin are the same of the last hello and its confirmation.
+	// Linger is how long repetitions of it are answered.
+	LastEvery  = 20 * time.Millisecond
+	LastWithin = time.Second
+	Linger     = 3 * LastEvery
+)
 
 // HelloKind says which of the three hellos of a trial it is.
 type HelloKind uint8

@@ -1,20 +1,13 @@
-package latency
+package sockets
 
 import "time"
 
-// moment is when a datagram came or left, by an end's own clock, and whether its
-// kernel said so.
-type moment struct {
-	at     time.Duration
-	kernel bool
-}
-
-// stampClock turns the kernel's stamps, which are times of CLOCK_REALTIME, into times
-// of an end's own clock, which is never set.
+// StampClock turns the kernel's stamps, which are times of CLOCK_REALTIME, into times
+// of the probe's own clock, which is never set.
 //
-// It looks at both clocks again and again. Where their distance has changed between
+// Its user looks at both clocks again and again. Where their distance has changed between
 // two looks, CLOCK_REALTIME was set, and stamps made meanwhile say nothing.
-type stampClock struct {
+type StampClock struct {
 	distance time.Duration // CLOCK_REALTIME less the own clock, at the last look.
 	looked   time.Duration // The own clock at that look,
 	before   time.Duration // and at the one before.
@@ -32,17 +25,17 @@ const (
 	queued = time.Second
 )
 
-// look reads both clocks: wall is CLOCK_REALTIME in ns since 1970.
-func (c *stampClock) look(wall int64, now time.Duration) {
+// Look takes a reading of both clocks: wall is CLOCK_REALTIME in ns since 1970.
+func (c *StampClock) Look(wall int64, now time.Duration) {
 	distance := time.Duration(wall) - now
 	passed := now - c.looked
 	c.steady = (distance - c.distance).Abs() <= blurred+time.Duration(slewed*float64(passed))
 	c.distance, c.before, c.looked = distance, c.looked, now
 }
 
-// at is when the stamp was made by the own clock, which shows now. It was made since
+// At is when the stamp was made by the own clock, which shows now. It was made since
 // the look before the last; zero is no stamp.
-func (c *stampClock) at(stamp int64, now time.Duration) (at time.Duration, known bool) {
+func (c *StampClock) At(stamp int64, now time.Duration) (at time.Duration, known bool) {
 	at = time.Duration(stamp) - c.distance
 	if stamp == 0 || !c.steady || at > now || at < c.before-queued {
 		return 0, false
