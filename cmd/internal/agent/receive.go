@@ -39,8 +39,17 @@ func (a *Agent) receive(ctx context.Context, m *controlv1.ReceiveRequest, ready 
 	if err != nil {
 		return nil, err
 	}
-	if err := ready(); err != nil {
-		return nil, err
+	told := make(chan error, 1)
+	go func() { told <- ready() }()
+	select {
+	case err := <-told:
+		if err != nil {
+			return nil, err
+		}
+	case <-t.ctx.Done():
+		shut()
+		t.end() // A controller that does not read is waited for when the tunnel is free.
+		return nil, errors.Join(t.failed(t.ctx.Err()), <-told)
 	}
 	all, ctx := errgroup.WithContext(t.ctx)
 	for _, listen := range parts {
@@ -68,7 +77,7 @@ func (a *Agent) receiving(t *trial, result *controlv1.ReceiveResult) (parts []fu
 	}
 	add := func(listen func(context.Context) error, closing func() error, err error) error {
 		if err != nil {
-			return connect.NewError(connect.CodeFailedPrecondition, err)
+			return refusal(err)
 		}
 		parts, opened = append(parts, listen), append(opened, closing)
 		return nil
@@ -136,6 +145,9 @@ func (t *trial) answerMTU() (listen func(context.Context) error, shut func() err
 }
 
 func (t *trial) answerLatency() (listen func(context.Context) error, shut func() error, err error) {
+	if err := t.checkLatency(); err != nil {
+		return nil, nil, invalid(err)
+	}
 	conn, err := t.sockets.dialOffset(latencyPort)
 	return func(ctx context.Context) error {
 		_, err := latency.Answer(ctx, conn, t.latency())

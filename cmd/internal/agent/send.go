@@ -32,7 +32,7 @@ func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest, stream *conn
 		return err
 	}
 	defer t.end()
-	teller := newTeller(stream)
+	teller := newTeller(stream, time.Duration(m.GetIntervalNs()))
 	result, err := a.send(t, m, teller)
 	t.end()
 	if told := teller.close(); err == nil {
@@ -46,7 +46,15 @@ func (a *Agent) Send(ctx context.Context, m *controlv1.SendRequest, stream *conn
 
 func (a *Agent) send(t *trial, m *controlv1.SendRequest, teller *teller) (*controlv1.SendResult, error) {
 	result := &controlv1.SendResult{}
-	load, free, err := a.sender(t, result, teller, every(m.GetIntervalNs()))
+	if err := t.checkLatency(); err != nil {
+		return nil, invalid(err)
+	}
+	freeProbe, err := a.takeProbe(t)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	defer freeProbe()
+	load, free, err := a.sender(t, result, teller)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +80,13 @@ type part func(ctx context.Context, stop <-chan struct{}) error
 
 // sender is what a trial sends beside its latency probe; nil where that is all.
 // free must be called when it has ended.
-func (a *Agent) sender(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (run part, free func(), err error) {
+func (a *Agent) sender(t *trial, result *controlv1.SendResult, teller *teller) (run part, free func(), err error) {
 	nothing := func() {}
 	switch work := t.work; {
 	case work.GetUdp() != nil:
-		return a.sendUDP(t, result, teller, interval)
+		return a.sendUDP(t, result, teller)
 	case work.GetTcp() != nil:
-		return a.sendTCP(t, result, teller, interval)
+		return a.sendTCP(t, result, teller)
 	case work.GetPathMtu() != nil:
 		run, err := t.searchMTU(result)
 		return run, nothing, err
@@ -88,7 +96,7 @@ func (a *Agent) sender(t *trial, result *controlv1.SendResult, teller *teller, i
 	return nil, nothing, nil
 }
 
-func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (part, func(), error) {
+func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller) (part, func(), error) {
 	load, err := t.load()
 	if err != nil {
 		return nil, nil, invalid(err)
@@ -102,7 +110,7 @@ func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller, 
 		return nil, nil, invalid(err)
 	}
 	id := t.udp()
-	id.ProgressEvery = interval
+	id.ProgressEvery = teller.every
 	return func(ctx context.Context, stop <-chan struct{}) error {
 		id.Until = stop
 		told := teller.udp(t.headers())
@@ -114,41 +122,32 @@ func (a *Agent) sendUDP(t *trial, result *controlv1.SendResult, teller *teller, 
 	}, free, nil
 }
 
-// unpacedFrom is a limit, in bit/s, that no TCP has reached on a host on which this
-// was tried; pacing it to that would only make it slower.
-const unpacedFrom = 100e9
-
 // sendTCP sends as fast as TCP goes, within what the owner allows: flows without a
 // rate of their own are paced to their share of it.
-func (a *Agent) sendTCP(t *trial, result *controlv1.SendResult, teller *teller, interval time.Duration) (part, func(), error) {
+func (a *Agent) sendTCP(t *trial, result *controlv1.SendResult, teller *teller) (part, func(), error) {
 	load, err := t.tcpLoad()
 	if err != nil {
 		return nil, nil, invalid(err)
 	}
-	flows := float64(load.Flows)
-	most := min(a.left(), float64(t.limits.MaxInnerBitsPerSecond)) / flows
-	taken := load.GoodputBitsPerSecond
-	switch {
-	case taken > most:
-		return nil, nil, invalid(fmt.Errorf("%.0f bit/s of each of %d flows: allowed are up to %.0f bit/s by the agents' limit", taken, load.Flows, most))
-	case taken == 0:
-		taken = most
-		if most*flows < unpacedFrom {
-			load.GoodputBitsPerSecond = most
-		}
+	most := min(a.left(), float64(t.limits.MaxInnerBitsPerSecond))
+	load, taken, err := pace(load, most, payloadShare(t.sockets.path.MTU, load.MSS, t.ipHeader()))
+	if err != nil {
+		return nil, nil, invalid(err)
 	}
-	free, err := a.take(taken * flows)
+	free, err := a.take(taken)
 	if err != nil {
 		return nil, nil, invalid(err)
 	}
 	id := t.tcp()
-	id.ProgressEvery = interval
+	id.ProgressEvery = teller.sampleEvery()
 	return func(ctx context.Context, stop <-chan struct{}) error {
 		id.Until = stop
 		dial := func(ctx context.Context, _ int) (*net.TCPConn, error) {
 			return t.sockets.dialTCP(ctx, loadPort, load.Control)
 		}
-		sent, err := tcp.Send(ctx, dial, id, load, teller.tcp())
+		told, rest := teller.tcp()
+		sent, err := tcp.Send(ctx, dial, id, load, told)
+		rest(sent.Samples)
 		result.Tcp = tcpSentTo(sent)
 		return err
 	}, free, nil
@@ -190,11 +189,20 @@ func (t *trial) dialMSS(offset int) pmtu.Dial {
 	return func(ctx context.Context) (*net.TCPConn, error) { return t.sockets.dialTCP(ctx, offset, nil) }
 }
 
+// mostConditions bounds what is judged with every ping.
+const mostConditions = 16
+
+// errUnwatched says that no load began, since its probe was already over.
+var errUnwatched = errors.New("no load was sent: the latency probe that was to look after it ended before one of its packets was answered")
+
 // newWatch looks after the load by the conditions.
 func (t *trial) newWatch(stopIf []string) (*watch, error) {
-	w := &watch{answered: make(chan struct{})}
+	w := &watch{answered: make(chan struct{}), over: make(chan struct{})}
 	if len(stopIf) == 0 {
 		return w, nil
+	}
+	if len(stopIf) > mostConditions {
+		return nil, fmt.Errorf("%d conditions that stop a load: allowed are up to %d", len(stopIf), mostConditions)
 	}
 	w.stop = make(chan struct{})
 	if t.work.GetLatency() == nil {
@@ -213,7 +221,8 @@ func (t *trial) newWatch(stopIf []string) (*watch, error) {
 	return w, err
 }
 
-// watched runs the load with a latency probe beside it, or either alone.
+// watched runs the load with a latency probe beside it, or either alone. A load that
+// the probe guards ends with it.
 func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error {
 	if t.work.GetLatency() == nil {
 		return load(t.ctx, nil)
@@ -233,6 +242,8 @@ func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error
 			select {
 			case <-w.answered:
 				return load(ctx, w.stop)
+			case <-w.over:
+				return errUnwatched
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -241,6 +252,7 @@ func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error
 	both.Go(func() error {
 		found, err := latency.Probe(ctx, conn, o, w.see)
 		result.Latency, result.Stopped = latencyTo(found), w.why
+		w.end()
 		return err
 	})
 	return both.Wait()
@@ -250,6 +262,7 @@ func (t *trial) watched(load part, w *watch, result *controlv1.SendResult) error
 type watch struct {
 	answered chan struct{} // Closed by the first answer: the load may begin.
 	heard    bool
+	over     chan struct{} // Closed when the probe has ended.
 	// guard is nil where nothing stops the load, and so is stop; it is closed when
 	// the load must end, and why says the reason.
 	guard *latency.Guard
@@ -267,6 +280,14 @@ func (w *watch) see(s latency.Sample) {
 	}
 	if err := w.guard.Take(s); err != nil {
 		w.why = err.Error()
+		close(w.stop)
+	}
+}
+
+// end is the probe's: from now on nobody looks after the load.
+func (w *watch) end() {
+	close(w.over)
+	if w.why == "" && w.guard != nil {
 		close(w.stop)
 	}
 }

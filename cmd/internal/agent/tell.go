@@ -13,17 +13,28 @@ import (
 // teller tells a controller how its load stands. One that does not read holds
 // neither the load nor its end: what it is late for is left out.
 type teller struct {
+	every     time.Duration // Between two intervals; zero: none is told.
 	intervals chan *controlv1.Interval
 	done      chan struct{}
 	failed    error
 }
 
-// waiting is how many intervals may wait for a slow controller.
-const waiting = 16
+const (
+	// waiting is how many intervals may wait for a slow controller.
+	waiting = 16
+	// leastEvery is how often intervals are told at most.
+	leastEvery = 100 * time.Millisecond
+	// leastTold is what is left of a load after its last whole interval that is worth an
+	// interval of its own.
+	leastTold = 10 * time.Millisecond
+)
 
 // newTeller writes to the stream until it is closed; nobody else may meanwhile.
-func newTeller(stream *connect.ServerStream[controlv1.SendResponse]) *teller {
-	t := &teller{intervals: make(chan *controlv1.Interval, waiting), done: make(chan struct{})}
+func newTeller(stream *connect.ServerStream[controlv1.SendResponse], every time.Duration) *teller {
+	if every > 0 {
+		every = max(every, leastEvery)
+	}
+	t := &teller{every: max(0, every), intervals: make(chan *controlv1.Interval, waiting), done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
 		for interval := range t.intervals {
@@ -36,6 +47,9 @@ func newTeller(stream *connect.ServerStream[controlv1.SendResponse]) *teller {
 }
 
 func (t *teller) tell(interval *controlv1.Interval) {
+	if t.every == 0 {
+		return
+	}
 	select {
 	case t.intervals <- interval:
 	default:
@@ -49,32 +63,42 @@ func (t *teller) close() error {
 	return t.failed
 }
 
-// leastTold is what is left of a load after its last whole interval that is worth an
-// interval of its own.
-const leastTold = 10 * time.Millisecond
-
 // udp makes intervals of the progress of a load, whose packets have headers of so
 // many bytes before their payload.
 func (t *teller) udp(headers int) func(probe.Progress) {
 	var last probe.Progress
+	var goodput uint64
 	return func(p probe.Progress) {
 		if p.Elapsed-last.Elapsed < leastTold {
 			return
 		}
-		packets := p.Sent - last.Sent
+		// While the load runs, packets may be counted already whose bytes are not yet;
+		// and what counted as lost may come late. Neither goes back.
+		told := max(goodput, p.SentInnerBytes-min(p.SentInnerBytes, p.Sent*uint64(headers)))
+		p.Lost = max(p.Lost, last.Lost)
 		t.tell(&controlv1.Interval{
 			StartNs: int64(last.Elapsed), EndNs: int64(p.Elapsed),
-			GoodputBytes: p.SentInnerBytes - last.SentInnerBytes - packets*uint64(headers),
-			Packets:      packets, Lost: p.Lost - min(p.Lost, last.Lost),
+			GoodputBytes: told - goodput, Packets: p.Sent - last.Sent, Lost: p.Lost - last.Lost,
 		})
-		last = p
+		last, goodput = p, told
 	}
 }
 
-// tcp makes intervals of the samples of a load.
-func (t *teller) tcp() func(tcp.Sample) {
+// mostSample is the longest time between two samples of a load of TCP.
+const mostSample = time.Second
+
+// sampleEvery is how often a load of TCP is sampled: a whole number of times in each
+// interval.
+func (t *teller) sampleEvery() time.Duration {
+	samples := (t.every + mostSample - 1) / mostSample
+	return t.every / max(1, samples)
+}
+
+// tcp makes intervals of the samples of a load, each when its last one is seen; rest
+// makes one of what is left when all have been.
+func (t *teller) tcp() (see func(tcp.Sample), rest func([]tcp.Sample)) {
 	var last tcp.Sample
-	return func(s tcp.Sample) {
+	tell := func(s tcp.Sample) {
 		t.tell(&controlv1.Interval{
 			StartNs: int64(last.Elapsed), EndNs: int64(s.Elapsed),
 			GoodputBytes: s.GoodputBytes - last.GoodputBytes, Retransmits: s.Retransmits - last.Retransmits,
@@ -82,10 +106,15 @@ func (t *teller) tcp() func(tcp.Sample) {
 		})
 		last = s
 	}
-}
-
-// every is how often progress is told: as asked, within reason.
-func every(interval int64) time.Duration {
-	const least = 100 * time.Millisecond
-	return max(time.Duration(interval), least)
+	see = func(s tcp.Sample) {
+		if s.Elapsed-last.Elapsed > t.every-t.sampleEvery()/2 {
+			tell(s)
+		}
+	}
+	rest = func(all []tcp.Sample) {
+		if n := len(all); n > 0 && all[n-1].Elapsed-last.Elapsed >= leastTold {
+			tell(all[n-1])
+		}
+	}
+	return see, rest
 }

@@ -101,25 +101,41 @@ func (t *trial) mss(back bool) pmtu.Options {
 	return o
 }
 
-// tcpLoad is the TCP load that is asked for.
+// tcpLoad is the TCP load that is asked for, held against the limits of both agents.
 func (t *trial) tcpLoad() (tcp.Load, error) {
 	load := tcpLoadFrom(t.work.GetTcp())
-	if load.Duration <= 0 || load.Duration > t.limits.MaxDuration {
-		return load, fmt.Errorf("duration %v: allowed are times above zero up to the agents' limit of %v", load.Duration, t.limits.MaxDuration)
+	available, err := congestionControls()
+	if err != nil {
+		return load, err
 	}
-	if load.Flows < 1 || load.Flows > tcp.MaxFlows {
-		return load, fmt.Errorf("%d connections: allowed are 1 to %d", load.Flows, tcp.MaxFlows)
+	return load, checkTCP(load, t.limits, available)
+}
+
+// isLoaded says that the trial does more than to measure latency.
+func (t *trial) isLoaded() bool {
+	return t.work.GetUdp() != nil || t.work.GetTcp() != nil || t.work.GetPathMtu() != nil
+}
+
+// checkLatency holds the latency probe, if there is one, against the limits.
+func (t *trial) checkLatency() error {
+	if t.work.GetLatency() == nil {
+		return nil
 	}
-	return load, nil
+	return checkProbe(t.latency(), t.limits, t.isLoaded())
 }
 
 // headers are those of IP and UDP before each payload, in bytes.
 func (t *trial) headers() int {
-	const udpHeader, v4, v6 = 8, 20, 40
+	const udpHeader = 8
+	return t.ipHeader() + udpHeader
+}
+
+func (t *trial) ipHeader() int {
+	const v4, v6 = 20, 40
 	if t.sockets.path.Local.Addr().Unmap().Is4() {
-		return v4 + udpHeader
+		return v4
 	}
-	return v6 + udpHeader
+	return v6
 }
 
 // load is the UDP load that is asked for, held against the limits of both agents.
@@ -193,6 +209,16 @@ func invalid(err error) error {
 		return nil
 	}
 	return connect.NewError(connect.CodeInvalidArgument, err)
+}
+
+// refusal says that this host does not allow what a trial needs, unless the error
+// says another thing already.
+func refusal(err error) error {
+	var refused *connect.Error
+	if errors.As(err, &refused) {
+		return err
+	}
+	return connect.NewError(connect.CodeFailedPrecondition, err)
 }
 
 func innerRate(innerBytes uint64, elapsed time.Duration) float64 {
