@@ -157,6 +157,10 @@ func (p FindPlan) latencies(ctx context.Context, s *Session, r *pending) error {
 		if err != nil {
 			return fmt.Errorf("measure the latency at %.0f %% of the ceiling: %w", 100*share, err)
 		}
+		if trial.Stopped != "" { // Higher shares would be stopped, too.
+			r.Notes = append(r.Notes, fmt.Sprintf("the latency at %.0f %% of the ceiling is not known: %s", 100*share, trial.Stopped))
+			return nil
+		}
 		latency := *trial.Latency
 		latency.Share, latency.InnerBitsPerSecond = share, trial.InnerSentBitsPerSecond()
 		r.Latencies = append(r.Latencies, latency)

@@ -252,7 +252,11 @@ func (s *Session) meanIn(layer unit.Layer, mix probe.Mix) float64 {
 func (s *Session) loadTCP(ctx context.Context, o order, load FixedLoad, idle []analysis.Latency) (analysis.TCPTrial, error) {
 	offered := *load.TCP
 	offered.Duration, offered.DSCP = load.Duration, load.DSCP
-	if most := load.MaxInnerBitsPerSecond / float64(max(1, offered.Flows)); most > 0 {
+	if load.MaxInnerBitsPerSecond > 0 {
+		most, err := s.tcpGoodput(load.MaxInnerBitsPerSecond/float64(max(1, offered.Flows)), offered.MSS)
+		if err != nil {
+			return analysis.TCPTrial{}, err
+		}
 		if offered.GoodputBitsPerSecond == 0 || offered.GoodputBitsPerSecond > most {
 			offered.GoodputBitsPerSecond = most
 		}
@@ -267,6 +271,22 @@ func (s *Session) loadTCP(ctx context.Context, o order, load FixedLoad, idle []a
 		trial.Quality = trial.Judge(idle[0].RTT.Min, load.BottleneckInnerBitsPerSecond, s.InnerMTU)
 	}
 	return trial, nil
+}
+
+// tcpGoodput is the payload of TCP, in bit/s, that inner packets of a rate carry, where
+// they are as long as the tunnel and the MSS allow; zero: it has none of its own.
+func (s *Session) tcpGoodput(innerBitsPerSecond float64, mss int) (float64, error) {
+	const udpHeader, tcpHeader, timestamps = 8, 20, 12 // RFC 7323; Linux has them unless it was told not to.
+	headers, packet := s.headers-udpHeader+tcpHeader, s.InnerMTU
+	if mss > 0 {
+		packet = min(packet, mss+headers) // An MSS counts options (RFC 6691).
+	}
+	path := analysis.TCPPath{InnerBitsPerSecond: innerBitsPerSecond, MTU: packet, HeaderBytes: headers + timestamps}
+	goodput := path.GoodputBitsPerSecond()
+	if goodput <= 0 {
+		return 0, fmt.Errorf("packets of TCP have no room for payload: the tunnel's inner MTU is %d B", s.InnerMTU)
+	}
+	return goodput, nil
 }
 
 // rekeying does the work and replaces the tunnel's keys again and again until it

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,38 @@ func TestTrialFails(t *testing.T) {
 				t.Errorf("Trial: %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A probe that was asked for and not made is the agent's failure, not a panic.
+func TestTrialWithoutItsLatency(t *testing.T) {
+	from, to, a, _ := newFakeEnds(t)
+	s := openSession(t, from, to)
+	defer s.Close(t.Context())
+	a.blind = true
+	load := analysis.Load{InnerBitsPerSecond: 1e6, Duration: time.Second}
+	if _, err := s.guarded(t.Context(), load, 1400, Watch{Every: time.Millisecond}); err == nil || !strings.Contains(err.Error(), "a: it measured no latency") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What bounds inner packets bounds TCP's payload by less.
+func TestTCPGoodput(t *testing.T) {
+	for name, c := range map[string]struct {
+		mtu, headers, mss int
+		want              float64 // Of 1 Mbit/s.
+	}{
+		"IPv4":              {1500, 28, 0, 1e6 * 1448 / 1500},
+		"IPv6":              {1400, 48, 0, 1e6 * 1328 / 1400},
+		"MSS":               {1500, 28, 88, 1e6 * 76 / 128},
+		"MSS beyond":        {1500, 28, 9000, 1e6 * 1448 / 1500},
+		"no room for any":   {50, 28, 0, 0},
+		"no MTU was learnt": {0, 28, 0, 0},
+	} {
+		got, err := (&Session{InnerMTU: c.mtu, headers: c.headers}).tcpGoodput(1e6, c.mss)
+		if math.Abs(got-c.want) > 1e-6 || (err == nil) != (c.want > 0) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
+		}
 	}
 }
 

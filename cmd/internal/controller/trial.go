@@ -156,7 +156,11 @@ func (s *Session) carry(ctx context.Context, o order, length time.Duration) (d d
 		d.sent, err = s.send(ctx, from, request, o)
 		return err
 	})
-	return d, both.Wait()
+	err = both.Wait()
+	if err == nil && o.work.GetLatency() != nil && d.sent.GetLatency() == nil {
+		err = fmt.Errorf("%s: it measured no latency", from.Name)
+	}
+	return d, err
 }
 
 // send runs the sender's half.
@@ -223,9 +227,6 @@ func next[Message any](stream *connect.ServerStreamForClient[Message]) (*Message
 func (s *Session) Idle(ctx context.Context, every, length time.Duration) (analysis.Latency, error) {
 	probe := &controlv1.LatencyProbe{EveryNs: int64(every), DurationNs: int64(length)}
 	done, err := s.carry(ctx, order{work: &controlv1.Work{Latency: probe}}, length)
-	if err == nil && done.sent.GetLatency() == nil {
-		err = fmt.Errorf("%s: it measured no latency", s.From.Name)
-	}
 	if err != nil {
 		return analysis.Latency{}, fmt.Errorf("measure the latency without load: %w", err)
 	}
