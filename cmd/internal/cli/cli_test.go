@@ -111,6 +111,7 @@ func TestCommandLine(t *testing.T) {
 		"arguments":  {[]string{"dc-a", "dc-b"}, "tunnelmark find dc-a dc-b"},
 		"flags":      {[]string{"dc-a", "dc-b", "--size", "512,1400", "--max-rate=500M", "-J"}, "tunnelmark find dc-a dc-b --json=true --max-rate=500M --size=512,1400"},
 		"odd words":  {[]string{"a b", "it's", "--html", "$HOME/my report.html"}, `tunnelmark find 'a b' 'it'\''s' '--html=$HOME/my report.html'`},
+		"repeated":   {[]string{"a", "b", "--stop-if", "rtt>30ms", "--stop-if=loss>1%"}, "tunnelmark find a b '--stop-if=rtt>30ms' '--stop-if=loss>1%'"},
 		"empty word": {[]string{"", "b"}, "tunnelmark find '' b"},
 	} {
 		t.Run(name, func(t *testing.T) {

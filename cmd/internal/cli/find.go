@@ -214,11 +214,16 @@ func checkSizes(sizes []int) error {
 func commandLine(command *cobra.Command, given []string) string {
 	words := append(strings.Fields(command.CommandPath()), given...)
 	command.Flags().Visit(func(f *pflag.Flag) {
-		value := f.Value.String()
+		values := []string{f.Value.String()}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
+			values = list.GetSlice()
+			if f.Value.Type() != "stringArray" { // Those take one value at a time.
+				values = []string{strings.Join(values, ",")}
+			}
 		}
-		words = append(words, fmt.Sprintf("--%s=%s", f.Name, value))
+		for _, value := range values {
+			words = append(words, fmt.Sprintf("--%s=%s", f.Name, value))
+		}
 	})
 	for i, word := range words {
 		words[i] = quoted(word)

@@ -316,6 +316,8 @@ func (f *runFlags) checkDatagrams(l *controller.UDPLoad) error {
 		return fmt.Errorf("--burst: %d is less than 0", l.Burst)
 	case !(l.NewFlowsPerSecond >= 0 && l.NewFlowsPerSecond <= probe.MaxFlows):
 		return fmt.Errorf("--new-flows: %g is not from 0 to %d", l.NewFlowsPerSecond, probe.MaxFlows)
+	case l.NewFlowsPerSecond > 0 && l.Flows < 2*min(l.Lanes, l.Flows):
+		return fmt.Errorf("--new-flows: the first flow of each lane stays, so of %d lanes there must be %d flows or more", l.Lanes, 2*l.Lanes)
 	case l.Genome == "":
 		return nil
 	}
@@ -371,17 +373,21 @@ func (f *runFlags) checkConnections(l *analysis.TCPLoad) error {
 		return fmt.Errorf("--set-mss: %d is not from %d to %d bytes", l.MSS, leastMSS, mostMSS)
 	case l.Window < 0 || l.Window > mostWindow:
 		return fmt.Errorf("--window: %d is not up to %d bytes", l.Window, mostWindow)
+	case l.Window > mostWindows/l.Flows:
+		return fmt.Errorf("--window: %d bytes of %d connections are more than %d in all", l.Window, l.Flows, mostWindows)
 	}
 	return nil
 }
 
-// Limits of TCP, in bytes: MSS as the kernel takes it (tcp(7)), window as TCP can
-// tell it (RFC 7323, Section 2.2).
+// Limits of TCP, in bytes: MSS as the kernel takes it (tcp(7)); the windows, of one
+// connection and of all, are what an agent gives of its host's memory.
 const (
-	mostWrite  = 16 << 20
-	leastMSS   = 88
-	mostMSS    = 32767
-	mostWindow = 1 << 30
+	mostWrite = 16 << 20
+	leastMSS  = 88
+	mostMSS   = 32767
+
+	mostWindow  = 128 << 20
+	mostWindows = 1 << 30
 )
 
 // foreign refuses flags that are not for this kind of load.
