@@ -2,13 +2,13 @@ package pmtu
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -28,7 +28,7 @@ type Answered struct {
 // Errors come with what was done until then: probe.ErrNoHello when the peer's hello
 // did not come, probe.ErrPeerSilent when its end did not, or ctx's error.
 func Answer(ctx context.Context, conn *net.UDPConn, o Options) (Answered, error) {
-	o, err := o.filled(isIPv4(conn))
+	o, err := o.filled(familyOf(conn))
 	if err != nil {
 		return Answered{}, err
 	}
@@ -36,8 +36,7 @@ func Answer(ctx context.Context, conn *net.UDPConn, o Options) (Answered, error)
 	if err != nil {
 		return Answered{}, err
 	}
-	release := interruptOn(ctx, conn)
-	defer release()
+	defer sockets.InterruptOn(ctx, conn)()
 	a := newAnswerer(socket, o)
 	if err := a.run(ctx); err != nil {
 		return a.answered, fmt.Errorf("answer the search of the path's MTU: %w", err)
@@ -61,12 +60,10 @@ type answerer struct {
 }
 
 func newAnswerer(socket *socket, o Options) *answerer {
-	a := &answerer{
-		socket: socket, options: o, start: time.Now(), padding: newPadding(),
+	return &answerer{
+		socket: socket, options: o, start: time.Now(), nonce: wire.NewNonce(), padding: newPadding(),
 		deadline: o.HelloWithin, asked: make(map[uint64]bool),
 	}
-	_, _ = rand.Read(a.nonce[:]) // Never fails (crypto/rand).
-	return a
 }
 
 func (a *answerer) now() time.Duration { return time.Since(a.start) }
@@ -74,7 +71,7 @@ func (a *answerer) now() time.Duration { return time.Since(a.start) }
 // run answers until the search is over, the peer is silent for too long, or it has
 // lasted longer than any search.
 func (a *answerer) run(ctx context.Context) error {
-	within := a.options.HelloWithin + searchWithin + lastWithin
+	within := a.options.HelloWithin + searchWithin + wire.LastWithin
 	for a.now() < min(a.deadline, within) {
 		_ = a.socket.conn.SetReadDeadline(a.start.Add(min(a.deadline, within))) // Fails only when closed; so will reading.
 		if err := ctx.Err(); err != nil {
@@ -109,7 +106,7 @@ func (a *answerer) handle(b []byte, fragment int) {
 			a.takeHello(m)
 		}
 	case wire.TypeSized:
-		if m, err := wire.OpenSized(b, a.options.Key); err == nil && a.knows(m.Echo) && int(m.InnerSize) == len(b)+a.socket.headers {
+		if m, err := wire.OpenSized(b, a.options.Key); err == nil && a.knows(m.Echo) && int(m.InnerSize) == len(b)+a.socket.family.headers {
 			a.heard()
 			a.answered.Came++
 			a.tell(m.Header, wire.Told{Kind: wire.ToldCame, InnerSize: m.InnerSize, Fragment: uint32(fragment)})
@@ -144,9 +141,7 @@ func (a *answerer) takeHello(m wire.Hello) {
 		reply := wire.Hello{Header: m.Header, Kind: wire.HelloReply, Nonce: a.nonce, Echo: a.peer}
 		a.send(reply.Append(nil, a.options.Key))
 	case m.Kind == wire.HelloLast && a.knows(m.Echo):
-		if !a.over {
-			a.over, a.deadline = true, a.now()+linger
-		}
+		a.over, a.deadline = true, a.now()+wire.Linger
 		a.tell(m.Header, wire.Told{Kind: wire.ToldEnd})
 	}
 }
@@ -154,7 +149,7 @@ func (a *answerer) takeHello(m wire.Hello) {
 // takeAsk sends what was asked for, once and within bounds, and tells that it did.
 func (a *answerer) takeAsk(m wire.Ask) {
 	size := int(m.InnerSize)
-	least := a.socket.headers + wire.SizedSize
+	least := a.socket.family.headers + wire.SizedSize
 	if a.asked[m.Sequence] || len(a.asked) >= mostSent || size < least || size > a.options.Most {
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"tunnelmark/lab/labtest"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -57,7 +59,7 @@ func (k *asker) hello() {
 func (k *asker) untilAnswered(within time.Duration) (before [][]byte, err error) {
 	_ = k.conn.SetReadDeadline(time.Now().Add(within))
 	for {
-		b := make([]byte, maxInner)
+		b := make([]byte, sockets.MaxInner)
 		n, err := k.conn.Read(b)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return before, err
@@ -109,7 +111,7 @@ func TestIntegrationAnswersOnlyThePeer(t *testing.T) {
 		{"peer", func(k *asker) { ask(k, 1, 1400, k.peer, k.options.Key) }, 1},
 		{"peer that does not know the nonce", func(k *asker) { ask(k, 1, 1400, wire.Nonce{2}, k.options.Key) }, 0},
 		{"mirrored nonce", func(k *asker) { ask(k, 1, 1400, k.nonce, k.options.Key) }, 0},
-		{"another key", func(k *asker) { ask(k, 1, 1400, k.peer, strangersKey(t)) }, 0},
+		{"another key", func(k *asker) { ask(k, 1, 1400, k.peer, probetest.StrangersKey(t)) }, 0},
 		{"another trial", func(k *asker) {
 			k.options.Trial++
 			ask(k, 1, 1400, k.peer, k.options.Key)
@@ -152,7 +154,7 @@ func TestIntegrationAnswersHellosInKind(t *testing.T) {
 	if got := k.answers(); len(got) != 1 || len(got[0]) != wire.HelloSize {
 		t.Errorf("a hello is answered by %d datagrams, want one hello", len(got))
 	}
-	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, strangersKey(t)))
+	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, probetest.StrangersKey(t)))
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: wire.Nonce{9}}.Append(nil, k.options.Key))
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloLast, Nonce: k.nonce}.Append(nil, k.options.Key))
 	k.send(wire.Sized{Header: k.header(1), InnerSize: 1400, Echo: k.nonce}.Append(nil, k.options.Key))

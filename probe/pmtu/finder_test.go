@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tunnelmark/probe/sockets"
 )
 
 // upTo is a path that takes sizes up to an MTU.
@@ -35,7 +37,7 @@ func TestFinder(t *testing.T) {
 		{"not even the least", options, 0, upTo(575), result{0, 576, nil}, 2},
 		{"all but the greatest", options, 0, upTo(1499), result{1499, 1500, nil}, 18},
 		{"one size only", Options{Least: 1400, Most: 1400}, 0, upTo(1400), result{1400, 0, nil}, 2},
-		{"the whole range", Options{Least: 576, Most: maxInner}, 0, upTo(9000), result{9000, 9001, nil}, 26},
+		{"the whole range", Options{Least: 576, Most: sockets.MaxInner}, 0, upTo(9000), result{9000, 9001, nil}, 26},
 		{"a hole that was looked for", Options{Least: 576, Most: 1500, Also: []int{1440}}, 0,
 			func(size int) bool { return size < 1439 || size > 1446 }, result{1438, 1439, []int{1500}}, 20},
 		{"a hole that a spot meets", options, 0,
@@ -78,7 +80,7 @@ func TestFinderChangesItsMind(t *testing.T) {
 }
 
 func TestFinderLimit(t *testing.T) {
-	f := newFinder(Options{Least: 576, Most: maxInner})
+	f := newFinder(Options{Least: 576, Most: sockets.MaxInner})
 	f.note(576, true)
 	f.note(2000, true)
 	f.limit(1500)
@@ -162,7 +164,7 @@ func TestWayUnderLoss(t *testing.T) {
 		{"40 ms and 1 %", Options{Least: 576, Most: 1500}, 1437, path{delay: 40 * time.Millisecond, loss: 0.01}, 6 * time.Second},
 		{"40 ms and 5 %", Options{Least: 576, Most: 1500}, 1437, path{delay: 40 * time.Millisecond, loss: 0.05}, 6 * time.Second},
 		{"5 %, all pass", Options{Least: 576, Most: 9000}, 9000, path{delay: 5 * time.Millisecond, loss: 0.05}, 2 * time.Second},
-		{"5 %, jumbo", Options{Least: 1280, Most: maxInner}, 8921, path{delay: 5 * time.Millisecond, loss: 0.05}, 4 * time.Second},
+		{"5 %, jumbo", Options{Least: 1280, Most: sockets.MaxInner}, 8921, path{delay: 5 * time.Millisecond, loss: 0.05}, 4 * time.Second},
 		{"more jitter than is waited for", Options{Least: 576, Most: 1500}, 1437,
 			path{delay: 5 * time.Millisecond, jitter: 150 * time.Millisecond, loss: 0.01}, 10 * time.Second},
 	} {
@@ -191,7 +193,7 @@ func TestWayUnderLoss(t *testing.T) {
 func TestWayWithoutAnAnswer(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	p := path{passes: func(int) bool { return random.IntN(2) == 0 }, random: rand.New(rand.NewPCG(1, 3))}
-	if d := p.search(Options{Least: 576, Most: maxInner}); d.Settled && d.Sent >= mostSent || d.Sent > mostSent {
+	if d := p.search(Options{Least: 576, Most: sockets.MaxInner}); d.Settled && d.Sent >= mostSent || d.Sent > mostSent {
 		t.Errorf("found %+v, want no more than %d datagrams", d, mostSent)
 	}
 }

@@ -3,7 +3,6 @@ package pmtu
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -62,7 +62,7 @@ type Dial func(ctx context.Context) (*net.TCPConn, error)
 // where no connection could be opened, probe.ErrNoHello where one could, but the peer
 // did not prove that it is the one.
 func OfferMSS(ctx context.Context, dial Dial, o Options) (MSS, error) {
-	o, err := o.filled(true)
+	o, err := o.filled(familyIPv4)
 	if err != nil {
 		return MSS{}, err
 	}
@@ -106,7 +106,7 @@ func offerOnce(ctx context.Context, dial Dial, o Options) (MSS, error) {
 //
 // probe.ErrNoHello means that nobody who holds the key connected in time.
 func HearMSS(ctx context.Context, l *net.TCPListener, o Options) (MSS, error) {
-	o, err := o.filled(true)
+	o, err := o.filled(familyIPv4)
 	if err != nil {
 		return MSS{}, err
 	}
@@ -115,8 +115,7 @@ func HearMSS(ctx context.Context, l *net.TCPListener, o Options) (MSS, error) {
 	}
 	within, cancel := context.WithTimeout(ctx, o.HelloWithin)
 	defer cancel()
-	release := interruptOn(within, l)
-	defer release()
+	defer sockets.InterruptOn(within, l)()
 	heard := make(chan MSS, mostConnections)
 	failed := eachConnection(l, func(conn *net.TCPConn) {
 		mss, err := (&talk{conn: conn, options: o}).within(within, (*talk).hear)
@@ -136,9 +135,9 @@ func HearMSS(ctx context.Context, l *net.TCPListener, o Options) (MSS, error) {
 // keepSYNs makes the kernel keep the SYN of each connection to come (TCP_SAVE_SYN, since
 // Linux 4.2).
 func keepSYNs(l *net.TCPListener) error {
-	return onDescriptor(l, func(fd int) error {
-		if err := unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_SAVE_SYN, 1); err != nil {
-			return fmt.Errorf("set TCP_SAVE_SYN on the listener (open it with SetMultipathTCP(false)): %w", err)
+	return sockets.Control(l, func(fd int) error {
+		if err := sockets.Set(fd, sockets.Option{Name: "TCP_SAVE_SYN", Level: unix.SOL_TCP, Which: unix.TCP_SAVE_SYN, Value: 1}); err != nil {
+			return fmt.Errorf("%w; open the listener with SetMultipathTCP(false)", err)
 		}
 		return nil
 	})
@@ -173,7 +172,7 @@ type talk struct {
 // connection.
 func (t *talk) within(ctx context.Context, f func(*talk) (MSS, error)) (MSS, error) {
 	_ = t.conn.SetDeadline(time.Now().Add(talkWithin)) // Fails only when closed; so will reading.
-	release := interruptOn(ctx, t.conn)
+	release := sockets.InterruptOn(ctx, t.conn)
 	defer func() {
 		release()
 		_ = t.conn.Close() // What was written is on its way.
@@ -187,7 +186,7 @@ func (t *talk) offer() (MSS, error) {
 	if err != nil {
 		return MSS{}, err
 	}
-	nonce := newNonce()
+	nonce := wire.NewNonce()
 	t.write(wire.Hello{Header: t.header(), Kind: wire.HelloOpen, Nonce: nonce}.Append(nil, t.options.Key))
 	reply := t.readHello(wire.HelloReply)
 	if t.err != nil || reply.Echo != nonce {
@@ -204,7 +203,7 @@ func (t *talk) hear() (MSS, error) {
 	if err != nil {
 		return MSS{}, err
 	}
-	nonce := newNonce()
+	nonce := wire.NewNonce()
 	hello := t.readHello(wire.HelloOpen)
 	t.write(wire.Hello{Header: t.header(), Kind: wire.HelloReply, Nonce: nonce, Echo: hello.Nonce}.Append(nil, t.options.Key))
 	sent := t.readSYN(nonce, false)
@@ -264,11 +263,6 @@ func newMSS(sent uint16, received wire.SYN) MSS {
 
 func (t *talk) header() wire.Header { return wire.Header{Trial: t.options.Trial} }
 
-func newNonce() (nonce wire.Nonce) {
-	_, _ = rand.Read(nonce[:]) // Never fails (crypto/rand).
-	return nonce
-}
-
 // noHello says why a peer is not taken for one.
 func noHello(err error) error {
 	if err == nil {
@@ -285,7 +279,7 @@ func advertised(conn *net.TCPConn) (mss uint16, err error) {
 		optTimestamps  = 1      // TCPI_OPT_TIMESTAMPS, linux/tcp.h
 		timestampBytes = 10 + 2 // RFC 7323, Section 3.2, and padding.
 	)
-	err = onDescriptor(conn, func(fd int) error {
+	err = sockets.Control(conn, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
 		if err != nil {
 			return fmt.Errorf("read TCP_INFO of the connection: %w", err)
@@ -293,7 +287,7 @@ func advertised(conn *net.TCPConn) (mss uint16, err error) {
 		if info.Options&optTimestamps != 0 {
 			info.Advmss += timestampBytes
 		}
-		mss = uint16(min(info.Advmss, maxInner))
+		mss = uint16(min(info.Advmss, sockets.MaxInner))
 		return nil
 	})
 	return mss, err
@@ -302,7 +296,7 @@ func advertised(conn *net.TCPConn) (mss uint16, err error) {
 // keptSYN is the SYN that opened an accepted connection, as it came. The kernel gives
 // it once.
 func keptSYN(conn *net.TCPConn) (s wire.SYN, err error) {
-	err = onDescriptor(conn, func(fd int) error {
+	err = sockets.Control(conn, func(fd int) error {
 		var b [512]byte // IP header with extensions, and TCP header.
 		size := uint32(len(b))
 		_, _, errno := syscall.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_TCP, unix.TCP_SAVED_SYN,

@@ -17,6 +17,7 @@ import (
 
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
@@ -191,7 +192,7 @@ func TestIntegrationMSSStrangers(t *testing.T) {
 	options := testOptions(t)
 	options.HelloWithin = 300 * time.Millisecond
 	strangers, mirrored := options, options
-	strangers.Key, mirrored.Trial = strangersKey(t), options.Trial+1
+	strangers.Key, mirrored.Trial = probetest.StrangersKey(t), options.Trial+1
 	for name, other := range map[string]Options{"stranger": strangers, "other direction": mirrored} {
 		t.Run(name, func(t *testing.T) {
 			_, _, offerErr, hearErr := w.mssOf(t, "a", "b", false, options, other)

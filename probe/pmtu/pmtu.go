@@ -21,44 +21,34 @@
 package pmtu
 
 import (
+	"cmp"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
 
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
 // Bounds of the protocol.
 const (
-	helloEvery  = 50 * time.Millisecond
-	helloWithin = 5 * time.Second // Unless Options says otherwise.
 	// The searcher greets again where it has heard nothing for so long, since it
-	// may be that only large packets are lost, and gives up after silenceLimit.
+	// may be that only large packets are lost, and gives up after silenceLimit: later
+	// than a load, since it burdens no path.
 	greetAfter   = 100 * time.Millisecond
 	silenceLimit = 2 * time.Second
-	lastEvery    = 20 * time.Millisecond
-	lastWithin   = time.Second
-	// linger is how long the answerer answers repetitions of "last".
-	linger       = 3 * lastEvery
 	searchWithin = 30 * time.Second // From the peer's hello on.
 	// mostSent is how many datagrams a search sends at most each way.
 	mostSent = 120
 	maxAlso  = 8
 )
 
-// Lengths of headers, and the sizes between which is searched, in bytes.
+// The sizes from which is searched, in bytes: what every host must take, and what every
+// link must (RFC 791, Section 3.1; RFC 8200, Section 5).
 const (
-	udpHeader  = 8
-	ipv4Header = 20
-	ipv6Header = 40
-	// leastIPv4 is what every host must take, leastIPv6 what every link must
-	// (RFC 791, Section 3.1; RFC 8200, Section 5).
 	leastIPv4 = 576
 	leastIPv6 = 1280
-	// maxInner is the largest inner IP packet (RFC 791, Section 3.1).
-	maxInner = 1<<16 - 1
 )
 
 // Options are what both ends of a search, or of a look at a SYN, agree on.
@@ -82,45 +72,22 @@ type Options struct {
 }
 
 // filled checks o and fills in what is optional, for sockets of an IP version.
-func (o Options) filled(ipv4 bool) (Options, error) {
-	if o.HelloWithin <= 0 {
-		o.HelloWithin = helloWithin
-	}
-	if o.Most == 0 {
-		o.Most = maxInner
-	}
-	if o.Least == 0 {
-		o.Least = min(leastOf(ipv4), o.Most)
-	}
-	smallest := headersOf(ipv4) + wire.SizedSize
+func (o Options) filled(f *family) (Options, error) {
+	o.HelloWithin = cmp.Or(o.HelloWithin, wire.HelloWithin)
+	o.Most = cmp.Or(o.Most, sockets.MaxInner)
+	o.Least = cmp.Or(o.Least, min(f.least, o.Most))
+	smallest := f.headers + wire.SizedSize
 	switch {
 	case o.Key == (wire.Key{}):
 		return o, fmt.Errorf("take trial %d: it has no key", o.Trial)
-	case o.Least < smallest || o.Most > maxInner || o.Least > o.Most:
-		return o, fmt.Errorf("search inner sizes of %d to %d bytes: allowed are %d to %d", o.Least, o.Most, smallest, maxInner)
+	case o.HelloWithin < 0:
+		return o, fmt.Errorf("take trial %d: %v to wait for the peer", o.Trial, o.HelloWithin)
+	case o.Least < smallest || o.Most > sockets.MaxInner || o.Least > o.Most:
+		return o, fmt.Errorf("search inner sizes of %d to %d bytes: allowed are %d to %d", o.Least, o.Most, smallest, sockets.MaxInner)
 	case len(o.Also) > maxAlso:
 		return o, fmt.Errorf("try %d more sizes: allowed are %d", len(o.Also), maxAlso)
 	}
 	return o, nil
-}
-
-func leastOf(ipv4 bool) int {
-	if ipv4 {
-		return leastIPv4
-	}
-	return leastIPv6
-}
-
-// headersOf is the length of the IP and UDP headers in front of each datagram.
-func headersOf(ipv4 bool) int {
-	if ipv4 {
-		return ipv4Header + udpHeader
-	}
-	return ipv6Header + udpHeader
-}
-
-func isIPv4(conn *net.UDPConn) bool {
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4()
 }
 
 // Result is what a search found: There from the searcher to the answerer, Back the

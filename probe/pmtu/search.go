@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -21,7 +22,7 @@ import (
 // than a hello was sent. Later errors come with what was found until then:
 // probe.ErrPeerSilent when the peer was heard no more, or ctx's error.
 func Search(ctx context.Context, conn *net.UDPConn, o Options) (Result, error) {
-	o, err := o.filled(isIPv4(conn))
+	o, err := o.filled(familyOf(conn))
 	if err != nil {
 		return Result{}, err
 	}
@@ -29,8 +30,7 @@ func Search(ctx context.Context, conn *net.UDPConn, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	release := interruptOn(ctx, conn)
-	defer release()
+	defer sockets.InterruptOn(ctx, conn)()
 	s := newSearcher(socket, o)
 	if err := s.greet(ctx); err != nil {
 		return Result{}, fmt.Errorf("search the path's MTU: %w", err)
@@ -63,15 +63,13 @@ type searcher struct {
 }
 
 func newSearcher(socket *socket, o Options) *searcher {
-	s := &searcher{socket: socket, options: o, start: time.Now(), padding: newPadding()}
-	_, _ = rand.Read(s.nonce[:]) // Never fails (crypto/rand).
-	return s
+	return &searcher{socket: socket, options: o, start: time.Now(), nonce: wire.NewNonce(), padding: newPadding()}
 }
 
 // newPadding is random, so that nothing on the way compresses it, and enough for the
 // largest packet.
 func newPadding() []byte {
-	padding := make([]byte, maxInner)
+	padding := make([]byte, sockets.MaxInner)
 	_, _ = rand.Read(padding) // Never fails (crypto/rand).
 	return padding
 }
@@ -91,7 +89,7 @@ func (s *searcher) header(sequence uint64) wire.Header {
 // echoing this end's fresh nonce.
 func (s *searcher) greet(ctx context.Context) error {
 	greeted := func() bool { return s.peer != (wire.Nonce{}) }
-	if err := s.repeat(ctx, wire.HelloOpen, helloEvery, s.options.HelloWithin, greeted); err != nil {
+	if err := s.repeat(ctx, wire.HelloOpen, wire.HelloEvery, s.options.HelloWithin, greeted); err != nil {
 		return err
 	}
 	if !greeted() {
@@ -161,7 +159,7 @@ func (s *searcher) advance(now time.Duration) (time.Duration, error) {
 // try sends a datagram of an inner size.
 func (s *searcher) try(size int, sequence uint64) (limit int, err error) {
 	m := wire.Sized{Header: s.header(sequence), InnerSize: uint32(size), Echo: s.peer}
-	m.Padding = s.padding[:max(0, size-s.socket.headers-wire.SizedSize)]
+	m.Padding = s.padding[:max(0, size-s.socket.family.headers-wire.SizedSize)]
 	return s.socket.write(m.Append(nil, s.options.Key))
 }
 
@@ -204,7 +202,7 @@ func (s *searcher) handle(b []byte, fragment int) {
 			s.takeTold(m)
 		}
 	case wire.TypeSized:
-		whole := len(b) + s.socket.headers
+		whole := len(b) + s.socket.family.headers
 		if m, err := wire.OpenSized(b, s.options.Key); err == nil && m.Echo == s.nonce && s.back != nil && int(m.InnerSize) == whole {
 			s.takeSized(m, fragment)
 		}
@@ -239,7 +237,7 @@ func (s *searcher) takeSized(m wire.Sized, fragment int) {
 // finish says "last" until the peer has heard it. Where it does not, the peer ends by
 // its own clock, and what was found holds.
 func (s *searcher) finish(ctx context.Context) {
-	_ = s.repeat(ctx, wire.HelloLast, lastEvery, lastWithin, func() bool { return s.ended })
+	_ = s.repeat(ctx, wire.HelloLast, wire.LastEvery, wire.LastWithin, func() bool { return s.ended })
 }
 
 func (s *searcher) result() Result {
@@ -249,23 +247,4 @@ func (s *searcher) result() Result {
 	r.Back.said(int(s.told.ICMP), s.told.ICMPFrom)
 	r.Back.CachedMTU = int(s.told.Cached)
 	return r
-}
-
-// interruptOn makes the end of ctx interrupt whatever waits on conn. The caller must
-// call release, after which nothing touches conn any more.
-//
-// Whoever sets a deadline of its own looks at ctx afterwards: the end of ctx comes
-// either before that look or after that deadline.
-func interruptOn(ctx context.Context, conn interface{ SetDeadline(time.Time) error }) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = conn.SetDeadline(time.Unix(1, 0)) // Fails only when closed, which interrupts too.
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-		_ = conn.SetDeadline(time.Time{})
-	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
+	"tunnelmark/probe/sockets"
 )
 
 // outcomes are those of both ends of a search.
@@ -169,7 +171,7 @@ func TestIntegrationFragmentBesideErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload := make([]byte, 1500-receiver.headers)
+	payload := make([]byte, 1500-receiver.family.headers)
 	for _, s := range []*socket{receiver, sender} {
 		if limit, err := s.write(payload); limit != 0 || err != nil {
 			t.Fatalf("write: limit %d, error %v", limit, err)
@@ -182,7 +184,7 @@ func TestIntegrationFragmentBesideErrors(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	// Without this, reading would return the error alone.
-	if err := onDescriptor(b, func(fd int) error {
+	if err := sockets.Control(b, func(fd int) error {
 		_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		return err
 	}); err != nil {
@@ -231,7 +233,7 @@ func TestIntegrationNoPeer(t *testing.T) {
 	a, b := newWAN(t, leg{}, leg{}).sockets(t, false)
 	options, strangers := testOptions(t), testOptions(t)
 	options.HelloWithin, strangers.HelloWithin = 300*time.Millisecond, 300*time.Millisecond
-	strangers.Key = strangersKey(t)
+	strangers.Key = probetest.StrangersKey(t)
 	o := search(t.Context(), a, b, options, strangers)
 	if !errors.Is(o.searchErr, probe.ErrNoHello) || !errors.Is(o.answerErr, probe.ErrNoHello) {
 		t.Errorf("got errors %v and %v, want ErrNoHello of both", o.searchErr, o.answerErr)
@@ -303,11 +305,12 @@ func TestOptionsRefused(t *testing.T) {
 		{"most too large", func(o *Options) { o.Most = 65536 }, "allowed are 84 to 65535"},
 		{"most below least", func(o *Options) { o.Least, o.Most = 1400, 1300 }, "1400 to 1300"},
 		{"too many more", func(o *Options) { o.Also = make([]int, 9) }, "9 more"},
+		{"negative wait", func(o *Options) { o.HelloWithin = -1 }, "to wait for the peer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := good
 			tt.change(&o)
-			if _, err := o.filled(true); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := o.filled(familyIPv4); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got error %v, want one with %q", err, tt.want)
 			}
 		})

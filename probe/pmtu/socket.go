@@ -3,36 +3,58 @@ package pmtu
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
 )
 
-// family has what the two versions of IP call by different names.
+// family has what differs between the two versions of IP.
 type family struct {
-	level, discover, probe, errors, fragments, mtu int
+	least   int // The size from which is searched, in bytes.
+	headers int // Of IP and UDP, in bytes.
+	// level, errors and fragments tell what the kernel says beside a datagram.
+	level, errors, fragments int
+	options                  []sockets.Option
 }
 
+// Unlike sockets.SetDontFragment, PMTUDISC_PROBE sends what the kernel, which believes
+// ICMP, takes for too large.
 var (
-	familyIPv4 = family{
-		level: unix.IPPROTO_IP, discover: unix.IP_MTU_DISCOVER, probe: unix.IP_PMTUDISC_PROBE,
-		errors: unix.IP_RECVERR, fragments: unix.IP_RECVFRAGSIZE, mtu: unix.IP_MTU,
+	familyIPv4 = &family{
+		least: leastIPv4, headers: sockets.IPv4Header + sockets.UDPHeader,
+		level: unix.IPPROTO_IP, errors: unix.IP_RECVERR, fragments: unix.IP_RECVFRAGSIZE,
+		options: []sockets.Option{
+			{Name: "IP_MTU_DISCOVER", Level: unix.IPPROTO_IP, Which: unix.IP_MTU_DISCOVER, Value: unix.IP_PMTUDISC_PROBE},
+			{Name: "IP_RECVERR", Level: unix.IPPROTO_IP, Which: unix.IP_RECVERR, Value: 1},
+			{Name: "IP_RECVFRAGSIZE", Level: unix.IPPROTO_IP, Which: unix.IP_RECVFRAGSIZE, Value: 1},
+		},
 	}
-	familyIPv6 = family{
-		level: unix.IPPROTO_IPV6, discover: unix.IPV6_MTU_DISCOVER, probe: unix.IPV6_PMTUDISC_PROBE,
-		errors: unix.IPV6_RECVERR, fragments: unix.IPV6_RECVFRAGSIZE, mtu: unix.IPV6_MTU,
+	familyIPv6 = &family{
+		least: leastIPv6, headers: sockets.IPv6Header + sockets.UDPHeader,
+		level: unix.IPPROTO_IPV6, errors: unix.IPV6_RECVERR, fragments: unix.IPV6_RECVFRAGSIZE,
+		options: []sockets.Option{
+			{Name: "IPV6_MTU_DISCOVER", Level: unix.IPPROTO_IPV6, Which: unix.IPV6_MTU_DISCOVER, Value: unix.IPV6_PMTUDISC_PROBE},
+			{Name: "IPV6_RECVERR", Level: unix.IPPROTO_IPV6, Which: unix.IPV6_RECVERR, Value: 1},
+			{Name: "IPV6_RECVFRAGSIZE", Level: unix.IPPROTO_IPV6, Which: unix.IPV6_RECVFRAGSIZE, Value: 1},
+		},
 	}
 )
+
+func familyOf(conn *net.UDPConn) *family {
+	if sockets.IsIPv4(conn) {
+		return familyIPv4
+	}
+	return familyIPv6
+}
 
 // socket is one end's. It sends every datagram with DF, whatever the kernel has heard
 // about the path, and keeps what ICMP says.
 type socket struct {
 	conn    *net.UDPConn
-	family  family
-	headers int // Of IP and UDP, in bytes.
+	family  *family
 	buffer  []byte
 	control []byte // For what the kernel says beside a datagram.
 	// said is the least MTU that ICMP told, saidBy who did.
@@ -45,26 +67,11 @@ type socket struct {
 
 // newSocket takes conn, which stays as it was prepared.
 func newSocket(conn *net.UDPConn) (*socket, error) {
-	if conn.RemoteAddr() == nil {
-		return nil, fmt.Errorf("take the socket at %s: it is not connected to a peer", conn.LocalAddr())
+	if err := sockets.CheckConnected(conn); err != nil {
+		return nil, err
 	}
-	s := &socket{
-		conn: conn, family: familyIPv6, headers: headersOf(isIPv4(conn)),
-		buffer: make([]byte, maxInner), control: make([]byte, 512),
-	}
-	if isIPv4(conn) {
-		s.family = familyIPv4
-	}
-	return s, onDescriptor(s.conn, func(fd int) error {
-		for _, option := range []struct{ which, value int }{
-			{s.family.discover, s.family.probe}, {s.family.errors, 1}, {s.family.fragments, 1},
-		} {
-			if err := unix.SetsockoptInt(fd, s.family.level, option.which, option.value); err != nil {
-				return fmt.Errorf("set option %d of the search's socket: %w", option.which, err)
-			}
-		}
-		return nil
-	})
+	s := &socket{conn: conn, family: familyOf(conn), buffer: make([]byte, sockets.MaxInner), control: make([]byte, 512)}
+	return s, sockets.Control(conn, func(fd int) error { return sockets.Set(fd, s.family.options...) })
 }
 
 // write sends b. Where the own interface takes no packet of that size, limit is its
@@ -118,7 +125,7 @@ func (s *socket) fragment(control []byte) int {
 // receive buffer.
 func (s *socket) hearErrors() {
 	const most = 1000 // More than search and peer can cause.
-	_ = onDescriptor(s.conn, func(fd int) error {
+	_ = sockets.Control(s.conn, func(fd int) error {
 		for range most {
 			var b [1]byte
 			_, n, _, _, err := unix.Recvmsg(fd, b[:], s.control, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
@@ -142,7 +149,7 @@ func (s *socket) hear(control []byte) {
 			continue
 		}
 		switch e := parseTooBig(m.Data); {
-		case e.mtu <= 0 || e.mtu > maxInner:
+		case e.mtu <= 0 || e.mtu > sockets.MaxInner:
 		case e.local:
 			s.refused = e.mtu
 		case s.said == 0 || e.mtu < s.said:
@@ -192,23 +199,7 @@ func parseAddress(b []byte) netip.Addr {
 }
 
 // cachedMTU is what the kernel takes for the path's MTU; zero where it does not say.
-func (s *socket) cachedMTU() (mtu int) {
-	_ = onDescriptor(s.conn, func(fd int) (err error) {
-		mtu, err = unix.GetsockoptInt(fd, s.family.level, s.family.mtu)
-		return err
-	})
+func (s *socket) cachedMTU() int {
+	mtu, _ := sockets.PathMTU(s.conn)
 	return mtu
-}
-
-// onDescriptor runs f on the descriptor of a socket.
-func onDescriptor(conn syscall.Conn, f func(fd int) error) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -76,13 +77,13 @@ const protocolTCP = 6
 // tcpIn is what an IP packet carries behind its header.
 func tcpIn(packet []byte) ([]byte, error) {
 	switch {
-	case len(packet) >= ipv4Header && packet[0]>>4 == 4:
+	case len(packet) >= sockets.IPv4Header && packet[0]>>4 == 4:
 		header := int(packet[0]&0xf) * 4
-		if header >= ipv4Header && header <= len(packet) && packet[9] == protocolTCP {
+		if header >= sockets.IPv4Header && header <= len(packet) && packet[9] == protocolTCP {
 			return packet[header:], nil
 		}
-	case len(packet) >= ipv6Header && packet[0]>>4 == 6:
-		return tcpBehind(packet[6], packet[ipv6Header:])
+	case len(packet) >= sockets.IPv6Header && packet[0]>>4 == 6:
+		return tcpBehind(packet[6], packet[sockets.IPv6Header:])
 	}
 	return nil, fmt.Errorf("%w: %d bytes", errNoSYN, len(packet))
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,11 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/lab/labtest"
-	"tunnelmark/probe/wire"
+	"tunnelmark/probe/probetest"
 )
-
-// The first thread never exits, so no namespace may be entered on it.
-func init() { runtime.LockOSThread() }
 
 // namespaces are those of a lab's sites.
 type namespaces interface {
@@ -288,21 +284,7 @@ func checksum(start uint32, b []byte) uint16 {
 }
 
 func testOptions(t testing.TB) Options {
-	t.Helper()
-	key, err := wire.NewKey([]byte("a key for tests, of 32 bytes ..."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Options{Key: key, Trial: 7}
-}
-
-func strangersKey(t testing.TB) wire.Key {
-	t.Helper()
-	key, err := wire.NewKey([]byte("another key, also of 32 bytes .."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+	return Options{Key: probetest.Key(t), Trial: probetest.Trial}
 }
 
 // routed opens two sockets with a router of the lab between them, in which it runs ip
