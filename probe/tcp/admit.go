@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -61,8 +62,7 @@ func (g *gate) admit(ctx context.Context, listener *net.TCPListener) error {
 // accept takes connections until ctx ends, and returns when it knows of each whose
 // it is.
 func (g *gate) accept(ctx context.Context, listener *net.TCPListener) error {
-	release := interruptOn(ctx, listener)
-	defer release()
+	defer sockets.InterruptOn(ctx, listener)()
 	var greeting sync.WaitGroup
 	defer greeting.Wait()
 	places := make(chan struct{}, len(g.flows)+maxStrangers)
@@ -93,8 +93,7 @@ func (g *gate) identify(ctx context.Context, conn *net.TCPConn) (wire.Hello, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetWithin)
 	defer cancel()
-	release := interruptOn(ctx, conn)
-	defer release()
+	defer sockets.InterruptOn(ctx, conn)()
 	return greetSender(conn, g.trial, len(g.flows))
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tunnelmark/lab/labtest"
+	"tunnelmark/probe/probetest"
 )
 
 func (r Received) goodputBitsPerSecond() float64 {
@@ -21,7 +22,7 @@ func (r Received) goodputBitsPerSecond() float64 {
 // CUBIC, in rounds that follow one another.
 func BenchmarkTCP(b *testing.B) {
 	labtest.NeedProgram(b, "iperf3")
-	sender, receiver := vethPair(b)
+	sender, receiver := probetest.VethPair(b)
 	load := Load{Duration: time.Second, Congestion: "cubic"}
 	for _, tt := range []struct {
 		name   string
@@ -40,7 +41,7 @@ func BenchmarkTCP(b *testing.B) {
 			tt.change(&load)
 			var ours, theirs, ratios []float64
 			for range b.N {
-				o := between(b, sender.do, receiver.do, receiverAddress, load)
+				o := between(b, sender.Do, receiver.Do, probetest.AddressB, load)
 				ours = append(ours, o.received.goodputBitsPerSecond())
 				theirs = append(theirs, iperf(b, sender, receiver, tt.flows))
 				ratios = append(ratios, ours[len(ours)-1]/theirs[len(theirs)-1])
@@ -56,16 +57,16 @@ func BenchmarkTCP(b *testing.B) {
 func median(of []float64) float64 { return slices.Sorted(slices.Values(of))[len(of)/2] }
 
 // iperf is the goodput of iperf3, in bit/s.
-func iperf(b *testing.B, sender, receiver *site, flows int) (goodput float64) {
+func iperf(b *testing.B, sender, receiver *probetest.Site, flows int) (goodput float64) {
 	server := exec.Command("iperf3", "-s", "-1")
-	if err := receiver.do(server.Start); err != nil {
+	if err := receiver.Do(server.Start); err != nil {
 		b.Fatal(err)
 	}
 	defer server.Wait()
 	time.Sleep(200 * time.Millisecond) // It does not say when it listens.
 	var out []byte
-	if err := sender.do(func() (err error) {
-		out, err = exec.Command("iperf3", "-c", receiverAddress, "-C", "cubic", "-P", strconv.Itoa(flows), "-t", "1", "-J").Output()
+	if err := sender.Do(func() (err error) {
+		out, err = exec.Command("iperf3", "-c", probetest.AddressB, "-C", "cubic", "-P", strconv.Itoa(flows), "-t", "1", "-J").Output()
 		return err
 	}); err != nil {
 		_ = server.Process.Kill()
@@ -87,7 +88,7 @@ func iperf(b *testing.B, sender, receiver *site, flows int) (goodput float64) {
 // BenchmarkPacing tells how exact the rate of a flow is, over the whole load and in
 // windows of 100 ms.
 func BenchmarkPacing(b *testing.B) {
-	sender, receiver := vethPair(b)
+	sender, receiver := probetest.VethPair(b)
 	for _, rate := range []float64{1e6, 10e6, 350e6, 2e9, 10e9} {
 		for _, congestion := range []string{"cubic", "bbr"} {
 			for _, mss := range []int{536, 1448} {
@@ -95,7 +96,7 @@ func BenchmarkPacing(b *testing.B) {
 					load := Load{Flows: 1, Duration: 2 * time.Second, GoodputBitsPerSecond: rate, MSS: mss, Congestion: congestion}
 					var mean, worst, windows, within float64
 					for range b.N {
-						o := between(b, sender.do, receiver.do, receiverAddress, load)
+						o := between(b, sender.Do, receiver.Do, probetest.AddressB, load)
 						mean += o.received.goodputBitsPerSecond()/rate - 1
 						for _, deviation := range deviations(o.received.Samples, rate) {
 							worst = max(worst, deviation)

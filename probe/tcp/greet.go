@@ -1,19 +1,12 @@
 package tcp
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"time"
 
 	"tunnelmark/probe/wire"
 )
-
-func freshNonce() (n wire.Nonce) {
-	_, _ = rand.Read(n[:]) // Never fails (crypto/rand).
-	return n
-}
 
 // greetReceiver opens a flow at the sender's end, and returns the round trip.
 func greetReceiver(conn io.ReadWriter, trial Trial, flow int, nonce wire.Nonce) (time.Duration, error) {
@@ -43,7 +36,7 @@ func greetSender(conn io.ReadWriter, trial Trial, flows int) (wire.Hello, error)
 	if int(open.Stream) >= flows {
 		return open, fmt.Errorf("%w: flow %d of %d", wire.ErrForeign, open.Stream+1, flows)
 	}
-	nonce := freshNonce()
+	nonce := wire.NewNonce()
 	if err := answer(conn, trial, int(open.Stream), nonce, open.Nonce); err != nil {
 		return open, err
 	}
@@ -81,21 +74,3 @@ func readHello(conn io.Reader, trial Trial, kind wire.HelloKind) (wire.Hello, er
 	}
 	return h, nil
 }
-
-// interruptOn makes the end of ctx interrupt whatever waits on conn. The caller
-// must call release, after which nothing touches conn any more.
-func interruptOn(ctx context.Context, conn interface{ SetDeadline(time.Time) error }) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = conn.SetDeadline(longAgo) // Fails only when closed, which interrupts too.
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-		_ = conn.SetDeadline(time.Time{})
-	}
-}
-
-var longAgo = time.Unix(1, 0)

@@ -30,7 +30,7 @@ func FuzzGreet(f *testing.F) {
 		if h, err := greetSender(script{bytes.NewReader(said)}, trial, 2); err == nil {
 			t.Errorf("let flow %d in", h.Stream)
 		}
-		if _, err := greetReceiver(script{bytes.NewReader(said)}, trial, 0, freshNonce()); err == nil {
+		if _, err := greetReceiver(script{bytes.NewReader(said)}, trial, 0, wire.NewNonce()); err == nil {
 			t.Error("took it for the receiver")
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"tunnelmark/lab/labtest"
+	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 )
 
 // relay is a path that does with the load what forward does, and carries all else.
@@ -65,7 +67,7 @@ func carry(from, to *net.TCPConn, see func(b []byte)) {
 }
 
 func TestAlteredOnTheWay(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	load := Load{Flows: 2, Duration: 10 * time.Second, Verify: true}
 	listener := listen(t, load, "127.0.0.1")
 	address := relay(t, listener.Addr(), func(from, to *net.TCPConn) {
@@ -88,7 +90,7 @@ func TestAlteredOnTheWay(t *testing.T) {
 
 // What the path does not let through in time is dropped, and both ends say so.
 func TestSlowPath(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	load := Load{Flows: 1, Duration: 50 * ms}
 	listener := listen(t, load, "127.0.0.1")
 	stuck := make(chan struct{})
@@ -115,6 +117,76 @@ func TestSlowPath(t *testing.T) {
 	if took := time.Since(began); took < load.Duration+drainWithin || took > load.Duration+drainWithin+2*time.Second {
 		t.Errorf("took %v, want %v", took, load.Duration+drainWithin)
 	}
+}
+
+// A path that is gone ends both, the sender first: within a second.
+func TestIntegrationPathGone(t *testing.T) {
+	sender, receiver := probetest.VethPair(t)
+	load := Load{Flows: 2, Duration: 30 * time.Second}
+	var listener *net.TCPListener
+	_ = receiver.Do(func() error {
+		listener = listen(t, load, probetest.AddressB)
+		return nil
+	})
+	dial := func(ctx context.Context, flow int) (conn *net.TCPConn, err error) {
+		err = sender.Do(func() (err error) {
+			conn, err = dialer(load, listener.Addr())(ctx, flow)
+			return err
+		})
+		return conn, err
+	}
+	var cut time.Time
+	var once sync.Once
+	var took time.Duration
+	trial := testTrial(t)
+	o := trialOver(t, listener, trial, load, func() (Sent, error) {
+		sent, err := Send(t.Context(), dial, trial, load, func(Sample) {
+			once.Do(func() {
+				if err := sender.Do(exec.Command("ip", "link", "set", "veth", "down").Run); err != nil {
+					t.Error(err)
+				}
+				cut = time.Now()
+			})
+		})
+		took = time.Since(cut)
+		return sent, err
+	})
+	if !errors.Is(o.sendErr, probe.ErrPeerSilent) || took > 2*time.Second {
+		t.Errorf("Send ended %v after the path with error %v, want %v after one second", took, o.sendErr, probe.ErrPeerSilent)
+	}
+	if gone := time.Since(cut); !errors.Is(o.receivedErr, probe.ErrPeerSilent) || gone > 2*receiverSilence {
+		t.Errorf("Receive ended %v after the path with error %v, want %v after %v", gone, o.receivedErr, probe.ErrPeerSilent, receiverSilence)
+	}
+}
+
+// While a path is slow to let the rest through, a load that was told to end is not
+// sampled any more.
+func TestEndsEarlyOnSlowPath(t *testing.T) {
+	probetest.CheckLeaks(t)
+	load := Load{Flows: 1, Duration: time.Minute}
+	listener, trial := listen(t, load, "127.0.0.1"), testTrial(t)
+	stuck := make(chan struct{})
+	address := relay(t, listener.Addr(), func(from, to *net.TCPConn) {
+		carried := 0
+		carry(from, to, func(b []byte) {
+			if carried += len(b); carried > 1_000_000 {
+				<-stuck
+			}
+		})
+		_ = to.CloseWrite()
+	})
+	until := make(chan struct{})
+	sending := trial
+	sending.Until, sending.ProgressEvery = until, leastProgressEvery
+	time.AfterFunc(100*ms, func() { close(until) })
+	time.AfterFunc(300*ms, func() { close(stuck) })
+	o := trialOver(t, listener, trial, load, func() (Sent, error) {
+		return Send(t.Context(), dialer(load, address), sending, load, nil)
+	})
+	if err := errors.Join(o.sendErr, o.receivedErr); err != nil {
+		t.Fatal(err)
+	}
+	assertSamples(t, o.sent.Samples)
 }
 
 // TCP tells of a queue that is short: the round trip grows by it, and what does not

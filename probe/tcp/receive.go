@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -76,7 +77,7 @@ func newReceiver(trial Trial, load Load, gate *gate) (*receiver, error) {
 		}
 		r.flows = append(r.flows, flow)
 	}
-	return r, withSocket(r.flows[0].raw, noticeDeath)
+	return r, sockets.ControlRaw(r.flows[0].raw, noticeDeath)
 }
 
 // errNoEnd is why a trial is ended whose flows do not end by themselves.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/sockets"
 	"tunnelmark/probe/wire"
 )
 
@@ -95,7 +96,7 @@ type outFlow struct {
 
 func newSender(trial Trial, load Load) *sender {
 	s := &sender{
-		trial: trial, load: load, nonce: freshNonce(), clock: time.Now(),
+		trial: trial, load: load, nonce: wire.NewNonce(), clock: time.Now(),
 		ready: make(chan struct{}), over: make(chan struct{}), quit: make(chan struct{}),
 		failed: make(chan error, 2*load.Flows), // Never blocks: each flow has two goroutines.
 	}
@@ -137,8 +138,7 @@ func (s *sender) openFlow(ctx context.Context, f *outFlow, dial Dial) (err error
 	if err := f.take(s.load, s.trial.unsent()); err != nil {
 		return err
 	}
-	release := interruptOn(ctx, f.conn)
-	defer release()
+	defer sockets.InterruptOn(ctx, f.conn)()
 	if f.helloRTT, err = greetReceiver(f.conn, s.trial, f.number, s.nonce); err != nil {
 		return fmt.Errorf("%w within %v: %w", probe.ErrNoHello, s.trial.helloWithin(), err)
 	}
@@ -168,7 +168,7 @@ func (f *outFlow) take(load Load, unsent int) (err error) {
 	if f.raw, err = f.conn.SyscallConn(); err != nil {
 		return err
 	}
-	return withSocket(f.raw, func(fd int) error {
+	return sockets.ControlRaw(f.raw, func(fd int) error {
 		if f.congestion, err = unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); err != nil {
 			return fmt.Errorf("ask for the congestion control: %w", err)
 		}
@@ -270,7 +270,7 @@ func (s *sender) outlet(f *outFlow) outlet {
 }
 
 func (f *outFlow) read() error {
-	return withSocket(f.raw, func(fd int) error { return readInfo(fd, &f.info) })
+	return sockets.ControlRaw(f.raw, func(fd int) error { return readInfo(fd, &f.info) })
 }
 
 // run watches the load until the receiver has confirmed its end, or the path has
@@ -320,9 +320,9 @@ func (s *sender) watch() error {
 	return s.signs.silence(s.now())
 }
 
-// sample samples the load, unless the last sample will soon.
+// sample samples the load, unless it is over or the last sample will come soon.
 func (s *sender) sample(report *reporter) error {
-	if s.now()-s.began > s.load.Duration-s.trial.progressEvery()/2 {
+	if s.ended || s.now()-s.began > s.load.Duration-s.trial.progressEvery()/2 {
 		return nil
 	}
 	return s.record(report)
@@ -331,7 +331,7 @@ func (s *sender) sample(report *reporter) error {
 // stopWriting ends the load before its time.
 func (s *sender) stopWriting() {
 	for _, f := range s.flows {
-		_ = f.conn.SetWriteDeadline(longAgo) // Fails only when closed; so will writing.
+		_ = f.conn.SetWriteDeadline(sockets.LongAgo()) // Fails only when closed; so will writing.
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
 )
 
 // Control sets on a socket what must be set before it connects or listens: it is
@@ -17,67 +19,41 @@ func (l Load) Control(_, _ string, conn syscall.RawConn) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	return withSocket(conn, l.prepare)
+	return sockets.ControlRaw(conn, l.prepare)
 }
 
 func (l Load) prepare(fd int) error {
-	if err := setCongestion(fd, l.Congestion); err != nil {
-		return err
-	}
-	if l.MSS > 0 {
-		if err := setOption(fd, "TCP_MAXSEG", unix.IPPROTO_TCP, unix.TCP_MAXSEG, l.MSS); err != nil {
-			return err
-		}
-	}
-	if err := setWindow(fd, l.Window); err != nil {
-		return err
-	}
-	return setDSCP(fd, l.DSCP)
+	return errors.Join(l.setCongestion(fd), l.setMSS(fd), l.setWindow(fd), sockets.SetDSCP(fd, l.DSCP))
 }
 
-func setCongestion(fd int, name string) error {
-	if name == "" {
+func (l Load) setCongestion(fd int) error {
+	if l.Congestion == "" {
 		return nil
 	}
-	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
-		return fmt.Errorf("set congestion control %q: %w; sysctl net.ipv4.tcp_available_congestion_control lists what there is", name, err)
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, l.Congestion); err != nil {
+		return fmt.Errorf("set congestion control %q: %w; sysctl net.ipv4.tcp_available_congestion_control lists what there is", l.Congestion, err)
 	}
 	return nil
 }
 
+func (l Load) setMSS(fd int) error {
+	if l.MSS == 0 {
+		return nil
+	}
+	return sockets.Set(fd, tcpOption("TCP_MAXSEG", unix.TCP_MAXSEG, l.MSS))
+}
+
 // setWindow sets both buffers beyond the system's limits where it may, which ends
 // their tuning by the kernel.
-func setWindow(fd, size int) error {
-	if size == 0 {
+func (l Load) setWindow(fd int) error {
+	if l.Window == 0 {
 		return nil
 	}
-	return errors.Join(
-		setBuffer(fd, "SO_SNDBUF", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, size),
-		setBuffer(fd, "SO_RCVBUF", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, size))
+	return errors.Join(sockets.SetSendBuffer(fd, l.Window), sockets.SetReceiveBuffer(fd, l.Window))
 }
 
-func setBuffer(fd int, name string, force, plain, size int) error {
-	err := setOption(fd, name, unix.SOL_SOCKET, force, size)
-	if errors.Is(err, unix.EPERM) {
-		err = setOption(fd, name, unix.SOL_SOCKET, plain, size)
-	}
-	return err
-}
-
-// setDSCP sets the upper six bits of the byte that IPv4 calls TOS and IPv6 calls
-// traffic class. A socket of IPv6 may carry IPv4, too.
-func setDSCP(fd int, dscp uint8) error {
-	if dscp == 0 {
-		return nil
-	}
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil {
-		return fmt.Errorf("ask for the domain of a flow's socket: %w", err)
-	}
-	if err := setOption(fd, "IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, int(dscp)<<2); err != nil || domain == unix.AF_INET {
-		return err
-	}
-	return setOption(fd, "IPV6_TCLASS", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int(dscp)<<2)
+func tcpOption(name string, which, value int) sockets.Option {
+	return sockets.Option{Name: name, Level: unix.IPPROTO_TCP, Which: which, Value: value}
 }
 
 // unsentLimit is how much of what was written TCP may not have sent yet, so that
@@ -98,14 +74,9 @@ func (t Trial) unsent() int {
 
 // tune makes a connected socket ready to send.
 func (l Load) tune(fd, unsent int) error {
-	if err := setOption(fd, "TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+	err := sockets.Set(fd, tcpOption("TCP_NODELAY", unix.TCP_NODELAY, 1), tcpOption("TCP_NOTSENT_LOWAT", unix.TCP_NOTSENT_LOWAT, unsent))
+	if err != nil || !l.paced() {
 		return err
-	}
-	if err := setOption(fd, "TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent); err != nil {
-		return err
-	}
-	if !l.paced() {
-		return nil
 	}
 	pace := uint64(l.GoodputBitsPerSecond / 8 * paceAhead)
 	if err := unix.SetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, max(1, pace)); err != nil {
@@ -119,14 +90,7 @@ func (l Load) tune(fd, unsent int) error {
 const receiverSilence = 5 * time.Second
 
 func noticeDeath(fd int) error {
-	return setOption(fd, "TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(receiverSilence.Milliseconds()))
-}
-
-func setOption(fd int, name string, level, which, value int) error {
-	if err := unix.SetsockoptInt(fd, level, which, value); err != nil {
-		return fmt.Errorf("set %s on a flow's socket: %w", name, err)
-	}
-	return nil
+	return sockets.Set(fd, tcpOption("TCP_USER_TIMEOUT", unix.TCP_USER_TIMEOUT, int(receiverSilence.Milliseconds())))
 }
 
 // leastInfo is how much of TCP_INFO the kernel must fill: up to
@@ -153,13 +117,4 @@ func readInfo(fd int, info *unix.TCPInfo) error {
 func reset(conn *net.TCPConn) {
 	_ = conn.SetLinger(0) // Fails only when closed.
 	_ = conn.Close()
-}
-
-// withSocket runs f on a connection's descriptor.
-func withSocket(conn syscall.RawConn, f func(fd int) error) error {
-	var inner error
-	if err := conn.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/probe/sockets"
 )
 
 // What a load says of its sockets holds at both ends, whatever the family.
@@ -38,7 +40,7 @@ func assertSocket(t *testing.T, name string, conn *net.TCPConn, v6 bool) {
 	if v6 {
 		class = []int{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}
 	}
-	if err := withSocket(raw, func(fd int) error {
+	if err := sockets.ControlRaw(raw, func(fd int) error {
 		for _, option := range []struct {
 			name         string
 			level, which int

@@ -28,6 +28,7 @@
 package tcp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -52,7 +53,6 @@ const (
 
 // Bounds of the protocol.
 const (
-	helloWithin   = 5 * time.Second // Unless Trial says otherwise.
 	feedbackEvery = 100 * time.Millisecond
 	// drainWithin is how long what was written may take to arrive after the
 	// load's duration.
@@ -102,12 +102,7 @@ type Load struct {
 // defaultWrite was the fastest size of writes from 128 KiB to 4 MiB.
 const defaultWrite = 1 << 20
 
-func (l Load) write() int {
-	if l.Write == 0 {
-		return defaultWrite
-	}
-	return l.Write
-}
+func (l Load) write() int { return cmp.Or(l.Write, defaultWrite) }
 
 func (l Load) paced() bool { return l.GoodputBitsPerSecond > 0 }
 
@@ -138,8 +133,8 @@ func (l Load) check() error {
 		return fmt.Errorf("take load: window of %d bytes, allowed are up to %d", l.Window, MaxWindow)
 	case l.Write < 0 || l.Write > MaxWrite:
 		return fmt.Errorf("take load: writes of %d bytes, allowed are up to %d", l.Write, MaxWrite)
-	case l.DSCP > 63:
-		return fmt.Errorf("take load: DSCP %d, allowed are 0 to 63", l.DSCP)
+	case l.DSCP > probe.MaxDSCP:
+		return fmt.Errorf("take load: DSCP %d, allowed are up to %d", l.DSCP, probe.MaxDSCP)
 	}
 	return nil
 }
@@ -163,25 +158,17 @@ type Trial struct {
 	Until <-chan struct{}
 }
 
-func (t Trial) helloWithin() time.Duration {
-	if t.HelloWithin > 0 {
-		return t.HelloWithin
-	}
-	return helloWithin
-}
+func (t Trial) helloWithin() time.Duration { return cmp.Or(t.HelloWithin, wire.HelloWithin) }
 
-func (t Trial) progressEvery() time.Duration {
-	if t.ProgressEvery == 0 {
-		return progressEvery
-	}
-	return t.ProgressEvery
-}
+func (t Trial) progressEvery() time.Duration { return cmp.Or(t.ProgressEvery, progressEvery) }
 
 func (t Trial) check() error {
 	every := t.progressEvery()
 	switch {
 	case t.Key == (wire.Key{}):
 		return fmt.Errorf("take trial %d: it has no key", t.Number)
+	case t.HelloWithin < 0:
+		return fmt.Errorf("take trial %d: %v to wait for the peer", t.Number, t.HelloWithin)
 	case every < leastProgressEvery || every > mostProgressEvery:
 		return fmt.Errorf("take trial %d: samples every %v, allowed are %v to %v", t.Number, every, leastProgressEvery, mostProgressEvery)
 	}

@@ -6,29 +6,19 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
 const ms = time.Millisecond
 
-func testTrial(t testing.TB) Trial { return trialWithKey(t, "a key for tests, of 32 bytes ...") }
-
-func strangersTrial(t testing.TB) Trial { return trialWithKey(t, "another key, also of 32 bytes ..") }
-
-func trialWithKey(t testing.TB, s string) Trial {
-	t.Helper()
-	key, err := wire.NewKey([]byte(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Trial{Key: key, Number: 7}
+func testTrial(t testing.TB) Trial {
+	return Trial{Key: probetest.Key(t), Number: probetest.Trial}
 }
 
 // listen listens for the load at an address without port.
@@ -93,43 +83,6 @@ func runTrial(t testing.TB, load Load, ip string) outcome {
 	})
 }
 
-// checkLeaks fails the test if at its end there are goroutines or descriptors
-// which were not there before.
-func checkLeaks(t *testing.T) {
-	t.Helper()
-	warmUp(t)
-	routines, files := runtime.NumGoroutine(), descriptors(t)
-	t.Cleanup(func() {
-		deadline := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > routines || descriptors(t) > files {
-			if time.Now().After(deadline) {
-				stacks := make([]byte, 1<<16)
-				t.Errorf("left behind: %d goroutines (were %d), %d descriptors (were %d)\n%s",
-					runtime.NumGoroutine(), routines, descriptors(t), files, stacks[:runtime.Stack(stacks, true)])
-				return
-			}
-			time.Sleep(ms)
-		}
-	})
-}
-
-// warmUp lets the runtime open what it needs for sockets.
-func warmUp(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.Close()
-}
-
-func descriptors(t *testing.T) int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
 var short = Load{Flows: 1, Duration: 150 * ms}
 
 func TestLoadRefused(t *testing.T) {
@@ -171,11 +124,12 @@ func TestLoadRefused(t *testing.T) {
 }
 
 func TestTrialRefused(t *testing.T) {
-	keyless, often, seldom := testTrial(t), testTrial(t), testTrial(t)
+	keyless, backward, often, seldom := testTrial(t), testTrial(t), testTrial(t), testTrial(t)
 	keyless.Key = wire.Key{}
+	backward.HelloWithin = -1
 	often.ProgressEvery = 9 * ms
 	seldom.ProgressEvery = time.Second + 1
-	for trial, want := range map[*Trial]string{&keyless: "no key", &often: "every 9ms", &seldom: "every 1.000000001s"} {
+	for trial, want := range map[*Trial]string{&keyless: "no key", &backward: "to wait for the peer", &often: "every 9ms", &seldom: "every 1.000000001s"} {
 		for end, err := range map[string]error{
 			"Send":    second(Send(t.Context(), nil, *trial, short, nil)),
 			"Receive": second(Receive(t.Context(), nil, *trial, short, nil)),

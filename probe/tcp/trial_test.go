@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tunnelmark/probe"
+	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/wire"
 )
 
@@ -40,7 +41,7 @@ func TestTrial(t *testing.T) {
 		{"all words", "127.0.0.1", Load{Flows: 1, Duration: 150 * ms, Congestion: "reno", MSS: 500, Window: 100_000, Write: 5000, DSCP: 10}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			probetest.CheckLeaks(t)
 			assertWhole(t, tt.load, mustRunTrial(t, tt.load, tt.ip))
 		})
 	}
@@ -120,23 +121,24 @@ func TestProgress(t *testing.T) {
 
 // Strangers of every kind come before the sender, in number.
 func TestStrangers(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	load := Load{Flows: 2, Duration: 50 * ms}
 	listener := listen(t, load, "127.0.0.1")
 	trial := testTrial(t)
 	hello := func(trial Trial, flow int) []byte {
 		return wire.Hello{Header: trial.header(flow), Kind: wire.HelloOpen, Nonce: wire.Nonce{1}}.Append(nil, trial.Key)
 	}
-	other := trial
+	stranger, other := trial, trial
+	stranger.Key = probetest.StrangersKey(t)
 	other.Number++
 	says := [][]byte{
-		nil,                         // Silence.
-		make([]byte, 5),             // Too little.
-		make([]byte, 1<<16),         // Too much.
-		hello(strangersTrial(t), 0), // Another key.
-		hello(other, 0),             // Another trial.
-		hello(trial, 2),             // No such flow.
-		append(hello(trial, 0), 1),  // A recording: it cannot answer.
+		nil,                        // Silence.
+		make([]byte, 5),            // Too little.
+		make([]byte, 1<<16),        // Too much.
+		hello(stranger, 0),         // Another key.
+		hello(other, 0),            // Another trial.
+		hello(trial, 2),            // No such flow.
+		append(hello(trial, 0), 1), // A recording: it cannot answer.
 		append(hello(trial, 1), hello(trial, 1)...), // A recording, twice.
 		wire.Feedback{}.Append(nil, trial.Key),
 	}
@@ -237,7 +239,7 @@ func TestSenderFirst(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	trial := testTrial(t)
 	trial.HelloWithin = 100 * ms
 	listener := listen(t, short, "127.0.0.1")
@@ -293,7 +295,7 @@ func feedback(trial Trial, nonce wire.Nonce, sequence uint64) wire.Feedback {
 
 // A receiver that has greeted, but gives no leave to send, is sent nothing.
 func TestNoLoadBeforeFeedback(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	listener := listen(t, short, "127.0.0.1")
 	trial := testTrial(t)
 	trial.HelloWithin = 200 * ms
@@ -315,7 +317,7 @@ func TestForeignFeedback(t *testing.T) {
 		says func(nonce wire.Nonce) []byte
 		want string
 	}{
-		{"another key", func(n wire.Nonce) []byte { return feedback(trial, n, 2).Append(nil, strangersTrial(t).Key) }, "authentication tag"},
+		{"another key", func(n wire.Nonce) []byte { return feedback(trial, n, 2).Append(nil, probetest.StrangersKey(t)) }, "authentication tag"},
 		{"another trial", func(n wire.Nonce) []byte { return feedback(other, n, 2).Append(nil, trial.Key) }, "another's"},
 		{"another nonce", func(wire.Nonce) []byte { return feedback(trial, wire.Nonce{}, 2).Append(nil, trial.Key) }, "another's"},
 		{"an old one", func(n wire.Nonce) []byte { return feedback(trial, n, 1).Append(nil, trial.Key) }, "old one"},
@@ -328,7 +330,7 @@ func TestForeignFeedback(t *testing.T) {
 		}, "the receiver counted 1 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			probetest.CheckLeaks(t)
 			load := Load{Flows: 1, Duration: 10 * time.Second}
 			listener := listen(t, load, "127.0.0.1")
 			done := fakeReceiver(t, listener, trial, func(conn *net.TCPConn, nonce wire.Nonce) {
@@ -354,7 +356,7 @@ func assertError(t *testing.T, err error, want string) {
 // A receiver that is alive no more stops the load within a second, also what is
 // queued.
 func TestMuteReceiver(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	load := Load{Flows: 1, Duration: 10 * time.Second}
 	listener := listen(t, load, "127.0.0.1")
 	trial := testTrial(t)
@@ -389,7 +391,7 @@ func TestCancel(t *testing.T) {
 		{"receiver", false, probe.ErrPeerSilent, context.Canceled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			probetest.CheckLeaks(t)
 			listener := listen(t, load, "127.0.0.1")
 			trial := testTrial(t)
 			cancelled, cancel := context.WithCancel(t.Context())
@@ -418,7 +420,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestCancelledBefore(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	listener := listen(t, short, "127.0.0.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -431,7 +433,7 @@ func TestCancelledBefore(t *testing.T) {
 
 // A load that is told to end does so long before its time, and all of it arrives.
 func TestEndsEarly(t *testing.T) {
-	checkLeaks(t)
+	probetest.CheckLeaks(t)
 	for name, load := range map[string]Load{
 		"as fast as it goes": {Flows: 2, Duration: time.Minute},
 		"paced":              {Flows: 2, Duration: time.Minute, GoodputBitsPerSecond: 10e6},
