@@ -17,6 +17,9 @@ import (
 // more, which the probe itself sees to.
 const leastInnerSize = 20 + 8 + 16
 
+// leastNewFlows is one in a longer time than any load has.
+const leastNewFlows = 0.001
+
 // checkLoad holds a load against the limits of both agents and the tunnel's
 // MTU, before anything is sent. A controller may ask for anything at all.
 func checkLoad(l probe.Load, limits control.Limits, mtu int) error {
@@ -32,6 +35,8 @@ func checkLoad(l probe.Load, limits control.Limits, mtu int) error {
 		return fmt.Errorf("%d lanes: allowed are up to %d", l.Lanes, probe.MaxLanes)
 	case !(l.NewFlowsPerSecond >= 0 && l.NewFlowsPerSecond <= probe.MaxFlows):
 		return fmt.Errorf("%g new flows a second: allowed are up to %d", l.NewFlowsPerSecond, probe.MaxFlows)
+	case l.NewFlowsPerSecond > 0 && l.NewFlowsPerSecond < leastNewFlows:
+		return fmt.Errorf("%g new flows a second: allowed are 0, or %g and more", l.NewFlowsPerSecond, leastNewFlows)
 	// Not the other way round: NaN is no rate.
 	case !(l.InnerBitsPerSecond > 0 && l.InnerBitsPerSecond <= float64(limits.MaxInnerBitsPerSecond)):
 		return fmt.Errorf("inner rate %.0f bit/s: allowed are rates above zero up to the agents' limit of %d bit/s", l.InnerBitsPerSecond, limits.MaxInnerBitsPerSecond)

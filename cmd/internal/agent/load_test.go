@@ -44,6 +44,7 @@ func TestCheckLoad(t *testing.T) {
 		"too many lanes":     {change(func(l *probe.Load) { l.Lanes = 17 }), "up to 16"},
 		"too many new flows": {change(func(l *probe.Load) { l.NewFlowsPerSecond = 10_001 }), "up to 10000"},
 		"new flows NaN":      {change(func(l *probe.Load) { l.NewFlowsPerSecond = math.NaN() }), "NaN new flows"},
+		"too few new flows":  {change(func(l *probe.Load) { l.NewFlowsPerSecond = 1e-12 }), "0.001 and more"},
 		"burst negative":     {change(func(l *probe.Load) { l.Burst = -1 }), "bursts of -1 packets"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -155,11 +155,20 @@ func (s sockets) flows(l probe.Load) (udp.Open, error) {
 		}
 		sources[lane] = &sourcePorts{first: first, address: local, remote: remote}
 	}
-	return func(lane int) (*net.UDPConn, error) {
-		local, remote := sources[lane].next()
-		return s.dialUDP(local, remote)
+	return func(lane int) (conn *net.UDPConn, err error) {
+		for range mostTaken {
+			local, remote := sources[lane].next()
+			if conn, err = s.dialUDP(local, remote); !errors.Is(err, unix.EADDRINUSE) {
+				return conn, err
+			}
+		}
+		return nil, err
 	}, nil
 }
+
+// mostTaken is how many source ports of a flow may be somebody else's, where flows leave
+// from the host's own address, until none is looked for any more.
+const mostTaken = 100
 
 // sourcePorts are those of one lane's flows: at first those that spread well, then
 // whichever comes next, for flows that replace others.

@@ -48,7 +48,7 @@ func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32
 	if err != nil {
 		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
 	}
-	t.number = uint8(number) // It only tells a trial from the ones just before.
+	t.number = numberOf(number, work.GetBack())
 	t.work = work
 	path := t.half.Path()
 	t.sockets = sockets{half: t.half, path: path, back: work.GetBack()}
@@ -60,6 +60,18 @@ func (a *Agent) startTrial(ctx context.Context, rawSession []byte, number uint32
 		return nil, connect.NewError(connect.CodeInternal, err)
 	}
 	return t, nil
+}
+
+// numberOf is what tells a trial from the ones just before, and one that goes back from
+// the one that goes there: what an end says in the one is no answer in the other, even
+// where somebody mirrors it.
+func numberOf(trial uint32, back bool) uint8 {
+	const goesBack = 1 << 7
+	number := uint8(trial) &^ goesBack
+	if back {
+		number |= goesBack
+	}
+	return number
 }
 
 // udp names the trial to its UDP load.

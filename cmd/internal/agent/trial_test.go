@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -32,6 +34,41 @@ func TestSocketsOfATrial(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A port that somebody on the host has is no reason to do without the flow.
+func TestFlowsBesideOthers(t *testing.T) {
+	spec := tunnel.Spec{Suite: tunnel.AES128GCM, Encapsulation: tunnel.UDP, MTU: 1400}
+	pair := tunneltest.NewLink(t, tunneltest.PathMTU).OpenPair(t, esp.Driver{}, spec, false, "taken")
+	path := pair.Left.Path()
+	var theirs *net.UDPConn
+	if err := path.Namespace.Do(func() (err error) {
+		theirs, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(path.Local.Addr(), path.Local.Port()+flowPorts+1)))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	open, err := sockets{half: pair.Left.Tunnel, path: path}.flows(probe.Load{Flows: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []uint16{0, 2, 3} {
+		conn, err := open(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if got := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() - path.Local.Port() - flowPorts; got != want {
+			t.Errorf("a flow from port %d, want %d", got, want)
+		}
+	}
+}
+
+func TestNumberOf(t *testing.T) {
+	if there, back := numberOf(300, false), numberOf(300, true); there != 44 || back != 44|128 {
+		t.Errorf("there %d, back %d", there, back)
 	}
 }
 
