@@ -2,7 +2,6 @@ package pmtu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -28,16 +27,12 @@ type Answered struct {
 // Errors come with what was done until then: probe.ErrNoHello when the peer's hello
 // did not come, probe.ErrPeerSilent when its end did not, or ctx's error.
 func Answer(ctx context.Context, conn *net.UDPConn, o Options) (Answered, error) {
-	o, err := o.filled(familyOf(conn))
-	if err != nil {
-		return Answered{}, err
-	}
-	socket, err := newSocket(conn)
+	e, err := newEnd(conn, o)
 	if err != nil {
 		return Answered{}, err
 	}
 	defer sockets.InterruptOn(ctx, conn)()
-	a := newAnswerer(socket, o)
+	a := &answerer{end: e, deadline: e.options.HelloWithin, asked: make(map[uint64]bool)}
 	if err := a.run(ctx); err != nil {
 		return a.answered, fmt.Errorf("answer the search of the path's MTU: %w", err)
 	}
@@ -46,101 +41,80 @@ func Answer(ctx context.Context, conn *net.UDPConn, o Options) (Answered, error)
 
 // answerer is the answering end.
 type answerer struct {
-	socket  *socket
-	options Options
-	start   time.Time  // Zero of the answerer's clock.
-	nonce   wire.Nonce // This end's.
-	padding []byte
-	// peer is the searcher's nonce, the zero nonce until it has said hello.
-	peer     wire.Nonce
+	*end
+	known    bool            // The peer has echoed this end's nonce.
 	deadline time.Duration   // When the peer must have been heard again.
 	asked    map[uint64]bool // Sequence numbers: none is answered twice.
 	over     bool
 	answered Answered
 }
 
-func newAnswerer(socket *socket, o Options) *answerer {
-	return &answerer{
-		socket: socket, options: o, start: time.Now(), nonce: wire.NewNonce(), padding: newPadding(),
-		deadline: o.HelloWithin, asked: make(map[uint64]bool),
-	}
-}
-
-func (a *answerer) now() time.Duration { return time.Since(a.start) }
-
 // run answers until the search is over, the peer is silent for too long, or it has
 // lasted longer than any search.
 func (a *answerer) run(ctx context.Context) error {
 	within := a.options.HelloWithin + searchWithin + wire.LastWithin
 	for a.now() < min(a.deadline, within) {
-		_ = a.socket.conn.SetReadDeadline(a.start.Add(min(a.deadline, within))) // Fails only when closed; so will reading.
-		if err := ctx.Err(); err != nil {
+		if err := a.listen(ctx, min(a.deadline, within), a.handle); err != nil {
 			return err
 		}
-		b, fragment, err := a.socket.read()
-		switch {
-		case err == nil:
-			a.handle(b, fragment)
-		case errors.Is(err, net.ErrClosed):
-			return err
-		} // Other errors are the deadline, and what ICMP said.
 	}
 	switch {
 	case a.over:
 		return nil
-	case a.peer == (wire.Nonce{}):
+	case !a.greeted():
 		return fmt.Errorf("%w within %v", probe.ErrNoHello, a.options.HelloWithin)
 	}
 	return fmt.Errorf("%w: nothing for %v, or no end within %v", probe.ErrPeerSilent, silenceLimit, within)
 }
 
 // handle takes a datagram, if it is of the peer's and of this search.
-func (a *answerer) handle(b []byte, fragment int) {
-	header, err := wire.ParseHeader(b)
-	if err != nil || header.Trial != a.options.Trial {
-		return
-	}
-	switch header.Type {
+func (a *answerer) handle(t wire.Type, b []byte, fragment int) {
+	switch t {
 	case wire.TypeHello:
 		if m, err := wire.OpenHello(b, a.options.Key); err == nil {
 			a.takeHello(m)
 		}
 	case wire.TypeSized:
-		if m, err := wire.OpenSized(b, a.options.Key); err == nil && a.knows(m.Echo) && int(m.InnerSize) == len(b)+a.socket.family.headers {
+		if m, ours := a.openSized(b); ours {
 			a.heard()
 			a.answered.Came++
 			a.tell(m.Header, wire.Told{Kind: wire.ToldCame, InnerSize: m.InnerSize, Fragment: uint32(fragment)})
 		}
 	case wire.TypeAsk:
-		if m, err := wire.OpenAsk(b, a.options.Key); err == nil && a.knows(m.Echo) {
+		if m, err := wire.OpenAsk(b, a.options.Key); err == nil && m.Echo == a.nonce {
 			a.heard()
 			a.takeAsk(m)
 		}
 	}
 }
 
-// knows says whether the peer echoes this end's nonce, and is the one that said hello.
-func (a *answerer) knows(echo wire.Nonce) bool { return a.peer != (wire.Nonce{}) && echo == a.nonce }
-
-// heard puts off the end of waiting; after "last" it does not.
+// heard notes that the peer echoes this end's nonce, which puts off the end of waiting;
+// after "last" it does not.
 func (a *answerer) heard() {
+	a.known = true
+	a.wait()
+}
+
+func (a *answerer) wait() {
 	if !a.over {
 		a.deadline = a.now() + silenceLimit
 	}
 }
 
-// takeHello answers a hello. The first searcher is the only one.
+// takeHello answers a hello. An older one, replayed or late, may come before the
+// searcher's own; so the newest is taken until one has shown that it knows this end's
+// nonce.
 func (a *answerer) takeHello(m wire.Hello) {
-	if a.peer == (wire.Nonce{}) && m.Kind == wire.HelloOpen {
+	if m.Kind == wire.HelloOpen && !a.known {
 		a.peer = m.Nonce
 	}
 	switch {
 	case m.Nonce != a.peer:
 	case m.Kind == wire.HelloOpen:
-		a.heard()
+		a.wait()
 		reply := wire.Hello{Header: m.Header, Kind: wire.HelloReply, Nonce: a.nonce, Echo: a.peer}
 		a.send(reply.Append(nil, a.options.Key))
-	case m.Kind == wire.HelloLast && a.knows(m.Echo):
+	case m.Kind == wire.HelloLast && m.Echo == a.nonce:
 		a.over, a.deadline = true, a.now()+wire.Linger
 		a.tell(m.Header, wire.Told{Kind: wire.ToldEnd})
 	}
@@ -149,7 +123,7 @@ func (a *answerer) takeHello(m wire.Hello) {
 // takeAsk sends what was asked for, once and within bounds, and tells that it did.
 func (a *answerer) takeAsk(m wire.Ask) {
 	size := int(m.InnerSize)
-	least := a.socket.family.headers + wire.SizedSize
+	least := a.family.headers + wire.SizedSize
 	if a.asked[m.Sequence] || len(a.asked) >= mostSent || size < least || size > a.options.Most {
 		return
 	}
@@ -167,13 +141,13 @@ func (a *answerer) takeAsk(m wire.Ask) {
 // tell answers what had the header.
 func (a *answerer) tell(h wire.Header, t wire.Told) {
 	t.Header, t.Echo = h, a.peer
-	t.ICMP, t.ICMPFrom, t.Cached = uint32(a.socket.said), a.socket.saidBy, uint32(a.socket.cachedMTU())
+	t.ICMP, t.ICMPFrom, t.Cached = uint32(a.said), a.saidBy, uint32(a.cachedMTU())
 	a.send(t.Append(nil, a.options.Key))
 }
 
 // send sends b. An answer that cannot be sent is like one that is lost: what it
 // answers is repeated.
 func (a *answerer) send(b []byte) (limit int) {
-	limit, _ = a.socket.write(b)
+	limit, _ = a.write(b)
 	return limit
 }

@@ -155,11 +155,31 @@ func TestIntegrationAnswersHellosInKind(t *testing.T) {
 		t.Errorf("a hello is answered by %d datagrams, want one hello", len(got))
 	}
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: k.nonce}.Append(nil, probetest.StrangersKey(t)))
-	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloOpen, Nonce: wire.Nonce{9}}.Append(nil, k.options.Key))
 	k.send(wire.Hello{Header: k.header(1), Kind: wire.HelloLast, Nonce: k.nonce}.Append(nil, k.options.Key))
 	k.send(wire.Sized{Header: k.header(1), InnerSize: 1400, Echo: k.nonce}.Append(nil, k.options.Key))
 	k.send([]byte{1})
 	if got := k.answers(); len(got) != 0 {
 		t.Errorf("others' words are answered by %d datagrams, want none", len(got))
+	}
+}
+
+// The newest hello counts only until a searcher has shown that it knows the answerer's
+// nonce.
+func TestIntegrationAnswersOneSearcher(t *testing.T) {
+	labtest.CheckLeaks(t)
+	a, b := newWAN(t, leg{}, leg{}).sockets(t, false)
+	k := greeted(t, a, b)
+	other := wire.Hello{Header: k.header(0), Kind: wire.HelloOpen, Nonce: wire.Nonce{9}}.Append(nil, k.options.Key)
+	k.send(other)
+	if got := k.answers(); len(got) != 1 || len(got[0]) != wire.HelloSize {
+		t.Errorf("another hello is answered by %d datagrams, want one hello", len(got))
+	}
+	k.send(wire.Ask{Header: k.header(1), InnerSize: 200, Echo: k.peer}.Append(nil, k.options.Key))
+	if got := k.answers(); len(got) != 2 {
+		t.Errorf("what was asked for is answered by %d datagrams, want it and the word that it was sent", len(got))
+	}
+	k.send(other)
+	if got := k.answers(); len(got) != 0 {
+		t.Errorf("another hello is answered by %d datagrams, want none", len(got))
 	}
 }

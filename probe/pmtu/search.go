@@ -3,8 +3,6 @@ package pmtu
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -22,16 +20,12 @@ import (
 // than a hello was sent. Later errors come with what was found until then:
 // probe.ErrPeerSilent when the peer was heard no more, or ctx's error.
 func Search(ctx context.Context, conn *net.UDPConn, o Options) (Result, error) {
-	o, err := o.filled(familyOf(conn))
-	if err != nil {
-		return Result{}, err
-	}
-	socket, err := newSocket(conn)
+	e, err := newEnd(conn, o)
 	if err != nil {
 		return Result{}, err
 	}
 	defer sockets.InterruptOn(ctx, conn)()
-	s := newSearcher(socket, o)
+	s := &searcher{end: e}
 	if err := s.greet(ctx); err != nil {
 		return Result{}, fmt.Errorf("search the path's MTU: %w", err)
 	}
@@ -45,36 +39,15 @@ func Search(ctx context.Context, conn *net.UDPConn, o Options) (Result, error) {
 
 // searcher is the searching end.
 type searcher struct {
-	socket  *socket
-	options Options
-	start   time.Time  // Zero of the searcher's clock.
-	nonce   wire.Nonce // This end's.
-	padding []byte
-	// peer is the answerer's nonce, rtt its reply's, told what it said of itself
-	// last.
-	peer  wire.Nonce
-	rtt   time.Duration
-	told  wire.Told
+	*end
+	rtt   time.Duration // Of the first hello.
+	told  wire.Told     // What the peer said of itself last.
 	heard time.Duration // When the peer was, by the searcher's clock.
 	ended bool          // The peer has heard "last".
 
 	sequence    uint64 // Of the datagram sent last.
 	there, back *way
 }
-
-func newSearcher(socket *socket, o Options) *searcher {
-	return &searcher{socket: socket, options: o, start: time.Now(), nonce: wire.NewNonce(), padding: newPadding()}
-}
-
-// newPadding is random, so that nothing on the way compresses it, and enough for the
-// largest packet.
-func newPadding() []byte {
-	padding := make([]byte, sockets.MaxInner)
-	_, _ = rand.Read(padding) // Never fails (crypto/rand).
-	return padding
-}
-
-func (s *searcher) now() time.Duration { return time.Since(s.start) }
 
 func (s *searcher) number() uint64 {
 	s.sequence++
@@ -88,11 +61,10 @@ func (s *searcher) header(sequence uint64) wire.Header {
 // greet says HELLO until the peer proves that it holds the key, and is there now, by
 // echoing this end's fresh nonce.
 func (s *searcher) greet(ctx context.Context) error {
-	greeted := func() bool { return s.peer != (wire.Nonce{}) }
-	if err := s.repeat(ctx, wire.HelloOpen, wire.HelloEvery, s.options.HelloWithin, greeted); err != nil {
+	if err := s.repeat(ctx, wire.HelloOpen, wire.HelloEvery, s.options.HelloWithin, s.greeted); err != nil {
 		return err
 	}
-	if !greeted() {
+	if !s.greeted() {
 		return fmt.Errorf("%w within %v", probe.ErrNoHello, s.options.HelloWithin)
 	}
 	s.there = newWay(s.options, s.rtt, s.try)
@@ -108,7 +80,7 @@ func (s *searcher) repeat(ctx context.Context, kind wire.HelloKind, every, withi
 			s.hello(kind)
 			due += every
 		}
-		if err := s.listen(ctx, min(due, ends)); err != nil {
+		if err := s.listen(ctx, min(due, ends), s.handle); err != nil {
 			return err
 		}
 	}
@@ -120,7 +92,7 @@ func (s *searcher) hello(kind wire.HelloKind) {
 	if kind == wire.HelloLast {
 		h.Echo = s.peer
 	}
-	_, _ = s.socket.write(h.Append(nil, s.options.Key)) // Repeated; one may fail.
+	_, _ = s.write(h.Append(nil, s.options.Key)) // Repeated; one may fail.
 }
 
 // run searches both ways until both are settled, or may take no more.
@@ -139,7 +111,7 @@ func (s *searcher) run(ctx context.Context) error {
 			greeted = now
 			s.hello(wire.HelloOpen)
 		}
-		if err := s.listen(ctx, min(next, now+greetAfter)); err != nil {
+		if err := s.listen(ctx, min(next, now+greetAfter), s.handle); err != nil {
 			return err
 		}
 	}
@@ -147,7 +119,7 @@ func (s *searcher) run(ctx context.Context) error {
 
 // advance lets both ways do what is due.
 func (s *searcher) advance(now time.Duration) (time.Duration, error) {
-	s.there.finder.hint, s.back.finder.hint = s.socket.said, int(s.told.ICMP)
+	s.there.finder.hint, s.back.finder.hint = s.said, int(s.told.ICMP)
 	there, err := s.there.advance(now, s.heard, s.number)
 	if err != nil {
 		return never, err
@@ -159,60 +131,39 @@ func (s *searcher) advance(now time.Duration) (time.Duration, error) {
 // try sends a datagram of an inner size.
 func (s *searcher) try(size int, sequence uint64) (limit int, err error) {
 	m := wire.Sized{Header: s.header(sequence), InnerSize: uint32(size), Echo: s.peer}
-	m.Padding = s.padding[:max(0, size-s.socket.family.headers-wire.SizedSize)]
-	return s.socket.write(m.Append(nil, s.options.Key))
+	m.Padding = s.padding[:max(0, size-s.family.headers-wire.SizedSize)]
+	return s.write(m.Append(nil, s.options.Key))
 }
 
 // ask has the peer send one.
 func (s *searcher) ask(size int, sequence uint64) (limit int, err error) {
 	m := wire.Ask{Header: s.header(sequence), InnerSize: uint32(size), Echo: s.peer}
-	_, err = s.socket.write(m.Append(nil, s.options.Key))
+	_, err = s.write(m.Append(nil, s.options.Key))
 	return 0, err
 }
 
-// listen takes the next datagram, if one comes until then.
-func (s *searcher) listen(ctx context.Context, until time.Duration) error {
-	_ = s.socket.conn.SetReadDeadline(s.start.Add(until)) // Fails only when closed; so will reading.
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b, fragment, err := s.socket.read()
-	switch {
-	case err == nil:
-		s.handle(b, fragment)
-	case errors.Is(err, net.ErrClosed):
-		return err
-	}
-	return ctx.Err() // Other errors are the deadline, and what ICMP said.
-}
-
 // handle takes a datagram, if it is of the peer's and answers this search.
-func (s *searcher) handle(b []byte, fragment int) {
-	header, err := wire.ParseHeader(b)
-	if err != nil || header.Trial != s.options.Trial {
-		return
-	}
-	switch header.Type {
+func (s *searcher) handle(t wire.Type, b []byte, fragment int) {
+	switch t {
 	case wire.TypeHello:
 		if m, err := wire.OpenHello(b, s.options.Key); err == nil && m.Kind == wire.HelloReply && m.Echo == s.nonce {
-			s.greeted(m)
+			s.takeReply(m)
 		}
 	case wire.TypeTold:
 		if m, err := wire.OpenTold(b, s.options.Key); err == nil && m.Echo == s.nonce && s.there != nil {
 			s.takeTold(m)
 		}
 	case wire.TypeSized:
-		whole := len(b) + s.socket.family.headers
-		if m, err := wire.OpenSized(b, s.options.Key); err == nil && m.Echo == s.nonce && s.back != nil && int(m.InnerSize) == whole {
+		if m, ours := s.openSized(b); ours && s.back != nil {
 			s.takeSized(m, fragment)
 		}
 	}
 }
 
-// greeted takes the peer's hello; the first tells its nonce.
-func (s *searcher) greeted(m wire.Hello) {
+// takeReply takes the peer's hello; the first tells its nonce.
+func (s *searcher) takeReply(m wire.Hello) {
 	s.heard = s.now()
-	if s.peer == (wire.Nonce{}) {
+	if !s.greeted() {
 		s.peer, s.rtt = m.Nonce, wire.StampOf(s.heard).Sub(m.SendTime)
 	}
 }
@@ -242,8 +193,8 @@ func (s *searcher) finish(ctx context.Context) {
 
 func (s *searcher) result() Result {
 	r := Result{There: s.there.result(), Back: s.back.result(), HelloRTT: s.rtt}
-	r.There.said(s.socket.said, s.socket.saidBy)
-	r.There.CachedMTU = s.socket.cachedMTU()
+	r.There.said(s.said, s.saidBy)
+	r.There.CachedMTU = s.cachedMTU()
 	r.Back.said(int(s.told.ICMP), s.told.ICMPFrom)
 	r.Back.CachedMTU = int(s.told.Cached)
 	return r

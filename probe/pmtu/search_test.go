@@ -17,6 +17,7 @@ import (
 	"tunnelmark/probe"
 	"tunnelmark/probe/probetest"
 	"tunnelmark/probe/sockets"
+	"tunnelmark/probe/wire"
 )
 
 // outcomes are those of both ends of a search.
@@ -226,6 +227,18 @@ func TestIntegrationHelloPace(t *testing.T) {
 	if n := hellos.Load(); n < 1 || n > 11 {
 		t.Errorf("sent %d hellos in 500 ms, want one every 50 ms", n)
 	}
+}
+
+// An older hello, replayed or late, does not keep the searcher's own from being answered.
+func TestIntegrationOlderHello(t *testing.T) {
+	labtest.CheckLeaks(t)
+	a, b := newWAN(t, leg{}, leg{}).sockets(t, false)
+	options := testOptions(t)
+	older := wire.Hello{Header: wire.Header{Trial: options.Trial}, Kind: wire.HelloOpen, Nonce: wire.Nonce{9}}
+	if _, err := a.Write(older.Append(nil, options.Key)); err != nil {
+		t.Fatal(err)
+	}
+	mustSearch(t, a, b, options)
 }
 
 func TestIntegrationNoPeer(t *testing.T) {
