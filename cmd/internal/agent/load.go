@@ -179,7 +179,7 @@ func (a *Agent) take(innerBitsPerSecond float64) (free func(), err error) {
 	defer a.mu.Unlock()
 	rate, most := uint64(innerBitsPerSecond), a.policy.limits().MaxInnerBitsPerSecond
 	if a.sending > most || rate > most-a.sending {
-		return nil, fmt.Errorf("inner rate %d bit/s beside loads of %d bit/s that run: this agent's limit for all is %d bit/s", rate, a.sending, most)
+		return nil, fmt.Errorf("inner rate %d bit/s beside loads and latency probes of %d bit/s: this agent's limit for all is %d bit/s", rate, a.sending, most)
 	}
 	a.sending += rate
 	return func() {

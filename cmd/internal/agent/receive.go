@@ -102,12 +102,15 @@ func (a *Agent) receiveUDP(t *trial, result *controlv1.ReceiveResult) (listen fu
 		return nil, nil, invalid(err)
 	}
 	conns, err := t.sockets.inlets(load)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func(ctx context.Context) error {
 		received, err := udp.Receive(ctx, conns, t.udp(), load, nil)
 		result.Udp = receivedTo(received)
 		a.meter.TrialReceived(received.Packets, innerRate(received.InnerBytes, span(received.Windows)))
 		return err
-	}, func() error { return closeAll(conns) }, err
+	}, func() error { return closeAll(conns) }, nil
 }
 
 func (t *trial) receiveTCP(result *controlv1.ReceiveResult) (listen func(context.Context) error, shut func() error, err error) {
@@ -116,11 +119,14 @@ func (t *trial) receiveTCP(result *controlv1.ReceiveResult) (listen func(context
 		return nil, nil, invalid(err)
 	}
 	listener, err := t.sockets.listenTCP(t.ctx, loadPort, load.Control)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func(ctx context.Context) error {
 		received, err := tcp.Receive(ctx, listener, t.tcp(), load, nil)
 		result.Tcp = tcpReceivedTo(received)
 		return err
-	}, listener.Close, err
+	}, listener.Close, nil
 }
 
 // answerMTU answers a search, and then hears and offers a SYN. Where no connection
@@ -149,8 +155,11 @@ func (t *trial) answerLatency() (listen func(context.Context) error, shut func()
 		return nil, nil, invalid(err)
 	}
 	conn, err := t.sockets.dialOffset(latencyPort)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func(ctx context.Context) error {
 		_, err := latency.Answer(ctx, conn, t.latency())
 		return err
-	}, conn.Close, err
+	}, conn.Close, nil
 }

@@ -3,8 +3,32 @@ package agent
 import (
 	"testing"
 
+	"connectrpc.com/connect"
+
 	"tunnelmark/cmd/internal/control/controlv1"
 )
+
+// What cannot be listened for is refused, whatever it is.
+func TestReceiveFails(t *testing.T) {
+	a, b := newPair(t)
+	a.driver.outside = true
+	_, ofB := offers(t, a, b)
+	if _, err := a.accept(ofB); err != nil {
+		t.Fatal(err)
+	}
+	for name, work := range map[string]*controlv1.Work{
+		"UDP":      udpWork(&controlv1.Load{InnerBitsPerSecond: 1e6, DurationNs: 1e9, Flows: 2, Mix: &controlv1.Mix{InnerSizes: []uint32{100}}}),
+		"TCP":      {Tcp: &controlv1.TCPLoad{Flows: 1, DurationNs: 1e9}},
+		"path MTU": {PathMtu: &controlv1.PathMTUSearch{}},
+		"latency":  {Latency: &controlv1.LatencyProbe{DurationNs: 1e9}},
+	} {
+		_, err := a.receive(as("controller"), &controlv1.ReceiveRequest{SessionId: sessionID, Work: work}, func() error {
+			t.Errorf("%s: it says that it listens", name)
+			return nil
+		})
+		wantRefusal(t, err, connect.CodeFailedPrecondition, "one flow")
+	}
+}
 
 // A controller that does not read does not hold the tunnel.
 func TestReadyIsNotRead(t *testing.T) {
