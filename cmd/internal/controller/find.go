@@ -91,14 +91,21 @@ func Find(ctx context.Context, p FindPlan) (report.Result, error) {
 	return r.finish(), nil
 }
 
-// cap keeps the search within what both agents allow, and says whether that
-// narrows it.
+// cap keeps the search within what both agents allow, less what the probe beside it
+// takes of that, and says whether that narrows it.
 func (p *FindPlan) cap(mostInner float64) bool {
-	most := p.Search.MaxInnerBitsPerSecond
-	if mostInner == 0 || most != 0 && most <= mostInner {
+	if mostInner == 0 {
 		return false
 	}
-	p.Search.MaxInnerBitsPerSecond = mostInner
+	return limit(&p.Search, max(1, mostInner-p.Watch.innerBitsPerSecond(p.Size)))
+}
+
+// limit keeps a search within most, in inner bit/s, and says whether that narrows it.
+func limit(o *search.Options, most float64) bool {
+	if o.MaxInnerBitsPerSecond != 0 && o.MaxInnerBitsPerSecond <= most {
+		return false
+	}
+	o.MaxInnerBitsPerSecond = most
 	return true
 }
 

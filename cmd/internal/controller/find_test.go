@@ -60,6 +60,31 @@ func TestFindKeepsWithinLimits(t *testing.T) {
 	}
 }
 
+// What agents allow is for a search and the probe beside it.
+func TestCap(t *testing.T) {
+	loss := Watch{Every: 10 * time.Millisecond, StopIf: []string{"loss>1%"}}
+	for name, c := range map[string]struct {
+		asked, allowed float64
+		watch          Watch
+		want           float64
+		narrowed       bool
+	}{
+		"nothing is asked":  {0, 10e6, Watch{}, 10e6, true},
+		"less is asked":     {5e6, 10e6, Watch{}, 5e6, false},
+		"more is asked":     {50e6, 10e6, Watch{}, 10e6, true},
+		"nothing is known":  {50e6, 0, loss, 50e6, false},
+		"beside a probe":    {0, 10e6, loss, 10e6 - 1250*8*100, true},
+		"a small probe":     {0, 10e6, Watch{Every: 10 * time.Millisecond}, 10e6 - 128*8*100, true},
+		"the probe is most": {0, 1e6, loss, 1, true},
+	} {
+		p := FindPlan{Size: 1250, Watch: c.watch}
+		p.Search.MaxInnerBitsPerSecond = c.asked
+		if narrowed := p.cap(c.allowed); narrowed != c.narrowed || p.Search.MaxInnerBitsPerSecond != c.want {
+			t.Errorf("%s: up to %v bit/s, narrowed %v", name, p.Search.MaxInnerBitsPerSecond, narrowed)
+		}
+	}
+}
+
 // What cannot be had is found out before any load.
 func TestFindFailsBeforeLoad(t *testing.T) {
 	from, to, a, b := newFakeEnds(t)

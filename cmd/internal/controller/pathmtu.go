@@ -36,6 +36,9 @@ func FindPathMTU(ctx context.Context, p PathMTUPlan) (report.Result, error) {
 	if err != nil {
 		return report.Result{}, err
 	}
+	if r.mostInner > 0 {
+		limit(&p.Search, r.mostInner)
+	}
 	err = p.within(ctx, p.Spec, func(s *Session) error {
 		p.Tell("searching the largest packets that pass, both ways")
 		work := &controlv1.Work{PathMtu: &controlv1.PathMTUSearch{Least: uint32(p.Least), Most: uint32(p.Most)}}

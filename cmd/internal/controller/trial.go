@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,16 @@ func (w Watch) probe(length time.Duration, innerSize int) *controlv1.LatencyProb
 		probe.InnerSize = uint32(innerSize)
 	}
 	return probe
+}
+
+// innerBitsPerSecond is the probe's rate beside packets of so many bytes.
+func (w Watch) innerBitsPerSecond(innerSize int) float64 {
+	probe := w.probe(0, innerSize)
+	if probe == nil {
+		return 0
+	}
+	const ordinary = 128 // Bytes, where the agent is told none.
+	return float64(cmp.Or(probe.GetInnerSize(), ordinary)) * 8 / w.Every.Seconds()
 }
 
 const (
