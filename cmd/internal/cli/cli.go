@@ -34,7 +34,7 @@ var (
 	// errMissed says that a result is outside of what was expected.
 	errMissed = errors.New("the result is outside of what the scenario expects")
 	// errStopped says that a condition ended a load before its time.
-	errStopped = errors.New("the load was stopped")
+	errStopped = errors.New("a condition held")
 	// errInvalid says that a result does not tell what it was asked for.
 	errInvalid = errors.New("the result is not valid")
 )
