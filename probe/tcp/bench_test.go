@@ -41,7 +41,7 @@ func BenchmarkTCP(b *testing.B) {
 			tt.change(&load)
 			var ours, theirs, ratios []float64
 			for range b.N {
-				o := between(b, sender.Do, receiver.Do, probetest.AddressB, load)
+				o := between(b, sender.Do, receiver.Do, probetest.AddressB, testTrial(b), load, nil)
 				ours = append(ours, o.received.goodputBitsPerSecond())
 				theirs = append(theirs, iperf(b, sender, receiver, tt.flows))
 				ratios = append(ratios, ours[len(ours)-1]/theirs[len(theirs)-1])
@@ -96,7 +96,7 @@ func BenchmarkPacing(b *testing.B) {
 					load := Load{Flows: 1, Duration: 2 * time.Second, GoodputBitsPerSecond: rate, MSS: mss, Congestion: congestion}
 					var mean, worst, windows, within float64
 					for range b.N {
-						o := between(b, sender.Do, receiver.Do, probetest.AddressB, load)
+						o := between(b, sender.Do, receiver.Do, probetest.AddressB, testTrial(b), load, nil)
 						mean += o.received.goodputBitsPerSecond()/rate - 1
 						for _, deviation := range deviations(o.received.Samples, rate) {
 							worst = max(worst, deviation)

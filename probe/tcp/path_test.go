@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tunnelmark/lab"
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
 	"tunnelmark/probe/probetest"
@@ -159,13 +160,14 @@ func TestIntegrationPathGone(t *testing.T) {
 	}
 }
 
-// While a path is slow to let the rest through, a load that was told to end is not
-// sampled any more.
+// A load that was told to end does so soon, also where the path does not let through
+// what is queued: that is dropped, which neither end takes for a failure.
 func TestEndsEarlyOnSlowPath(t *testing.T) {
 	probetest.CheckLeaks(t)
 	load := Load{Flows: 1, Duration: time.Minute}
 	listener, trial := listen(t, load, "127.0.0.1"), testTrial(t)
 	stuck := make(chan struct{})
+	defer close(stuck)
 	address := relay(t, listener.Addr(), func(from, to *net.TCPConn) {
 		carried := 0
 		carry(from, to, func(b []byte) {
@@ -173,53 +175,105 @@ func TestEndsEarlyOnSlowPath(t *testing.T) {
 				<-stuck
 			}
 		})
-		_ = to.CloseWrite()
 	})
 	until := make(chan struct{})
 	sending := trial
 	sending.Until, sending.ProgressEvery = until, leastProgressEvery
-	time.AfterFunc(100*ms, func() { close(until) })
-	time.AfterFunc(300*ms, func() { close(stuck) })
+	var stopped time.Time
+	var took time.Duration
+	time.AfterFunc(100*ms, func() {
+		stopped = time.Now()
+		close(until)
+	})
 	o := trialOver(t, listener, trial, load, func() (Sent, error) {
-		return Send(t.Context(), dialer(load, address), sending, load, nil)
+		sent, err := Send(t.Context(), dialer(load, address), sending, load, nil)
+		took = time.Since(stopped)
+		return sent, err
 	})
 	if err := errors.Join(o.sendErr, o.receivedErr); err != nil {
 		t.Fatal(err)
 	}
+	if took > time.Second || o.sent.Drained || o.received.Drained || o.received.Flows[0].GoodputBytes == 0 {
+		t.Errorf("ended %v after it was told to\nsent %+v\nreceived %+v\nwant %v, neither drained, and some received", took, o.sent, o.received, stopWithin)
+	}
 	assertSamples(t, o.sent.Samples)
+}
+
+// What many flows have queued before a slow link does not arrive any more: beyond what
+// stopWithin lets through, only what the link's own queue holds does.
+func TestIntegrationEndsEarlyOnSlowLink(t *testing.T) {
+	labtest.CheckLeaks(t)
+	const queued = 100 * ms
+	link := newSlowLink(t, "2mbit", 25_000)
+	until := make(chan struct{})
+	trial := testTrial(t)
+	trial.Until = until
+	stop := sync.OnceFunc(func() { close(until) })
+	o := link.trial(t, trial, Load{Flows: 32, Duration: 30 * time.Second}, func(s Sample) {
+		if s.Elapsed > time.Second {
+			stop()
+		}
+	})
+	if after := o.received.Elapsed - o.sent.Elapsed; after > stopWithin+queued+300*ms {
+		t.Errorf("received for %v after the load was told to end, want %v", after, stopWithin+queued)
+	}
+	if o.sent.Drained || o.received.Drained {
+		t.Errorf("sent %+v\nreceived %+v\nwant neither drained", o.sent, o.received)
+	}
 }
 
 // TCP tells of a queue that is short: the round trip grows by it, and what does not
 // fit is retransmitted.
 func TestIntegrationShortQueue(t *testing.T) {
-	labtest.NeedProgram(t, "tc")
 	labtest.CheckLeaks(t)
-	const rate, queue = 50e6, 50_000
-	l := labtest.Pair(t)
-	tc := func(arguments ...string) []byte {
-		var out bytes.Buffer
-		cmd := exec.Command("tc", arguments...)
-		cmd.Stdout = &out
-		if err := l.StartInMiddle([2]string{"a", "b"}, cmd); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Fatalf("tc %q: %v", arguments, err)
-		}
-		return out.Bytes()
-	}
-	tc("qdisc", "replace", "dev", "to-b", "root", "tbf", "rate", "50mbit", "burst", "10000", "limit", strconv.Itoa(queue))
-	there, err := l.Host("b")
-	if err != nil {
-		t.Fatal(err)
-	}
+	const rate = 50e6
+	link := newSlowLink(t, "50mbit", 50_000)
 	load := Load{Flows: 2, Duration: time.Second, Congestion: "cubic", DSCP: 8}
-	o := between(t, func(f func() error) error { return l.Do("a", f) }, func(f func() error) error { return l.Do("b", f) }, there.V4.String(), load)
+	o := link.trial(t, testTrial(t), load, nil)
 	assertWhole(t, load, o)
-	assertQueueSeen(t, o, drops(t, tc("-s", "-j", "qdisc", "show", "dev", "to-b")))
+	assertQueueSeen(t, o, drops(t, link.tc(t, "-s", "-j", "qdisc", "show", "dev", "to-b")))
 	if most := uint64(rate / 8 * (o.received.Elapsed + 10*ms).Seconds()); o.received.goodputBytes() > most {
 		t.Errorf("received %d bytes in %v, want %d at most", o.received.goodputBytes(), o.received.Elapsed, most)
 	}
+}
+
+// slowLink is between two hosts, and slow from a to b.
+type slowLink struct{ lab *lab.Lab }
+
+// newSlowLink has a rate in tc's words, and a queue of so many bytes.
+func newSlowLink(t *testing.T, rate string, queue int) slowLink {
+	t.Helper()
+	labtest.NeedProgram(t, "tc")
+	link := slowLink{labtest.Pair(t)}
+	link.tc(t, "qdisc", "replace", "dev", "to-b", "root", "tbf", "rate", rate, "burst", "10000", "limit", strconv.Itoa(queue))
+	return link
+}
+
+// tc runs it in the middle of the link, and returns what it says.
+func (s slowLink) tc(t *testing.T, arguments ...string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command("tc", arguments...)
+	cmd.Stdout = &out
+	if err := s.lab.StartInMiddle([2]string{"a", "b"}, cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("tc %q: %v", arguments, err)
+	}
+	return out.Bytes()
+}
+
+func (s slowLink) trial(t *testing.T, trial Trial, load Load, progress func(Sample)) outcome {
+	t.Helper()
+	there, err := s.lab.Host("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(host string) func(func() error) error {
+		return func(f func() error) error { return s.lab.Do(host, f) }
+	}
+	return between(t, at("a"), at("b"), there.V4.String(), trial, load, progress)
 }
 
 // assertQueueSeen holds TCP's word against what the queue dropped.
@@ -255,7 +309,7 @@ func drops(t *testing.T, out []byte) uint64 {
 
 // between runs a trial from one place to another, where the two functions run what
 // they are given.
-func between(t testing.TB, from, to func(func() error) error, address string, load Load) outcome {
+func between(t testing.TB, from, to func(func() error) error, address string, trial Trial, load Load, progress func(Sample)) outcome {
 	t.Helper()
 	var listener *net.TCPListener
 	if err := to(func() error {
@@ -273,8 +327,7 @@ func between(t testing.TB, from, to func(func() error) error, address string, lo
 		})
 		return conn, err
 	}
-	trial := testTrial(t)
-	o := trialOver(t, listener, trial, load, func() (Sent, error) { return Send(t.Context(), there, trial, load, nil) })
+	o := trialOver(t, listener, trial, load, func() (Sent, error) { return Send(t.Context(), there, trial, load, progress) })
 	if err := errors.Join(o.sendErr, o.receivedErr); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,8 @@ import (
 //
 // Errors come with what was counted until then: probe.ErrNoHello when the
 // sender's flows did not come, probe.ErrPeerSilent when their ends did not,
-// ErrAltered, or ctx's error.
+// ErrAltered, or ctx's error. A sender that resets its flows once it has loaded them
+// is no error here, only not Drained: Send says why.
 func Receive(ctx context.Context, listener *net.TCPListener, trial Trial, load Load, progress func(Sample)) (Received, error) {
 	if err := check(trial, load); err != nil {
 		return Received{}, err
@@ -97,8 +98,8 @@ func (r *receiver) run(ctx context.Context, report *reporter) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case isReset(err) && r.sinceFirst() >= r.load.Duration:
-		return nil // The path was too slow for what was left, so the sender dropped it.
+	case isReset(err) && r.sinceFirst() > 0:
+		return nil // The sender dropped what was left. Whether it failed, it says itself.
 	case errors.Is(err, ErrAltered):
 		return err
 	case err != nil:

@@ -293,8 +293,8 @@ func (s *sender) run(ctx context.Context, report *reporter) error {
 		case <-until:
 			until = nil
 			s.stopWriting()
-			ends.Reset(0)
-			tooLate.Reset(drainWithin)
+			tooLate.Reset(stopWithin)
+			err = s.last(report)
 		case <-ends.C:
 			err = s.last(report)
 		case <-s.over:

@@ -16,7 +16,9 @@
 //     in the kernel (read.go).
 //  4. The sender shuts down writing. When the receiver has come to the end of all
 //     flows, it sends the final FEEDBACK on each: how many of its bytes arrived.
-//  5. The sender resets its connections, which leaves no port in TIME-WAIT.
+//  5. The sender resets its connections, which leaves no port in TIME-WAIT. It
+//     does not wait longer than 5 s for that final FEEDBACK, and where the load was
+//     ended before its time 50 ms.
 //
 // The load stops by a reset, which also drops what is queued, when no sign of life
 // has come for 1 s: neither FEEDBACK nor the acknowledgement of a byte, on any
@@ -57,6 +59,9 @@ const (
 	// drainWithin is how long what was written may take to arrive after the
 	// load's duration.
 	drainWithin = 5 * time.Second
+	// stopWithin is the same after Trial.Until: what is queued is load too, and whoever
+	// ends a load early means all of it.
+	stopWithin = 50 * time.Millisecond
 	// lingerWithin is how long the receiver waits for the sender's reset after
 	// the final FEEDBACK.
 	lingerWithin = time.Second
@@ -151,10 +156,10 @@ type Trial struct {
 	// ProgressEvery is the time between two samples, 10 ms to 1 s. Optional: zero
 	// means 100 ms.
 	ProgressEvery time.Duration
-	// Until ends the load, when it is closed, as if Duration were over. Optional, and
-	// for the sender only. Where it is there, no more than a little is queued in a
-	// flow before it leaves, lest the load go on by itself; that makes fast flows
-	// slower.
+	// Until ends the load, when it is closed, before Duration is over: what is queued
+	// then has 50 ms to arrive, and the rest is dropped. Optional, and for the sender
+	// only. Where it is there, no more than a little is queued in a flow before it
+	// leaves, lest the load go on by itself; that makes fast flows slower.
 	Until <-chan struct{}
 }
 
@@ -208,7 +213,7 @@ type Sent struct {
 	HelloRTT time.Duration
 	// Drained says that all that was written has arrived, and that the receiver
 	// has said so. Where the path is too slow for that, what is left 5 s after the
-	// load's duration is dropped.
+	// load's duration, or 50 ms after Trial.Until, is dropped.
 	Drained bool
 }
 
@@ -246,8 +251,8 @@ type Received struct {
 	// the load's goodput.
 	Elapsed time.Duration
 	Samples []Sample
-	// Drained says that all flows came to their ends. Where the path is too slow
-	// for that, the sender drops what is left 5 s after the load's duration.
+	// Drained says that all flows came to their ends, instead of being reset by a
+	// sender that dropped what was left.
 	Drained bool
 	// Strangers counts connections that were not the trial's.
 	Strangers uint64
