@@ -255,7 +255,7 @@ func (s *sender) begin() error {
 		_ = f.conn.SetWriteDeadline(began.Add(s.load.Duration)) // Fails only when closed; so will writing.
 		w := &writer{
 			conn: f.conn, flow: f.number, payload: s.payload, put: s.outlet(f), chunk: s.load.chunk(int(f.info.Snd_mss)),
-			began: began, quit: s.quit, written: &f.written,
+			began: began, until: s.trial.Until, quit: s.quit, written: &f.written,
 		}
 		s.start(f, w.run)
 	}

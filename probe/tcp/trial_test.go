@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -431,6 +432,30 @@ func TestCancelledBefore(t *testing.T) {
 	_, sendErr := Send(ctx, dialer(short, listener.Addr()), testTrial(t), short, nil)
 	if !errors.Is(receiveErr, context.Canceled) || !errors.Is(sendErr, context.Canceled) {
 		t.Errorf("got errors %v and %v, want %v", receiveErr, sendErr, context.Canceled)
+	}
+}
+
+// A flow that waits for its next chunk, here for 12 s, ends when the load does.
+func TestWaitingFlowEnds(t *testing.T) {
+	probetest.CheckLeaks(t)
+	load := Load{Flows: 1, Duration: time.Minute, GoodputBitsPerSecond: 1e3, MSS: 750}
+	listener, trial := listen(t, load, "127.0.0.1"), testTrial(t)
+	until := make(chan struct{})
+	sending := trial
+	sending.Until = until
+	stop := sync.OnceFunc(func() { close(until) })
+	o := trialOver(t, listener, trial, load, func() (Sent, error) {
+		return Send(t.Context(), dialer(load, listener.Addr()), sending, load, func(s Sample) {
+			if s.GoodputBytes > 0 {
+				stop()
+			}
+		})
+	})
+	if err := errors.Join(o.sendErr, o.receivedErr); err != nil {
+		t.Fatal(err)
+	}
+	if !o.sent.Drained || !o.received.Drained {
+		t.Errorf("sent %+v\nreceived %+v\nwant both drained", o.sent, o.received)
 	}
 }
 

@@ -42,12 +42,13 @@ type writer struct {
 	put     outlet
 	chunk   int
 	began   time.Time
-	quit    <-chan struct{}
+	until   <-chan struct{} // Ends the load.
+	quit    <-chan struct{} // Ends the trial.
 	written *atomic.Uint64
 }
 
 // run writes until the load is over, which the connection's write deadline says,
-// or all of it is written and its time is over, or quit is closed.
+// or all of it is written and its time is over, or until or quit is closed.
 func (w *writer) run() error {
 	limit := w.payload.load.limit()
 	for written := uint64(0); w.await(written) && written < limit; {
@@ -81,6 +82,8 @@ func (w *writer) await(written uint64) bool {
 	select {
 	case <-wait.C:
 		return true
+	case <-w.until:
+		return false
 	case <-w.quit:
 		return false
 	}
