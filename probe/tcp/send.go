@@ -109,7 +109,7 @@ func newSender(trial Trial, load Load) *sender {
 
 func (s *sender) now() time.Duration { return time.Since(s.clock) }
 
-// open connects and greets all flows, at the same time.
+// open connects and greets all flows.
 func (s *sender) open(ctx context.Context, dial Dial) error {
 	if s.load.ZeroCopy {
 		file, err := s.payload.file()
@@ -120,20 +120,30 @@ func (s *sender) open(ctx context.Context, dial Dial) error {
 	}
 	within, cancel := context.WithTimeout(ctx, s.trial.helloWithin())
 	defer cancel()
-	group, within := errgroup.WithContext(within)
-	for _, f := range s.flows {
-		group.Go(func() error { return onFlow(f.number, s.openFlow(within, f, dial)) })
-	}
-	err := group.Wait()
+	err := s.openAll(within, dial)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("open the flows: %w", ctx.Err())
 	}
 	return err
 }
 
+// openAll opens one flow, and then all others at the same time: whoever is at the
+// address without being the peer is not to get their many SYNs.
+func (s *sender) openAll(ctx context.Context, dial Dial) error {
+	first, others := s.flows[0], s.flows[1:]
+	if err := s.openFlow(ctx, first, dial); err != nil {
+		return onFlow(first.number, err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, f := range others {
+		group.Go(func() error { return onFlow(f.number, s.openFlow(ctx, f, dial)) })
+	}
+	return group.Wait()
+}
+
 func (s *sender) openFlow(ctx context.Context, f *outFlow, dial Dial) (err error) {
-	if f.conn, err = connect(ctx, dial, f.number); err != nil {
-		return fmt.Errorf("%w: connect: %w", probe.ErrNoHello, err)
+	if f.conn, err = s.connect(ctx, f, dial); err != nil {
+		return err
 	}
 	if err := f.take(s.load, s.trial.unsent()); err != nil {
 		return err
@@ -145,22 +155,33 @@ func (s *sender) openFlow(ctx context.Context, f *outFlow, dial Dial) (err error
 	return nil
 }
 
-// dialEvery is the time between two attempts while the peer does not listen yet.
+// dialEvery is the time between two attempts to connect.
 const dialEvery = 50 * time.Millisecond
 
-// connect tries again while it is refused, until ctx ends.
-func connect(ctx context.Context, dial Dial, flow int) (*net.TCPConn, error) {
+// connect tries again until ctx ends, and its error is the same then, whatever the
+// network answered: who has trials made must not learn by them who else is there.
+// What this machine refuses is told at once.
+func (s *sender) connect(ctx context.Context, f *outFlow, dial Dial) (*net.TCPConn, error) {
 	for {
-		conn, err := dial(ctx, flow)
-		if !errors.Is(err, unix.ECONNREFUSED) {
+		conn, err := dial(ctx, f.number)
+		if err == nil || ctx.Err() == nil && !isAnswer(err) {
 			return conn, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, fmt.Errorf("%w: connect to the peer: no connection within %v", probe.ErrNoHello, s.trial.helloWithin())
 		case <-time.After(dialEvery):
 		}
 	}
+}
+
+// isAnswer says that connecting failed by what the network answered, or did not.
+func isAnswer(err error) bool {
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Syscall == "connect" && !errors.Is(call, unix.EADDRNOTAVAIL) // No port is left.
+	}
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // take makes the flow's connection ready for the load.

@@ -7,8 +7,9 @@
 //  1. The sender connects its flows and says HELLO on each, with a nonce of the
 //     trial. The receiver's HELLO echoes that and has a nonce of this connection,
 //     which the sender's second HELLO echoes: now each knows that the other holds
-//     the session's key, and is there now (greet.go). What does not do so within
-//     2 s is closed, and only a few strangers are heard at once (admit.go).
+//     the session's key, and is there now (greet.go). The other flows follow the
+//     first when that is done. What does not say who it is within 2 s is closed, and
+//     only a few strangers are heard at once (admit.go).
 //  2. When all flows are there, the receiver sends FEEDBACK on the first of them,
 //     ten times a second. The sender begins with the first FEEDBACK, not before.
 //  3. The sender writes random bytes to all flows for the load's duration

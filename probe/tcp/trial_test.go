@@ -6,10 +6,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tunnelmark/probe"
 	"tunnelmark/probe/probetest"
@@ -193,8 +197,8 @@ func TestOnlyThePeerIsHeard(t *testing.T) {
 	o := trialOver(t, listener, trial, load, func() (Sent, error) {
 		return Send(t.Context(), dialer(load, listener.Addr()), trial, load, nil)
 	})
-	if !errors.Is(o.sendErr, probe.ErrNoHello) || !errors.Is(o.receivedErr, probe.ErrNoHello) || o.received.Strangers != 1 {
-		t.Errorf("got errors %v and %v, %d strangers, want %v twice and one", o.sendErr, o.receivedErr, o.received.Strangers, probe.ErrNoHello)
+	if !errors.Is(o.sendErr, probe.ErrNoHello) || !errors.Is(o.receivedErr, probe.ErrNoHello) || o.received.Strangers == 0 {
+		t.Errorf("got errors %v and %v, %d strangers, want %v twice and one or more", o.sendErr, o.receivedErr, o.received.Strangers, probe.ErrNoHello)
 	}
 	trial.Peer = netip.MustParseAddr("::ffff:127.0.0.1")
 	o = trialOver(t, listener, trial, load, func() (Sent, error) {
@@ -253,6 +257,56 @@ func TestNobodyThere(t *testing.T) {
 	listener.Close()
 	if _, err := Send(t.Context(), dialer(short, listener.Addr()), trial, short, nil); !errors.Is(err, probe.ErrNoHello) {
 		t.Errorf("Send to nobody: got error %v, want %v", err, probe.ErrNoHello)
+	}
+}
+
+// Nobody but a peer that has said hello is asked for more than one connection at a
+// time, and whoever asks for the trial learns nothing of who else is there.
+func TestOneConnectionBeforeHello(t *testing.T) {
+	probetest.CheckLeaks(t)
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
+	const want = "no authenticated hello from the peer: connect to the peer: no connection within 200ms"
+	for name, answer := range map[string]error{
+		"refused":     refused,
+		"unreachable": &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.EHOSTUNREACH)},
+		"silent":      nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var others atomic.Int64
+			dial := func(ctx context.Context, flow int) (*net.TCPConn, error) {
+				if flow > 0 {
+					others.Add(1)
+				}
+				if answer == nil {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return nil, answer
+			}
+			trial := testTrial(t)
+			trial.HelloWithin = 200 * ms
+			began := time.Now()
+			_, err := Send(t.Context(), dial, trial, Load{Flows: MaxFlows, Duration: time.Second}, nil)
+			if !errors.Is(err, probe.ErrNoHello) || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("got error %v, want %q", err, want)
+			}
+			if n := others.Load(); n > 0 || time.Since(began) < trial.HelloWithin {
+				t.Errorf("%d connections of other flows, ended after %v, want none, and the same time whatever is there", n, time.Since(began))
+			}
+		})
+	}
+}
+
+// Why this machine does not connect is told at once.
+func TestCannotConnect(t *testing.T) {
+	for _, why := range []error{
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", unix.EMFILE)},
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.EADDRNOTAVAIL)},
+	} {
+		dial := func(context.Context, int) (*net.TCPConn, error) { return nil, why }
+		if _, err := Send(t.Context(), dial, testTrial(t), short, nil); !errors.Is(err, why) || errors.Is(err, probe.ErrNoHello) {
+			t.Errorf("got error %v, want %v", err, why)
+		}
 	}
 }
 
