@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -34,8 +35,8 @@ import (
 // Bounds of a look at a SYN.
 const (
 	connectEvery = 50 * time.Millisecond
-	// mostConnections is how many the listener takes, strangers' included, each
-	// for talkWithin at most.
+	// mostConnections is how many the listener takes, each for talkWithin at most:
+	// of the peer's address, or of any where that is not known.
 	mostConnections = 64
 	talkWithin      = 3 * time.Second
 )
@@ -117,7 +118,7 @@ func HearMSS(ctx context.Context, l *net.TCPListener, o Options) (MSS, error) {
 	defer cancel()
 	defer sockets.InterruptOn(within, l)()
 	heard := make(chan MSS, mostConnections)
-	failed := eachConnection(l, func(conn *net.TCPConn) {
+	failed := eachConnection(l, o.Peer, func(conn *net.TCPConn) {
 		mss, err := (&talk{conn: conn, options: o}).within(within, (*talk).hear)
 		if err == nil {
 			heard <- mss
@@ -143,13 +144,13 @@ func keepSYNs(l *net.TCPListener) error {
 	})
 }
 
-// eachConnection calls f for each, which closes it, on a goroutine of its own. It returns
-// when accepting has ended and all of them have.
-func eachConnection(l *net.TCPListener, f func(*net.TCPConn)) error {
+// eachConnection calls f for each of the peer's, which closes it, on a goroutine of its
+// own. It returns when accepting has ended and all of them have.
+func eachConnection(l *net.TCPListener, peer netip.Addr, f func(*net.TCPConn)) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for range mostConnections {
-		conn, err := l.AcceptTCP()
+		conn, err := acceptFrom(l, peer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return probe.ErrNoHello
 		}
@@ -159,6 +160,22 @@ func eachConnection(l *net.TCPListener, f func(*net.TCPConn)) error {
 		all.Go(func() { f(conn) })
 	}
 	return fmt.Errorf("%w among %d connections", probe.ErrNoHello, mostConnections)
+}
+
+// acceptFrom returns the next connection of the peer's address, or of any where that is
+// not valid, and closes those before it. l's deadline ends it.
+func acceptFrom(l *net.TCPListener, peer netip.Addr) (*net.TCPConn, error) {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+		if !peer.IsValid() || from.Unmap() == peer.Unmap() {
+			return conn, nil
+		}
+		_ = conn.Close() // Nothing was read or written.
+	}
 }
 
 // talk is one connection.

@@ -219,6 +219,32 @@ func TestIntegrationMSSStrangers(t *testing.T) {
 	})
 }
 
+// However many others connect first, the peer is heard.
+func TestIntegrationMSSOnlyThePeer(t *testing.T) {
+	labtest.CheckLeaks(t)
+	w := newWAN(t, leg{}, leg{})
+	l := w.listen(t, "b", false)
+	dial := w.dial("b", "b", false)
+	for range mostConnections + 1 {
+		conn, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	hearing := testOptions(t)
+	hearing.Peer = netip.MustParseAddr(sites["a"].v4)
+	done := make(chan error)
+	go func() {
+		_, err := HearMSS(t.Context(), l, hearing)
+		done <- err
+	}()
+	mss, err := OfferMSS(t.Context(), w.dial("a", "b", false), testOptions(t))
+	if err := errors.Join(err, <-done); err != nil || mss.Received != 1460 {
+		t.Errorf("got %+v, error %v, want 1460", mss, err)
+	}
+}
+
 // A multipath listener does not keep SYNs, and Go's are multipath unless told otherwise.
 func TestIntegrationMSSMultipath(t *testing.T) {
 	labtest.CheckLeaks(t)

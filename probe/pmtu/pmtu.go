@@ -58,6 +58,8 @@ type Options struct {
 	// two directions need different ones, so that nobody can pass for a peer by
 	// mirroring one to the other.
 	Trial uint8
+	// Peer is the only address that HearMSS hears. Optional.
+	Peer netip.Addr
 	// Least and Most are the inner sizes between which is searched, in bytes.
 	// Optional: zero means 576 for IPv4 and 1280 for IPv6, and what the sending
 	// interface takes. The answerer sends nothing above its own Most.

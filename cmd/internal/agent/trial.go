@@ -106,7 +106,7 @@ func (t *trial) pmtu() pmtu.Options {
 // mss is the look at a SYN, of which each direction has a number of its own.
 func (t *trial) mss(back bool) pmtu.Options {
 	const other = 1 << 7
-	o := pmtu.Options{Key: t.key, Trial: t.number}
+	o := pmtu.Options{Key: t.key, Trial: t.number, Peer: t.sockets.path.Remote.Addr()}
 	if back {
 		o.Trial ^= other
 	}
