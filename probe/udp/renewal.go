@@ -36,12 +36,18 @@ type renewal struct {
 // newRenewal begins flows in the lane, in turns with the other lanes.
 func newRenewal(open func() (socket, error), load probe.Load, lane int) *renewal {
 	all := float64(time.Second) / load.NewFlowsPerSecond // Between new flows of any lane.
-	every := time.Duration(all * float64(load.LaneCount()))
+	every := atMost(all * float64(load.LaneCount()))
 	ahead := 2 + int(aheadFor/every)
 	return &renewal{
-		open: open, every: every, due: time.Duration(all * float64(lane+1)), oldest: 1,
+		open: open, every: every, due: atMost(all * float64(lane+1)), oldest: 1,
 		fresh: make(chan socket, ahead), retired: make(chan socket, ahead),
 	}
+}
+
+// atMost is so many nanoseconds, or where those are more than any load lasts a time
+// that is beyond all of them.
+func atMost(nanoseconds float64) time.Duration {
+	return time.Duration(min(nanoseconds, float64(2*probe.MaxDuration)))
 }
 
 // exchange gives a fresh socket to each of flows whose time has come at now, since
