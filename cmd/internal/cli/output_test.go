@@ -146,12 +146,13 @@ func TestLayeredRate(t *testing.T) {
 	var r layeredRate
 	for text, want := range map[string]string{
 		"350M@outer": "350000000 outer", "1.2G": "1200000000 goodput", "5M@inner": "5000000 inner", "5M@wire": "5000000 wire",
+		"0": "0 goodput", // iperf3's word for no limit.
 	} {
 		if err := r.Set(text); err != nil || fmt.Sprintf("%.0f %s", r.bitsPerSecond, r.layer) != want || r.String() != text {
 			t.Errorf("Set(%q): %v, %.0f %s, want %s", text, err, r.bitsPerSecond, r.layer, want)
 		}
 	}
-	for _, text := range []string{"", "fast", "350M@", "350M@middle", "-1M", "@outer"} {
+	for _, text := range []string{"", "fast", "350M@", "350M@middle", "-1M", "@outer", "0@outer"} {
 		if err := r.Set(text); err == nil {
 			t.Errorf("Set(%q) takes %.0f %s", text, r.bitsPerSecond, r.layer)
 		}

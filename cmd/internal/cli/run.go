@@ -108,7 +108,7 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 	flags := command.Flags()
 	f.watch.add(flags)
 	flags.BoolVarP(&f.udp, "udp", "u", false, "use UDP instead of TCP")
-	flags.VarP(&f.rate, "bitrate", "b", "rate of each flow's payload, or of the layer after @ (goodput, inner, outer, wire); default 1M for UDP, unlimited for TCP")
+	flags.VarP(&f.rate, "bitrate", "b", "rate of each flow's payload, or of the layer after @ (goodput, inner, outer, wire); default 1M for UDP, and for TCP 0, which is no limit")
 	flags.Var(&f.total, "total", "rate of all flows together, instead of --bitrate")
 	duration(flags, &f.time, "time", "t", "for how long to send (default 10s)")
 	flags.IntVarP(&f.parallel, "parallel", "P", 1, "how many flows: five-tuples of UDP (up to 10000) or connections of TCP (up to 128)")
@@ -286,7 +286,17 @@ func (f *runFlags) datagrams(flags *pflag.FlagSet) (*controller.UDPLoad, error) 
 	if given := f.total; given.text != "" {
 		l.BitsPerSecond, l.Layer, l.Total = given.bitsPerSecond, given.layer, true
 	}
+	for name, given := range f.rates() {
+		if given.unlimited() {
+			return nil, fmt.Errorf("--%s: 0 sets no limit, which only TCP knows: give UDP a rate, or let find search for one", name)
+		}
+	}
 	return l, f.checkDatagrams(l)
+}
+
+// rates are those that were given, or can be.
+func (f *runFlags) rates() map[string]layeredRate {
+	return map[string]layeredRate{"bitrate": f.rate, "total": f.total}
 }
 
 // sizes are the lengths that were given, in bytes.
@@ -338,7 +348,7 @@ func (f *runFlags) connections(flags *pflag.FlagSet) (*analysis.TCPLoad, error) 
 		Flows: f.parallel, Congestion: f.tcpOnly.congestion, MSS: f.tcpOnly.mss,
 		ZeroCopy: f.tcpOnly.zeroCopy, Verify: f.tcpOnly.verify,
 	}
-	for name, given := range map[string]layeredRate{"bitrate": f.rate, "total": f.total} {
+	for name, given := range f.rates() {
 		if given.text != "" && given.layer != unit.Goodput {
 			return nil, fmt.Errorf("--%s: %s: of TCP only the rate of its payload can be set", name, given.text)
 		}
@@ -472,7 +482,7 @@ func judgeTrial(trial analysis.Trial) error {
 		unit.FormatBitRate(trial.Load.InnerBitsPerSecond), unit.FormatBitRate(trial.InnerSentBitsPerSecond()), why)
 }
 
-// layeredRate is a flag such as 350M@outer.
+// layeredRate is a flag such as 350M@outer, or 0, as iperf3 says that there is no limit.
 type layeredRate struct {
 	bitsPerSecond float64
 	layer         unit.Layer
@@ -480,9 +490,15 @@ type layeredRate struct {
 }
 
 func (r *layeredRate) Set(text string) (err error) {
-	r.bitsPerSecond, r.layer, err = unit.LayeredBitRate(text, unit.Goodput)
 	r.text = text
+	if r.unlimited() {
+		r.bitsPerSecond, r.layer = 0, unit.Goodput
+		return nil
+	}
+	r.bitsPerSecond, r.layer, err = unit.LayeredBitRate(text, unit.Goodput)
 	return err
 }
-func (r *layeredRate) String() string { return r.text }
-func (r *layeredRate) Type() string   { return "rate" }
+
+func (r *layeredRate) unlimited() bool { return r.text == "0" }
+func (r *layeredRate) String() string  { return r.text }
+func (r *layeredRate) Type() string    { return "rate" }
