@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -28,6 +29,23 @@ func loadTo(l analysis.Load) *controlv1.Load {
 		to.Mix.InnerSizes = append(to.Mix.InnerSizes, uint32(size))
 	}
 	return to
+}
+
+// mostRatio is beyond all that is measured, and keeps sums of ratios finite.
+const mostRatio = 1e12
+
+// checkRatios refuses what is no ratio: JSON has no word for NaN and infinity.
+func checkRatios(host *controlv1.Host, pace *controlv1.Pace) error {
+	ratios := []float64{pace.GetWithin(), pace.GetWorst()}
+	for _, c := range host.GetCores() {
+		ratios = append(ratios, c.GetUser(), c.GetSystem(), c.GetSoftirq(), c.GetSteal(), c.GetIdle())
+	}
+	for _, ratio := range ratios {
+		if !(math.Abs(ratio) <= mostRatio) {
+			return fmt.Errorf("it counted a ratio of %g", ratio)
+		}
+	}
+	return nil
 }
 
 // trialFrom puts together what both ends say. outer is the length of the packet

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -61,6 +62,30 @@ func filledResults() (*controlv1.SendResult, *controlv1.ReceiveResult) {
 		host.Cores[0].Number = 0
 	}
 	return &sent, &received
+}
+
+// JSON has no word for what is no number, nor for sums that are none.
+func TestCheckRatios(t *testing.T) {
+	host := func(c *controlv1.Core) *controlv1.Host { return &controlv1.Host{Cores: []*controlv1.Core{{}, c}} }
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64} {
+		for name, err := range map[string]error{
+			"within":  checkRatios(nil, &controlv1.Pace{Within: bad}),
+			"worst":   checkRatios(nil, &controlv1.Pace{Worst: bad}),
+			"user":    checkRatios(host(&controlv1.Core{User: bad}), nil),
+			"system":  checkRatios(host(&controlv1.Core{System: bad}), nil),
+			"softirq": checkRatios(host(&controlv1.Core{Softirq: bad}), nil),
+			"steal":   checkRatios(host(&controlv1.Core{Steal: bad}), nil),
+			"idle":    checkRatios(host(&controlv1.Core{Idle: bad}), nil),
+		} {
+			if err == nil {
+				t.Errorf("%s of %g is taken", name, bad)
+			}
+		}
+	}
+	core := &controlv1.Core{User: 0.25, System: 0.25, Softirq: 0.25, Steal: 0.25, Idle: 1}
+	if err := checkRatios(host(core), &controlv1.Pace{Within: 1, Worst: 3}); err != nil {
+		t.Error(err)
+	}
 }
 
 // The same of TCP, of which each flow's bytes are summed up, too.

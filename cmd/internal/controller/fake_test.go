@@ -29,6 +29,7 @@ type fakeAgent struct {
 	groups  []string                                                     // Of the sessions that were offered.
 	busy    int                                                          // So many offers are refused at first.
 	blind   bool                                                         // It measures no latency.
+	pace    *controlv1.Pace                                              // What it says of its sending. Optional.
 	renewed chan struct{}                                                // Gets a value for each renewal. Optional.
 	silent  map[string]bool                                              // Calls that are never answered.
 	refuse  map[string]error                                             // Calls that are refused.
@@ -160,7 +161,7 @@ func (f *fakeAgent) Send(ctx context.Context, m *controlv1.SendRequest, stream *
 	f.path.loads = append(f.path.loads, load)
 	f.path.mu.Unlock()
 	sent := packets(load, load.GetInnerBitsPerSecond())
-	result := &controlv1.SendResult{Udp: &controlv1.Sent{Packets: sent, ElapsedNs: load.GetDurationNs(), Burst: 1}}
+	result := &controlv1.SendResult{Udp: &controlv1.Sent{Packets: sent, ElapsedNs: load.GetDurationNs(), Burst: 1, Pace: f.pace}}
 	if m.GetWork().GetLatency() != nil && !f.blind {
 		result.Latency = &controlv1.Latency{Sent: 10, Received: 10, Rtt: &controlv1.Quantiles{Count: 10, MinNs: 1e6, P50Ns: 2e6}}
 	}

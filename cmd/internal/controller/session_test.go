@@ -170,16 +170,20 @@ func TestTrial(t *testing.T) {
 // Whatever an agent does, a trial ends with an error that names it.
 func TestTrialFails(t *testing.T) {
 	refusal := connect.NewError(connect.CodeInvalidArgument, errors.New("too much"))
+	nonsense := resultMessage(nil)
+	nonsense.GetResult().Host = &controlv1.Host{Cores: []*controlv1.Core{{Idle: math.Inf(1)}}}
 	for name, c := range map[string]struct {
 		stop func(a, b *fakeAgent)
 		want string
 	}{
-		"sender refuses":     {func(a, _ *fakeAgent) { a.refuse["send"] = refusal }, "agent a: too much"},
-		"receiver refuses":   {func(_, b *fakeAgent) { b.refuse["receive"] = refusal }, "agent b: too much"},
-		"sender is silent":   {func(a, b *fakeAgent) { a.silent["send"] = true; b.receive = endAfter(readyMessage()) }, "agent b: it ended the trial without a result"},
-		"receiver ends":      {func(_, b *fakeAgent) { b.receive = endAfter() }, "agent b: it ended the trial without a result"},
-		"result comes first": {func(_, b *fakeAgent) { b.receive = endAfter(resultMessage(nil)) }, "agent b: it counted before it was ready"},
-		"ready comes twice":  {func(_, b *fakeAgent) { b.receive = endAfter(readyMessage(), readyMessage()) }, "agent b: it ended the trial without a result"},
+		"sender refuses":           {func(a, _ *fakeAgent) { a.refuse["send"] = refusal }, "agent a: too much"},
+		"receiver refuses":         {func(_, b *fakeAgent) { b.refuse["receive"] = refusal }, "agent b: too much"},
+		"sender is silent":         {func(a, b *fakeAgent) { a.silent["send"] = true; b.receive = endAfter(readyMessage()) }, "agent b: it ended the trial without a result"},
+		"receiver ends":            {func(_, b *fakeAgent) { b.receive = endAfter() }, "agent b: it ended the trial without a result"},
+		"result comes first":       {func(_, b *fakeAgent) { b.receive = endAfter(resultMessage(nil)) }, "agent b: it counted before it was ready"},
+		"sender counts nonsense":   {func(a, _ *fakeAgent) { a.pace = &controlv1.Pace{Within: math.NaN()} }, "agent a: it counted a ratio of NaN"},
+		"receiver counts nonsense": {func(_, b *fakeAgent) { b.receive = endAfter(readyMessage(), nonsense) }, "agent b: it counted a ratio of +Inf"},
+		"ready comes twice":        {func(_, b *fakeAgent) { b.receive = endAfter(readyMessage(), readyMessage()) }, "agent b: it ended the trial without a result"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to, a, b := newFakeEnds(t)

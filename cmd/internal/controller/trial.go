@@ -187,7 +187,7 @@ func (s *Session) send(ctx context.Context, from End, request *controlv1.SendReq
 			return nil, control.Explain(from.Name, err)
 		}
 		if result := message.GetResult(); result != nil {
-			return result, nil
+			return result, control.Explain(from.Name, checkRatios(result.GetHost(), result.GetUdp().GetPace()))
 		}
 		if interval := message.GetInterval(); interval != nil && o.tell != nil {
 			o.tell(intervalFrom(interval, o.reverse))
@@ -214,6 +214,9 @@ func (s *Session) receive(ctx context.Context, to End, request *controlv1.Receiv
 	last, err := next(stream)
 	if err == nil && last.GetResult() == nil {
 		err = errNoResult
+	}
+	if err == nil {
+		err = checkRatios(last.GetResult().GetHost(), nil)
 	}
 	if err != nil {
 		return nil, control.Explain(to.Name, err)
