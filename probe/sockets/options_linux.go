@@ -80,15 +80,21 @@ func setBuffer(fd int, plain Option, force int) error {
 // PathMTU is the largest packet that the kernel sends on the route of conn, which is
 // connected, in bytes.
 func PathMTU(conn *net.UDPConn) (mtu int, err error) {
-	level, which := unix.IPPROTO_IP, unix.IP_MTU
-	if !IsIPv4(conn) {
-		level, which = unix.IPPROTO_IPV6, unix.IPV6_MTU
-	}
 	err = Control(conn, func(fd int) error {
-		if mtu, err = unix.GetsockoptInt(fd, level, which); err != nil {
-			return fmt.Errorf("read the MTU of the socket's path: %w", err)
-		}
-		return nil
+		mtu, err = PathMTUOf(fd, IsIPv4(conn))
+		return err
 	})
 	return mtu, err
+}
+
+// PathMTUOf is PathMTU of a descriptor.
+func PathMTUOf(fd int, ipv4 bool) (mtu int, err error) {
+	level, which := unix.IPPROTO_IP, unix.IP_MTU
+	if !ipv4 {
+		level, which = unix.IPPROTO_IPV6, unix.IPV6_MTU
+	}
+	if mtu, err = unix.GetsockoptInt(fd, level, which); err != nil {
+		return 0, fmt.Errorf("read the MTU of the socket's path: %w", err)
+	}
+	return mtu, nil
 }

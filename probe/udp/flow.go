@@ -3,8 +3,6 @@ package udp
 import (
 	"errors"
 	"fmt"
-	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -15,45 +13,25 @@ import (
 // what sending takes is the lane's (train.go).
 type flow struct {
 	number int
-	socket
-	next uint64 // Sequence number of its next packet: how many were sent.
-}
-
-// socket is a connected one that is ready to send.
-type socket struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
+	conn   *plain
+	next   uint64 // Sequence number of its next packet: how many were sent.
 }
 
 // openSocket opens one to the lane's port of the receiver, and makes it ready.
-func openSocket(open Open, lane int, dscp uint8) (socket, error) {
+func openSocket(open Open, lane int, dscp uint8) (*plain, error) {
 	conn, err := open(lane)
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		return socket{}, fmt.Errorf("%w: each flow takes a file descriptor: allow more (ulimit -n, LimitNOFILE= of the service) or take fewer flows", err)
+		return nil, fmt.Errorf("%w: each flow takes a file descriptor: allow more (ulimit -n, LimitNOFILE= of the service) or take fewer flows", err)
 	}
 	if err != nil {
-		return socket{}, err
+		return nil, err
 	}
-	s, err := prepared(conn, dscp)
-	if err != nil {
+	if err := errors.Join(sockets.CheckConnected(conn), prepareSender(conn, dscp)); err != nil {
 		_ = conn.Close()
+		return nil, err
 	}
-	return s, err
+	return takeOver(conn)
 }
 
-func prepared(conn *net.UDPConn, dscp uint8) (socket, error) {
-	if err := sockets.CheckConnected(conn); err != nil {
-		return socket{}, err
-	}
-	if err := prepareSender(conn, dscp); err != nil {
-		return socket{}, err
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return socket{}, fmt.Errorf("take the trial's socket: %w", err)
-	}
-	return socket{conn, raw}, nil
-}
-
-// port is the socket's source port.
-func (s socket) port() uint16 { return s.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+// port is the flow's source port.
+func (f flow) port() uint16 { return f.conn.local.Port() }

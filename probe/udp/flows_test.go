@@ -150,11 +150,10 @@ func TestIntegrationDSCP(t *testing.T) {
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		probetest.EnterNetns(t)
 		a, b := probetest.Pair(t, ip)
-		s, err := prepared(a, 46)
-		if err := errors.Join(err, prepareReceiver(b, probe.Load{DSCP: 46}, true)); err != nil {
+		if err := errors.Join(prepareSender(a, 46), prepareReceiver(b, probe.Load{DSCP: 46}, true)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newSocketWriter(1, false).write(s, make([]byte, 100), []int{100}); err != nil {
+		if _, err := a.Write(make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.Write(make([]byte, 100)); err != nil {
@@ -336,9 +335,12 @@ func newFakeRenewal(t *testing.T) (*renewal, []flow) {
 	t.Helper()
 	load := second350
 	load.Flows, load.NewFlowsPerSecond = 3, 10
-	open := func() (socket, error) {
+	open := func() (*plain, error) {
 		conn, err := nobody(0)
-		return socket{conn: conn}, err
+		if err != nil {
+			return nil, err
+		}
+		return takeOver(conn)
 	}
 	list := make([]flow, 3)
 	for i := range list {
@@ -346,8 +348,8 @@ func newFakeRenewal(t *testing.T) (*renewal, []flow) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { s.conn.Close() })
-		list[i] = flow{number: i, socket: s, next: 7}
+		t.Cleanup(func() { s.Close() })
+		list[i] = flow{number: i, conn: s, next: 7}
 	}
 	r := newRenewal(open, load, 0)
 	if err := r.fill(); err != nil {
@@ -363,12 +365,12 @@ func TestRenewal(t *testing.T) {
 	r, list := newFakeRenewal(t)
 	var got []string
 	for now := time.Duration(0); now <= 410*ms; now += 10 * ms {
-		before := []socket{list[0].socket, list[1].socket, list[2].socket}
+		before := []*plain{list[0].conn, list[1].conn, list[2].conn}
 		if err := r.exchange(list, now); err != nil {
 			t.Fatal(err)
 		}
 		for i := range list {
-			if list[i].socket != before[i] {
+			if list[i].conn != before[i] {
 				got = append(got, fmt.Sprint(i, " at ", now))
 			}
 		}
@@ -412,7 +414,7 @@ func TestRenewalLate(t *testing.T) {
 
 func TestRenewalFails(t *testing.T) {
 	r, list := newFakeRenewal(t)
-	r.open = func() (socket, error) { return socket{}, unix.EADDRNOTAVAIL }
+	r.open = func() (*plain, error) { return nil, unix.EADDRNOTAVAIL }
 	if err := r.exchange(list, 100*ms); err != nil {
 		t.Fatal(err)
 	}

@@ -93,9 +93,9 @@ func TestIntegrationWithoutSegmentation(t *testing.T) {
 }
 
 // trainTo is a train of ten datagrams of 100 bytes for a socket.
-func trainTo(t *testing.T, conn *net.UDPConn) (to socket, data []byte, lengths []int) {
+func trainTo(t *testing.T, conn *net.UDPConn) (to *plain, data []byte, lengths []int) {
 	t.Helper()
-	to, err := prepared(conn, 0)
+	to, err := openSocket(func(int) (*net.UDPConn, error) { return conn, nil }, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,7 @@ func TestIntegrationSegmentationRefused(t *testing.T) {
 	probetest.EnterNetns(t)
 	a, _ := probetest.Pair(t, "127.0.0.1")
 	to, data, lengths := trainTo(t, a)
-	if err := sockets.Control(a, func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
-	}); err != nil {
+	if err := unix.SetsockoptInt(to.fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
 		t.Fatal(err)
 	}
 	w := newSocketWriter(10, true)
@@ -320,7 +318,8 @@ func TestIntegrationSocketDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	drops, err := socketDrops(b)
+	var drops uint32
+	err := sockets.Control(b, func(fd int) (err error) { drops, err = socketDrops(fd); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,11 @@ func (l *lane) openFirst() error {
 	if err := l.openFlow(); err != nil {
 		return err
 	}
-	if err := checkTrial(l.flows[0].conn, l.trial, l.shared); err != nil {
+	if err := checkTrial(l.flows[0].conn.headers(), l.trial, l.shared); err != nil {
 		return err
 	}
 	l.nonce = wire.NewNonce()
-	l.out = newTransmission(l.clock, l.trial, l.shared, sockets.Headers(l.flows[0].conn))
+	l.out = newTransmission(l.clock, l.trial, l.shared, l.flows[0].conn.headers())
 	return nil
 }
 
@@ -75,11 +75,11 @@ func (l *lane) openFlow() error {
 	if err != nil {
 		return fmt.Errorf("open flow %d of %d: %w", number+1, l.shared.FlowCount(), err)
 	}
-	l.flows = append(l.flows, flow{number: number, socket: s})
+	l.flows = append(l.flows, flow{number: number, conn: s})
 	return nil
 }
 
-func (l *lane) openSocket() (socket, error) { return openSocket(l.open, l.number, l.shared.DSCP) }
+func (l *lane) openSocket() (*plain, error) { return openSocket(l.open, l.number, l.shared.DSCP) }
 
 // greet says HELLO until the peer proves that it holds the key, and is there
 // now, by echoing this end's fresh nonce. From then on the peer must be heard.
@@ -194,7 +194,7 @@ func (l *lane) explain(err error) error {
 	if !errors.Is(err, unix.EMSGSIZE) {
 		return err
 	}
-	mtu, mtuErr := sockets.PathMTU(l.flows[0].conn)
+	mtu, mtuErr := sockets.PathMTUOf(l.flows[0].conn.fd, l.flows[0].conn.isIPv4())
 	if mtuErr != nil {
 		return err
 	}

@@ -27,9 +27,9 @@ type trainWriter interface {
 	// write sends data from the socket as datagrams of the lengths. It returns how
 	// many the stack took and why it took no more: EAGAIN where the socket is full.
 	// It keeps neither.
-	write(to socket, data []byte, lengths []int) (taken int, err error)
+	write(to *plain, data []byte, lengths []int) (taken int, err error)
 	// awaitRoom returns when the socket has room, or after d.
-	awaitRoom(to socket, d time.Duration)
+	awaitRoom(to *plain, d time.Duration)
 	// segmented says whether the stack has taken several datagrams as one.
 	segmented() bool
 }
@@ -152,7 +152,7 @@ func (t *transmission) send(place uint64, n int, now time.Duration) (sending, er
 	f := &t.flows[t.turn]
 	t.turn = (t.turn + 1) % len(t.flows)
 	data, lengths := t.compose(f, place, n, now)
-	taken, waited, err := t.deliver(f.socket, data, lengths)
+	taken, waited, err := t.deliver(f.conn, data, lengths)
 	s := sending{innerBytes: t.order.Bytes(place+uint64(taken)) - t.order.Bytes(place), waited: waited}
 	f.next += uint64(taken)
 	t.packets.Add(uint64(taken))
@@ -195,7 +195,7 @@ func (t *transmission) compose(f *flow, place uint64, n int, now time.Duration) 
 }
 
 // deliver hands datagrams to the stack, and waits while the socket is full.
-func (t *transmission) deliver(to socket, data []byte, lengths []int) (taken int, waited bool, err error) {
+func (t *transmission) deliver(to *plain, data []byte, lengths []int) (taken int, waited bool, err error) {
 	for {
 		n, err := t.writer.write(to, data, lengths)
 		taken += n

@@ -44,7 +44,7 @@ func (f *fakeHost) SleepUntil(t time.Duration) {
 	f.now = max(f.now, t)
 }
 
-func (f *fakeHost) write(_ socket, data []byte, lengths []int) (int, error) {
+func (f *fakeHost) write(_ *plain, data []byte, lengths []int) (int, error) {
 	n := len(f.trains)
 	if f.waits[n] > 0 && !f.full {
 		f.full = true
@@ -69,7 +69,7 @@ func (f *fakeHost) write(_ socket, data []byte, lengths []int) (int, error) {
 	return taken, err
 }
 
-func (f *fakeHost) awaitRoom(socket, time.Duration) { f.now += f.waits[len(f.trains)] }
+func (f *fakeHost) awaitRoom(*plain, time.Duration) { f.now += f.waits[len(f.trains)] }
 
 func (f *fakeHost) segmented() bool { return false }
 

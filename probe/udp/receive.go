@@ -27,8 +27,8 @@ import (
 const nap = 50 * time.Microsecond
 
 // Receive counts the load that Send offers to conns, and returns when the sender has
-// said in every lane that it is over. There is one of conns for each lane, and none
-// of them must be used by others meanwhile. Where the load is one flow, its may be
+// said in every lane that it is over. There is one of conns for each lane; Receive
+// takes them over, and closes them. Where the load is one flow, its may be
 // connected; several come from any ports of trial.Peer. trial and load must be the
 // sender's.
 //
@@ -47,6 +47,7 @@ func Receive(ctx context.Context, conns []*net.UDPConn, trial Trial, load probe.
 		return probe.Received{}, err
 	}
 	in, err := newIntake(conns, trial, load, progress)
+	defer in.close()
 	if err != nil {
 		return probe.Received{}, err
 	}
@@ -65,7 +66,7 @@ func checkInlets(conns []*net.UDPConn, trial Trial, load probe.Load) error {
 		return fmt.Errorf("take the sockets: they are %d, for %d lanes", len(conns), want)
 	}
 	for _, conn := range conns {
-		if err := checkTrial(conn, trial, load); err != nil {
+		if err := checkTrial(sockets.Headers(conn), trial, load); err != nil {
 			return err
 		}
 		connected := conn.RemoteAddr() != nil
@@ -95,17 +96,23 @@ func newIntake(conns []*net.UDPConn, trial Trial, load probe.Load, progress func
 	for lane, conn := range conns {
 		r, err := newReceiver(conn, trial, load, lane, in)
 		if err != nil {
-			return nil, err
+			return in, err
 		}
 		in.lanes = append(in.lanes, r)
 	}
 	return in, nil
 }
 
+func (in *intake) close() {
+	for _, r := range in.lanes {
+		_ = r.conn.Close() // All of it was read.
+	}
+}
+
 // run receives in every lane until its trial is over, one of them fails, or ctx ends.
 func (in *intake) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	conns := make([]*net.UDPConn, len(in.lanes))
+	conns := make([]*plain, len(in.lanes))
 	for i, r := range in.lanes {
 		conns[i] = r.conn
 	}
@@ -140,7 +147,7 @@ func (in *intake) result() (probe.Received, error) {
 	for i, r := range in.lanes {
 		lanes[i] = r.reception.counts
 		malformed += r.reception.malformed
-		after, err := socketDrops(r.conn)
+		after, err := socketDrops(r.conn.fd)
 		drops += uint64(after - r.drops) // Modulo 2^32, like the counter.
 		errs = append(errs, err)
 	}
@@ -151,7 +158,7 @@ func (in *intake) result() (probe.Received, error) {
 
 // receiver is the receiving end of one lane.
 type receiver struct {
-	conn      *net.UDPConn
+	conn      *plain
 	peer      netip.Addr // The only one heard; not valid where conn is connected.
 	start     time.Time  // Zero of the receiver's clock.
 	drops     uint32     // Of the socket, before the trial.
@@ -163,27 +170,27 @@ type receiver struct {
 	published struct{ packets, bytes, lost atomic.Uint64 }
 }
 
-func newReceiver(conn *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
-	if err := prepareReceiver(conn, load, !trial.NoGRO); err != nil {
+func newReceiver(opened *net.UDPConn, trial Trial, load probe.Load, lane int, in *intake) (*receiver, error) {
+	if err := prepareReceiver(opened, load, !trial.NoGRO); err != nil {
 		return nil, err
 	}
-	drops, err := socketDrops(conn)
+	conn, err := takeOver(opened)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := newBatchReader(conn, load.LaneCount())
+	drops, err := socketDrops(conn.fd)
 	if err != nil {
-		return nil, fmt.Errorf("take the trial's socket: %w", err)
+		return nil, errors.Join(err, conn.Close())
 	}
-	r := &receiver{conn: conn, start: in.start, drops: drops, batch: batch}
+	r := &receiver{conn: conn, start: in.start, drops: drops, batch: newBatchReader(conn, load.LaneCount())}
 	answer := func(_ netip.AddrPort, b []byte) {
 		_, _ = conn.Write(b) // All that it answers is repeated; one may fail.
 	}
-	if conn.RemoteAddr() == nil {
+	if !conn.isConnected() {
 		r.peer = trial.Peer.Unmap()
-		answer = func(to netip.AddrPort, b []byte) { _, _ = conn.WriteToUDPAddrPort(b, to) }
+		answer = func(to netip.AddrPort, b []byte) { _ = conn.writeTo(b, to) }
 	}
-	r.reception = newReception(trial, load, lane, sockets.Headers(conn), in.origin, wire.NewNonce(), r.look(), answer)
+	r.reception = newReception(trial, load, lane, conn.headers(), in.origin, wire.NewNonce(), r.look(), answer)
 	return r, nil
 }
 
@@ -194,14 +201,11 @@ func (r *receiver) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := r.batch.read()
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		// Other errors are the deadline, which tick sees to, and ICMP errors
-		// of what was answered, which reading clears.
+		n, more := r.batch.read()
+		// Errors are the deadline, which tick sees to, and ICMP errors of what was
+		// answered, which reading clears.
 		r.reception.tick(r.take(n))
-		if 0 < n && n < len(r.batch.batch) {
+		if n > 0 && !more {
 			rest()
 		}
 	}

@@ -112,16 +112,17 @@ func TestIntegrationWithoutGRO(t *testing.T) {
 			probetest.EnterNetns(t)
 			in, trial := inlets(t, "127.0.0.1", 1), testTrial(t)
 			trial.Peer, trial.NoGRO = netip.MustParseAddr("127.0.0.1"), without
+			var kept int // Receive closes what it is given.
+			if err := sockets.Control(in[0], func(fd int) (err error) { kept, err = unix.Dup(fd); return err }); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(kept)
 			o := runBetween(t, in, dialHere(t, "127.0.0.1"), trial, load)
 			if err := errors.Join(o.sendErr, o.gotEr); err != nil {
 				t.Fatal(err)
 			}
 			assertAllCame(t, o)
-			var on int
-			if err := sockets.Control(in[0], func(fd int) (err error) {
-				on, err = unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO)
-				return err
-			}); err != nil || (on == 0) != without {
+			if on, err := unix.GetsockoptInt(kept, unix.SOL_UDP, unix.UDP_GRO); err != nil || (on == 0) != without {
 				t.Errorf("UDP_GRO is %d (%v), want it off: %v", on, err, without)
 			}
 		})

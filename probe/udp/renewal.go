@@ -23,10 +23,10 @@ const (
 // of flows that have ended. The pacing thread only exchanges them: it never waits,
 // and never wakes that goroutine, which costs a system call.
 type renewal struct {
-	open  func() (socket, error)
+	open  func() (*plain, error)
 	every time.Duration
 	// fresh are sockets for the next flows, retired those of flows that ended.
-	fresh, retired chan socket
+	fresh, retired chan *plain
 	failed         atomic.Pointer[error] // Why fresh sockets have run out.
 
 	due    time.Duration // When the next flow begins.
@@ -34,13 +34,13 @@ type renewal struct {
 }
 
 // newRenewal begins flows in the lane, in turns with the other lanes.
-func newRenewal(open func() (socket, error), load probe.Load, lane int) *renewal {
+func newRenewal(open func() (*plain, error), load probe.Load, lane int) *renewal {
 	all := float64(time.Second) / load.NewFlowsPerSecond // Between new flows of any lane.
 	every := atMost(all * float64(load.LaneCount()))
 	ahead := 2 + int(aheadFor/every)
 	return &renewal{
 		open: open, every: every, due: atMost(all * float64(lane+1)), oldest: 1,
-		fresh: make(chan socket, ahead), retired: make(chan socket, ahead),
+		fresh: make(chan *plain, ahead), retired: make(chan *plain, ahead),
 	}
 }
 
@@ -56,8 +56,8 @@ func (r *renewal) exchange(flows []flow, now time.Duration) error {
 	for ; now >= r.due && len(r.retired) < cap(r.retired); r.due += r.every {
 		select {
 		case s := <-r.fresh:
-			r.retired <- flows[r.oldest].socket
-			flows[r.oldest].socket = s
+			r.retired <- flows[r.oldest].conn
+			flows[r.oldest].conn = s
 			r.oldest = max(1, (r.oldest+1)%len(flows))
 		default:
 			return r.late(now)
@@ -127,11 +127,11 @@ func (r *renewal) close() {
 	r.closeAll(r.retired)
 }
 
-func (r *renewal) closeAll(sockets chan socket) {
+func (r *renewal) closeAll(sockets chan *plain) {
 	for {
 		select {
 		case s := <-sockets:
-			_ = s.conn.Close()
+			_ = s.Close()
 		default:
 			return
 		}

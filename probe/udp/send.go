@@ -85,7 +85,7 @@ func (s *sender) open(ctx context.Context, open Open, trial Trial) (err error) {
 }
 
 // first is the first flow's socket of each lane.
-func (s *sender) first() (conns []*net.UDPConn) {
+func (s *sender) first() (conns []*plain) {
 	for _, l := range s.lanes {
 		conns = append(conns, l.flows[0].conn)
 	}
@@ -115,7 +115,7 @@ func (s *sender) inLane(l *lane, err error) error {
 	if len(s.lanes) == 1 {
 		return err
 	}
-	return fmt.Errorf("lane %d of %d, from %s: %w", l.number+1, len(s.lanes), l.flows[0].conn.LocalAddr(), err)
+	return fmt.Errorf("lane %d of %d, from %s: %w", l.number+1, len(s.lanes), l.flows[0].conn.local, err)
 }
 
 // standing is how far all lanes have come.

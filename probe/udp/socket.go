@@ -55,16 +55,12 @@ func prepareReceiver(conn *net.UDPConn, load probe.Load, gro bool) error {
 // socketDrops counts the datagrams that the socket has dropped, modulo 2^32.
 // It is the counter of SO_RXQ_OVFL, read once (SO_MEMINFO) instead of beside
 // each datagram, which would also miss what was dropped after the last one.
-func socketDrops(conn *net.UDPConn) (drops uint32, err error) {
-	err = sockets.Control(conn, func(fd int) error {
-		var info [unix.SK_MEMINFO_VARS]uint32
-		if err := getMemInfo(fd, &info); err != nil {
-			return fmt.Errorf("read SO_MEMINFO of the trial's socket: %w", err)
-		}
-		drops = info[unix.SK_MEMINFO_DROPS]
-		return nil
-	})
-	return drops, err
+func socketDrops(fd int) (drops uint32, err error) {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	if err := getMemInfo(fd, &info); err != nil {
+		return 0, fmt.Errorf("read SO_MEMINFO of the trial's socket: %w", err)
+	}
+	return info[unix.SK_MEMINFO_DROPS], nil
 }
 
 func getMemInfo(fd int, info *[unix.SK_MEMINFO_VARS]uint32) error {

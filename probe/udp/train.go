@@ -13,8 +13,7 @@ import (
 // of which may be shorter; or, where the route's device does not allow that, each as
 // a message of its own.
 //
-// It owns its message headers, and its closure is made once, so that sending does
-// not allocate. It serves all flows of a lane.
+// It owns its message headers, so that sending does not allocate. It serves all flows of a lane.
 type socketWriter struct {
 	segments bool // Whether UDP_SEGMENT is to be used, and works as far as known.
 	joined   bool // Whether it has been.
@@ -23,10 +22,7 @@ type socketWriter struct {
 	iovs     []unix.Iovec
 	controls [][segmentControl]byte
 	runs     []int // Datagrams of each message.
-	send     func(fd uintptr)
-	room     func(fd uintptr)
 	poll     [1]unix.PollFd
-	patience int // Of poll, in ms.
 
 	// In and out of send.
 	count int // Messages.
@@ -60,18 +56,15 @@ func newSocketWriter(train int, segment bool) *socketWriter {
 		cmsg.Level, cmsg.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 		cmsg.SetLen(unix.CmsgLen(2))
 	}
-	w.send, w.room = w.trySend, w.tryRoom
 	return w
 }
 
 // write implements trainWriter. A call that ends early does not say why: the next
 // one does.
-func (w *socketWriter) write(to socket, data []byte, lengths []int) (taken int, err error) {
+func (w *socketWriter) write(to *plain, data []byte, lengths []int) (taken int, err error) {
 	for len(lengths) > 0 {
 		w.collect(data, lengths)
-		if err := to.raw.Control(w.send); err != nil {
-			return taken, err
-		}
+		w.send(to.fd)
 		n, size := w.accepted()
 		data, lengths, taken = data[size:], lengths[n:], taken+n
 		switch {
@@ -133,8 +126,8 @@ func (w *socketWriter) accepted() (datagrams, size int) {
 	return datagrams, size
 }
 
-func (w *socketWriter) trySend(fd uintptr) {
-	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, fd,
+func (w *socketWriter) send(fd int) {
+	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
 		uintptr(unsafe.Pointer(&w.batch[0])), uintptr(w.count), unix.MSG_DONTWAIT, 0, 0)
 	w.taken, w.errno = int(n), errno
 	if errno != 0 {
@@ -143,14 +136,9 @@ func (w *socketWriter) trySend(fd uintptr) {
 }
 
 // awaitRoom implements trainWriter.
-func (w *socketWriter) awaitRoom(to socket, d time.Duration) {
-	w.patience = int(d.Milliseconds())
-	_ = to.raw.Control(w.room) // Fails only when closed; so will the next write.
-}
-
-func (w *socketWriter) tryRoom(fd uintptr) {
-	w.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
-	_, _ = unix.Poll(w.poll[:], w.patience) // A signal ends it early.
+func (w *socketWriter) awaitRoom(to *plain, d time.Duration) {
+	w.poll[0] = unix.PollFd{Fd: int32(to.fd), Events: unix.POLLOUT}
+	_, _ = unix.Poll(w.poll[:], int(d.Milliseconds())) // A signal ends it early.
 }
 
 func (w *socketWriter) segmented() bool { return w.joined }

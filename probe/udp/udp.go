@@ -36,7 +36,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 	"time"
 
@@ -117,7 +116,7 @@ const orderLength = 64 * probe.MaxSizes
 const maxPackets = 1 << 47
 
 // checkTrial checks what a trial over conn is made of.
-func checkTrial(conn *net.UDPConn, trial Trial, l probe.Load) error {
+func checkTrial(headers int, trial Trial, l probe.Load) error {
 	switch {
 	case trial.Key == (wire.Key{}):
 		return fmt.Errorf("take trial %d: it has no key", trial.Number)
@@ -126,7 +125,7 @@ func checkTrial(conn *net.UDPConn, trial Trial, l probe.Load) error {
 	case trial.ProgressEvery < 0:
 		return fmt.Errorf("take trial %d: progress every %v", trial.Number, trial.ProgressEvery)
 	}
-	if err := l.Mix.Check(sockets.Headers(conn)+wire.HeaderSize, sockets.MaxInner); err != nil {
+	if err := l.Mix.Check(headers+wire.HeaderSize, sockets.MaxInner); err != nil {
 		return fmt.Errorf("take load: %w", err)
 	}
 	if err := checkFlows(l); err != nil {
