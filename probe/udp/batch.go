@@ -18,10 +18,13 @@ const (
 	// KiB. Of such trains it takes cachedBytes at a time: 64 of them went through 4
 	// MiB of buffers, which the processor's cache does not hold, and each packet
 	// took a third longer than with 8.
-	batchSize   = 64
+	batchSize   = 128
 	laneBatch   = 8
 	cachedBytes = 512 << 10
 	messageSize = 1 << 16
+	// stride is from one message's buffer to the next: not a power of two, after
+	// which all of them would begin in the same few lines of the cache.
+	stride      = messageSize + 192
 	controlSize = 64 // A time stamp and a segment size are 16+16 and 16+8 bytes.
 )
 
@@ -45,11 +48,11 @@ func newBatchReader(conn *plain, lanes int) *batchReader {
 		batch:    make([]mmsghdr, size),
 		depth:    laneBatch,
 		iovs:     make([]unix.Iovec, size),
-		buffers:  make([]byte, size*messageSize),
+		buffers:  make([]byte, size*stride),
 		controls: make([]byte, size*controlSize),
 	}
 	for i := range r.batch {
-		r.iovs[i].Base = &r.buffers[i*messageSize]
+		r.iovs[i].Base = &r.buffers[i*stride]
 		r.iovs[i].SetLen(messageSize)
 		r.batch[i].header.Iov = &r.iovs[i]
 		r.batch[i].header.SetIovlen(1)
@@ -116,7 +119,7 @@ func (r *batchReader) message(i int) (data []byte, segment int, stamp int64) {
 	m := &r.batch[i]
 	control := r.controls[i*controlSize:][:min(m.header.Controllen, controlSize)]
 	segment, stamp = parseControl(control)
-	return r.buffers[i*messageSize:][:m.length], segment, stamp
+	return r.buffers[i*stride:][:m.length], segment, stamp
 }
 
 // source is where the i-th message comes from; not valid where the socket is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -196,6 +197,8 @@ func newReceiver(opened *net.UDPConn, trial Trial, load probe.Load, lane int, in
 
 // run receives until the lane's trial is over or ctx ends.
 func (r *receiver) run(ctx context.Context) error {
+	runtime.LockOSThread() // Else each nap may end on another thread.
+	defer runtime.UnlockOSThread()
 	for r.reception.phase != over {
 		r.arm()
 		if err := ctx.Err(); err != nil {
