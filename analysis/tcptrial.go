@@ -101,9 +101,9 @@ func (t TCPTrial) ReceivedGoodputRate() float64 {
 	return bitsPerSecond(float64(t.ReceivedGoodputBytes), t.ReceivedElapsed)
 }
 
-// Judge makes of the trial what RFC 6349 does. baseline is the round trip without
-// load; what the path carries, in inner bit/s of packets of mtu bytes, may be zero.
-func (t TCPTrial) Judge(baseline time.Duration, innerBitsPerSecond float64, mtu int) *TCPQuality {
+// Judge makes of the trial what RFC 6349 does. The rate that the path is known to
+// carry may be zero.
+func (t TCPTrial) Judge(path TCPPath) *TCPQuality {
 	transfer := TCPTransfer{GoodputBytes: t.ReceivedGoodputBytes, Elapsed: t.ReceivedElapsed}
 	var sum time.Duration
 	for _, f := range t.PerFlow {
@@ -114,8 +114,6 @@ func (t TCPTrial) Judge(baseline time.Duration, innerBitsPerSecond float64, mtu 
 	if len(t.PerFlow) > 0 {
 		transfer.MeanRTT = sum / time.Duration(len(t.PerFlow))
 	}
-	const timestamps = 12 // RFC 7323; Linux has them unless it was told not to.
-	path := TCPPath{InnerBitsPerSecond: innerBitsPerSecond, MTU: mtu, HeaderBytes: rfc6349Headers + timestamps, BaselineRTT: baseline}
 	quality := path.Judge(transfer)
 	return &quality
 }

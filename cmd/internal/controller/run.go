@@ -268,7 +268,10 @@ func (s *Session) loadTCP(ctx context.Context, o order, load FixedLoad, idle []a
 	}
 	trial := tcpTrialFrom(offered, done)
 	if len(idle) > 0 {
-		trial.Quality = trial.Judge(idle[0].RTT.Min, load.BottleneckInnerBitsPerSecond, s.InnerMTU)
+		trial.Quality = trial.Judge(analysis.TCPPath{
+			InnerBitsPerSecond: load.BottleneckInnerBitsPerSecond, MTU: s.InnerMTU, HeaderBytes: s.tcpHeaders() + tcpTimestamps,
+			BaselineRTT: idle[0].RTT.Min,
+		})
 	}
 	return trial, nil
 }
@@ -276,17 +279,26 @@ func (s *Session) loadTCP(ctx context.Context, o order, load FixedLoad, idle []a
 // tcpGoodput is the payload of TCP, in bit/s, that inner packets of a rate carry, where
 // they are as long as the tunnel and the MSS allow; zero: it has none of its own.
 func (s *Session) tcpGoodput(innerBitsPerSecond float64, mss int) (float64, error) {
-	const udpHeader, tcpHeader, timestamps = 8, 20, 12 // RFC 7323; Linux has them unless it was told not to.
-	headers, packet := s.headers-udpHeader+tcpHeader, s.InnerMTU
+	headers, packet := s.tcpHeaders(), s.InnerMTU
 	if mss > 0 {
 		packet = min(packet, mss+headers) // An MSS counts options (RFC 6691).
 	}
-	path := analysis.TCPPath{InnerBitsPerSecond: innerBitsPerSecond, MTU: packet, HeaderBytes: headers + timestamps}
+	path := analysis.TCPPath{InnerBitsPerSecond: innerBitsPerSecond, MTU: packet, HeaderBytes: headers + tcpTimestamps}
 	goodput := path.GoodputBitsPerSecond()
 	if goodput <= 0 {
 		return 0, fmt.Errorf("packets of TCP have no room for payload: the tunnel's inner MTU is %d B", s.InnerMTU)
 	}
 	return goodput, nil
+}
+
+// tcpTimestamps are TCP's option of RFC 7323, in bytes; Linux has them unless it was told
+// not to.
+const tcpTimestamps = 12
+
+// tcpHeaders is the length of the IP and TCP headers of an inner packet, without options.
+func (s *Session) tcpHeaders() int {
+	const udpHeader, tcpHeader = 8, 20
+	return s.headers - udpHeader + tcpHeader
 }
 
 // rekeying does the work and replaces the tunnel's keys again and again until it
