@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"tunnelmark/lab"
 	"tunnelmark/lab/labtest"
 	"tunnelmark/probe"
 	"tunnelmark/probe/probetest"
@@ -238,13 +237,27 @@ func TestIntegrationShortQueue(t *testing.T) {
 }
 
 // slowLink is between two hosts, and slow from a to b.
-type slowLink struct{ lab *lab.Lab }
+type slowLink struct {
+	lab hosts
+	to  string // Address of b.
+}
+
+// hosts are those of a lab, and what is between them.
+type hosts interface {
+	Do(host string, f func() error) error
+	StartInMiddle(link [2]string, cmd *exec.Cmd) error
+}
 
 // newSlowLink has a rate in tc's words, and a queue of so many bytes.
 func newSlowLink(t *testing.T, rate string, queue int) slowLink {
 	t.Helper()
 	labtest.NeedProgram(t, "tc")
-	link := slowLink{labtest.Pair(t)}
+	pair := labtest.Pair(t)
+	there, err := pair.Host("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := slowLink{pair, there.V4.String()}
 	link.tc(t, "qdisc", "replace", "dev", "to-b", "root", "tbf", "rate", rate, "burst", "10000", "limit", strconv.Itoa(queue))
 	return link
 }
@@ -266,14 +279,10 @@ func (s slowLink) tc(t *testing.T, arguments ...string) []byte {
 
 func (s slowLink) trial(t *testing.T, trial Trial, load Load, progress func(Sample)) outcome {
 	t.Helper()
-	there, err := s.lab.Host("b")
-	if err != nil {
-		t.Fatal(err)
-	}
 	at := func(host string) func(func() error) error {
 		return func(f func() error) error { return s.lab.Do(host, f) }
 	}
-	return between(t, at("a"), at("b"), there.V4.String(), trial, load, progress)
+	return between(t, at("a"), at("b"), s.to, trial, load, progress)
 }
 
 // assertQueueSeen holds TCP's word against what the queue dropped.

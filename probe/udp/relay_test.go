@@ -135,11 +135,14 @@ func TestIntegrationCountTruth(t *testing.T) {
 			trial, until := testTrial(t), make(chan struct{})
 			trial.Peer, trial.Until = netip.MustParseAddr("127.0.0.1"), until
 			var busy sync.WaitGroup
+			var ends []func()
 			for i := range lanes {
 				busy.Add(1)
 				lanes[i] = &mischief{each: each / l.Lanes, held: map[uint16][]byte{}, done: busy.Done}
 				far := probetest.Connect(t, fmt.Sprintf("127.0.0.1:%d", 6000+i), inletAt("127.0.0.2", i))
-				defer relay(t, near[i], far, lanes[i].meet)()
+				end := relay(t, near[i], far, lanes[i].meet)
+				defer end()
+				ends = append(ends, end)
 			}
 			go func() {
 				busy.Wait()
@@ -148,6 +151,9 @@ func TestIntegrationCountTruth(t *testing.T) {
 			o := runBetween(t, in, dialHere(t, "127.0.0.1"), trial, l)
 			if err := errors.Join(o.sendErr, o.gotEr); err != nil {
 				t.Fatal(err)
+			}
+			for _, end := range ends { // Relays count.
+				end()
 			}
 			assertTruth(t, o, lanes)
 		})
