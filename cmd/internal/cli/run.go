@@ -96,7 +96,7 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 		Example: `  tunnelmark run dc-a dc-b -P 4 -C cubic
   tunnelmark run dc-a dc-b -u -b 200M -t 30
   tunnelmark run dc-a dc-b -u -b 350M@outer -l 1372 --json
-  tunnelmark run dc-a dc-b -u --total 100M -P 1000 --imix aaafg --bidir
+  tunnelmark run dc-a dc-b -u --total 100M -P 1000 --imix aaaff --bidir
   tunnelmark run dc-a dc-b -b 50M -R --stop-if 'rtt>30ms' --stop-if 'loss>1%' --max-rate 100M
   tunnelmark run dc-a dc-b -u -b 50M --driver strongswan --rekey-every 1s`,
 		Args: arguments(2, 2, "the names of two agents (see: tunnelmark agents)"),
@@ -127,7 +127,7 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 }
 
 func (u *udpFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&u.imix, "imix", "", "with -u: mix of packets by the letters of RFC 6985, such as aaafg")
+	flags.StringVar(&u.imix, "imix", "", "with -u: mix of packets by the letters of RFC 6985, such as aaaff")
 	flags.Uint64Var(&u.seed, "seed", 0, "with -u: draws the order of several lengths (default: of --length as they are given, of --imix a new one, which the result tells)")
 	flags.IntVar(&u.burst, "burst", 0, "with -u: how many packets may leave back to back (default: what no queue should mind at that rate)")
 	flags.Float64Var(&u.newFlows, "new-flows", 0, "with -u: how many flows a second end, and others begin from new ports")
