@@ -44,6 +44,9 @@ func (l *lane) openFirst() error {
 	if err := checkTrial(l.flows[0].conn.headers(), l.trial, l.shared); err != nil {
 		return err
 	}
+	if err := l.flows[0].conn.readable(); err != nil {
+		return err
+	}
 	l.nonce = wire.NewNonce()
 	l.out = newTransmission(l.clock, l.trial, l.shared, l.flows[0].conn.headers())
 	return nil

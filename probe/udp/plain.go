@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,21 +14,18 @@ import (
 	"tunnelmark/probe/sockets"
 )
 
-// plain is a UDP socket that Go's runtime does not poll. A socket that it does is in an
-// epoll set, and the kernel then wakes the polling thread for each packet that comes
-// or that has left: on a veth pair that took a third to half of a sender's time. Load
-// is sent and counted by threads that look by themselves, so nobody needs it.
+// plain is a UDP socket that is not in the epoll set of Go's runtime. The kernel wakes
+// who polls that set for each packet that comes or that has left: on a veth pair that
+// took a third to half of a sender's time. Load is sent and counted by threads that
+// look by themselves, so nobody needs it.
 //
 // One goroutine reads, and may be interrupted by SetReadDeadline; others may write.
 // Close comes after all of them.
 type plain struct {
 	fd            int
 	local, remote netip.AddrPort // Remote is not valid where it is not connected.
-	deadline      atomic.Int64   // Of reading, in ns since 1970; zero: none.
+	bell          *bell          // Nil where nobody reads.
 }
-
-// slice is for how long reading waits at most before it looks at its deadline again.
-const slice = 10 * time.Millisecond
 
 // takeOver makes conn's socket a plain one; conn is closed.
 func takeOver(conn *net.UDPConn) (*plain, error) {
@@ -49,6 +46,12 @@ func takeOver(conn *net.UDPConn) (*plain, error) {
 	return p, nil
 }
 
+// readable must be called before reading, once: of thousands of flows few are read.
+func (p *plain) readable() (err error) {
+	p.bell, err = newBell(p.fd)
+	return err
+}
+
 func (p *plain) isIPv4() bool { return p.local.Addr().Unmap().Is4() }
 
 // headers is what a packet has before a datagram's payload, in bytes.
@@ -61,15 +64,8 @@ func (p *plain) headers() int {
 
 func (p *plain) isConnected() bool { return p.remote.IsValid() }
 
-// SetReadDeadline makes reading end with os.ErrDeadlineExceeded, within 10 ms.
-func (p *plain) SetReadDeadline(t time.Time) error {
-	at := int64(0)
-	if !t.IsZero() {
-		at = t.UnixNano()
-	}
-	p.deadline.Store(at)
-	return nil
-}
+// SetReadDeadline makes reading end with os.ErrDeadlineExceeded.
+func (p *plain) SetReadDeadline(t time.Time) error { return p.bell.file.SetReadDeadline(t) }
 
 // SetDeadline is that of reading; writing never waits.
 func (p *plain) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }
@@ -88,23 +84,7 @@ func (p *plain) Read(b []byte) (int, error) {
 }
 
 // wait returns when there may be something to read, or an error at the deadline.
-func (p *plain) wait() error {
-	patience := slice
-	if at := p.deadline.Load(); at != 0 {
-		left := time.Until(time.Unix(0, at))
-		if left <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		patience = min(patience, left)
-	}
-	wanted := [1]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	timeout := unix.NsecToTimespec(int64(patience))
-	_, err := unix.Ppoll(wanted[:], &timeout, nil)
-	if err == unix.EINTR {
-		return nil
-	}
-	return err
-}
+func (p *plain) wait() error { return p.bell.wait() }
 
 // Write sends b to the peer, if there is room for it now.
 func (p *plain) Write(b []byte) (int, error) {
@@ -126,5 +106,62 @@ func (p *plain) Close() error {
 	}
 	err := unix.Close(p.fd)
 	p.fd = -1
+	if p.bell != nil {
+		err = errors.Join(err, p.bell.file.Close())
+	}
 	return err
+}
+
+// bell rings once when a socket can be read, and only for who waits. It is an epoll
+// set of one socket that the runtime's set holds: the goroutine that waits takes no
+// thread, and no processor that the tunnel needs.
+type bell struct {
+	file  *os.File
+	raw   syscall.RawConn
+	fd    int
+	heard func(epoll uintptr) bool // As a field, so that waiting does not allocate.
+	armed bool
+	err   error
+}
+
+func newBell(fd int) (*bell, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("watch the trial's socket: %w", err)
+	}
+	// The runtime polls only what does not block.
+	err = errors.Join(unix.SetNonblock(epoll, true), unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{}))
+	b := &bell{file: os.NewFile(uintptr(epoll), "epoll"), fd: fd}
+	b.heard = b.listen
+	if err == nil {
+		b.raw, err = b.file.SyscallConn()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the trial's socket: %w", err), b.file.Close())
+	}
+	return b, nil
+}
+
+// wait returns when the socket can be read, or an error at the file's deadline.
+func (b *bell) wait() error {
+	b.armed = false
+	if err := b.raw.Read(b.heard); err != nil {
+		return err
+	}
+	return b.err
+}
+
+// listen arms the bell when it is called first, and says whether it has rung: also
+// before, since an error of the socket rings it unarmed.
+func (b *bell) listen(epoll uintptr) bool {
+	if !b.armed {
+		b.armed = true
+		once := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+		if b.err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_MOD, b.fd, &once); b.err != nil {
+			return true
+		}
+	}
+	var rung [1]unix.EpollEvent
+	n, err := unix.EpollWait(int(epoll), rung[:], 0)
+	return n > 0 || err != nil && err != unix.EINTR
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -180,7 +179,7 @@ func newReceiver(opened *net.UDPConn, trial Trial, load probe.Load, lane int, in
 		return nil, err
 	}
 	drops, err := socketDrops(conn.fd)
-	if err != nil {
+	if err := errors.Join(err, conn.readable()); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	r := &receiver{conn: conn, start: in.start, drops: drops, batch: newBatchReader(conn, load.LaneCount())}
@@ -197,8 +196,6 @@ func newReceiver(opened *net.UDPConn, trial Trial, load probe.Load, lane int, in
 
 // run receives until the lane's trial is over or ctx ends.
 func (r *receiver) run(ctx context.Context) error {
-	runtime.LockOSThread() // Else each nap may end on another thread.
-	defer runtime.UnlockOSThread()
 	for r.reception.phase != over {
 		r.arm()
 		if err := ctx.Err(); err != nil {
