@@ -124,14 +124,14 @@ func (l *lane) awaitReply(ctx context.Context, d time.Duration) (wire.Hello, err
 			continue // An ICMP error of an earlier hello; reading clears it.
 		}
 		h, err := wire.OpenHello(b[:n], l.trial.Key)
-		if err == nil && l.owns(h.Header) && h.Kind == wire.HelloReply && h.Echo == l.nonce {
+		if err == nil && l.owns(&h.Header) && h.Kind == wire.HelloReply && h.Echo == l.nonce {
 			return h, nil
 		}
 	}
 }
 
 // owns says whether a hello or a feedback is of this trial and lane.
-func (l *lane) owns(h wire.Header) bool {
+func (l *lane) owns(h *wire.Header) bool {
 	return l.trial.owns(h, l.shared.LaneCount()) && int(h.Stream) == l.number
 }
 

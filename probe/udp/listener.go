@@ -82,7 +82,7 @@ func (n *listener) armed() bool {
 
 func (n *listener) handle(b []byte) {
 	f, err := wire.OpenFeedback(b, n.lane.trial.Key)
-	fresh := err == nil && n.lane.owns(f.Header) && f.Echo == n.lane.nonce && f.Sequence > n.told.Load().Sequence
+	fresh := err == nil && n.lane.owns(&f.Header) && f.Echo == n.lane.nonce && f.Sequence > n.told.Load().Sequence
 	if !fresh {
 		return
 	}

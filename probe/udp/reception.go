@@ -85,10 +85,10 @@ func (p payloads) has(length int) bool { return length < len(p.known) && p.known
 func (r *reception) handle(b []byte, at time.Duration) {
 	h, err := wire.ParseHeader(b)
 	switch {
-	case err != nil || !r.owns(h):
+	case err != nil || !r.owns(&h):
 		r.malformed++
 	case h.Type == wire.TypeData:
-		r.data(h, len(b), at)
+		r.data(&h, len(b), at)
 	case h.Type == wire.TypeHello:
 		r.hello(b, at)
 	default:
@@ -97,11 +97,11 @@ func (r *reception) handle(b []byte, at time.Duration) {
 }
 
 // owns says whether a datagram with header h belongs to a flow of the lane.
-func (r *reception) owns(h wire.Header) bool {
+func (r *reception) owns(h *wire.Header) bool {
 	return r.trial.owns(h, r.flows) && h.Stream%r.lanes == r.lane
 }
 
-func (r *reception) data(h wire.Header, length int, at time.Duration) {
+func (r *reception) data(h *wire.Header, length int, at time.Duration) {
 	if r.phase == waiting || !r.sizes.has(length) || h.Sequence >= r.limit {
 		r.malformed++
 		return

@@ -86,7 +86,7 @@ func (t Trial) header(kind wire.Type, flow int) wire.Header {
 
 // owns says whether a datagram with header h belongs to the trial, which has so
 // many flows.
-func (t Trial) owns(h wire.Header, flows int) bool {
+func (t *Trial) owns(h *wire.Header, flows int) bool {
 	return h.Trial == t.Number && int(h.Stream) < flows
 }
 

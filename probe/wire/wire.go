@@ -60,7 +60,7 @@ type Header struct {
 }
 
 // Put writes h to the first HeaderSize bytes of b.
-func (h Header) Put(b []byte) {
+func (h *Header) Put(b []byte) {
 	_ = b[HeaderSize-1]
 	b[0] = Version<<4 | byte(h.Type)
 	b[1] = h.Trial
