@@ -212,6 +212,35 @@ func TestPacedOnSlowMachine(t *testing.T) {
 }
 
 // A full socket slows the sender; the host did not keep it off the CPU.
+// A machine that needs most of its time for sending, and is slower now and then for
+// longer than the least bound, sends the whole load; one that has time to spare would make
+// a burst of what it makes up, and does not. second350 has trains of 4, of 128 us.
+func TestPacedOnLabouringMachine(t *testing.T) {
+	for _, tt := range []struct {
+		cost  time.Duration
+		whole bool
+	}{
+		{100 * time.Microsecond, true},
+		{10 * time.Microsecond, false},
+	} {
+		t.Run(tt.cost.String(), func(t *testing.T) {
+			f := &fakeHost{cost: tt.cost, stalls: map[int]time.Duration{}}
+			for train := 50; train < 7000; train += 100 {
+				for slow := range 10 { // 900 us in all, none of them off the CPU.
+					f.stalls[train+slow] = 218*time.Microsecond - tt.cost
+				}
+			}
+			sent := mustSendPaced(t, f, second350)
+			if whole := sent.Packets == 31250; whole != tt.whole {
+				t.Errorf("sent %d packets, want all 31250: %v", sent.Packets, tt.whole)
+			}
+			if whole := sent.Pace.Within == 1; tt.whole && !whole {
+				t.Errorf("pace %+v, want all windows even", sent.Pace)
+			}
+		})
+	}
+}
+
 func TestPacedWaitingForRoom(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond, waits: map[int]time.Duration{50: 100 * time.Millisecond}}
 	got := mustSendPaced(t, f, second350)

@@ -25,6 +25,11 @@ const (
 	maxTrain    = sockets.MaxInner - sockets.IPv6Header - sockets.UDPHeader
 	// leastBound is the lateness that any host shows now and then.
 	leastBound = 100 * time.Microsecond
+	// labourBound is the lateness of a sender that needs half its time or more for
+	// sending: 1 % of the windows in which the pace is judged. At 80 % of what it can do, memory
+	// that is slow for 200 us at a time cost it 10 to 20 % of the load; and it cannot make a
+	// burst of what it makes up, since it sends at twice the load's rate at most.
+	labourBound = paceWindow / 100
 	// firstTrains are those that tell at first what a train costs.
 	firstTrains = 16
 	// packetTime is less than any host takes to send a datagram by itself: those
@@ -76,7 +81,8 @@ func gentle(l probe.Load) int {
 //
 // Where the load leaves the burst to the sender, a late train leaves at once, and so
 // do those that are due by then. The bound is what a train lasts, or latePackets
-// where those last longer, so that what meets is at most that and one train more.
+// where those last longer, so that what meets is at most that and one train more. A
+// sender that labours may be later.
 //
 // Where the load says how long a burst may be, no train follows another at once: it
 // keeps most of its distance, so that lateness is made up over several trains. The
@@ -86,6 +92,7 @@ type schedule struct {
 	perByte float64       // ns.
 	length  time.Duration // Of the load, on the wall.
 	train   int
+	lasts   time.Duration // A train, at the load's rate.
 	bound   time.Duration
 	spaced  bool // Trains keep their distance.
 
@@ -106,10 +113,19 @@ func newSchedule(l probe.Load, train int) *schedule {
 		length: l.Duration, train: train, spaced: l.Burst > 0,
 	}
 	lasting := func(packets int) time.Duration { return time.Duration(packetInterval(l) * float64(packets)) }
-	if s.bound = lasting(train); !s.spaced {
+	s.lasts = lasting(train)
+	if s.bound = s.lasts; !s.spaced {
 		s.bound = max(leastBound, lasting(max(train, latePackets)))
 	}
 	return s
+}
+
+// most is the lateness that is made up.
+func (s *schedule) most() time.Duration {
+	if labours := 2*s.cost >= s.lasts; labours && !s.spaced {
+		return max(s.bound, labourBound)
+	}
+	return s.bound
 }
 
 func (s *schedule) planned(place uint64) time.Duration {
@@ -188,7 +204,7 @@ func (s *schedule) woke(place uint64, late time.Duration) {
 func (s *schedule) leaves(place uint64, now time.Duration) {
 	s.busy, s.left, s.place = now, now, place
 	late := now - s.due(place)
-	if late <= s.bound {
+	if late <= s.most() {
 		return
 	}
 	s.shift += late
