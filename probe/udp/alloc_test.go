@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -63,9 +64,11 @@ func (p *transport) pass() error {
 	}
 	p.out.pace.add(now, sent.innerBytes)
 	p.place += uint64(p.out.train)
-
 	n, _ := p.receiver.batch.read()
 	p.receiver.take(n)
+	if n == 0 {
+		return errors.New("nothing was read")
+	}
 	return nil
 }
 

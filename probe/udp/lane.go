@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -41,14 +40,14 @@ func (l *lane) openFirst() error {
 	if err := l.openFlow(); err != nil {
 		return err
 	}
-	if err := checkTrial(l.flows[0].conn.headers(), l.trial, l.shared); err != nil {
+	if err := checkTrial(l.flows[0].conn.headers, l.trial, l.shared); err != nil {
 		return err
 	}
 	if err := l.flows[0].conn.readable(); err != nil {
 		return err
 	}
 	l.nonce = wire.NewNonce()
-	l.out = newTransmission(l.clock, l.trial, l.shared, l.flows[0].conn.headers())
+	l.out = newTransmission(l.clock, l.trial, l.shared, l.flows[0].conn.headers)
 	return nil
 }
 
@@ -117,7 +116,7 @@ func (l *lane) awaitReply(ctx context.Context, d time.Duration) (wire.Hello, err
 			return wire.Hello{}, ctx.Err()
 		}
 		n, err := conn.Read(b[:])
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return wire.Hello{}, err
 		}
 		if err != nil {
@@ -197,7 +196,7 @@ func (l *lane) explain(err error) error {
 	if !errors.Is(err, unix.EMSGSIZE) {
 		return err
 	}
-	mtu, mtuErr := sockets.PathMTUOf(l.flows[0].conn.fd, l.flows[0].conn.isIPv4())
+	mtu, mtuErr := sockets.PathMTUOf(l.flows[0].conn.fd, l.flows[0].conn.ipv4)
 	if mtuErr != nil {
 		return err
 	}

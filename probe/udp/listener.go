@@ -1,9 +1,7 @@
 package udp
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -58,9 +56,6 @@ func (n *listener) run() {
 	var b [wire.FeedbackSize + 1]byte
 	for n.armed() {
 		size, err := n.lane.flows[0].conn.Read(b[:])
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
 		if err == nil {
 			n.handle(b[:size])
 		}

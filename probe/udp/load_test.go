@@ -59,7 +59,7 @@ func TestLoadRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			load := second350
 			tt.change(&load)
-			ends := map[string]error{"checkTrial": checkTrial(28, testTrial(t), load)}
+			ends := map[string]error{"checkTrial": checkTrial(fakeHeaders, testTrial(t), load)}
 			_, ends["Send"] = Send(t.Context(), nobody, testTrial(t), load, nil)
 			for end, err := range ends {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {

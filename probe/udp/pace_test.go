@@ -211,7 +211,6 @@ func TestPacedOnSlowMachine(t *testing.T) {
 	}
 }
 
-// A full socket slows the sender; the host did not keep it off the CPU.
 // A machine that needs most of its time for sending, and is slower now and then for
 // longer than the least bound, sends the whole load; one that has time to spare would make
 // a burst of what it makes up, and does not. second350 has trains of 4, of 128 us.
@@ -241,6 +240,7 @@ func TestPacedOnLabouringMachine(t *testing.T) {
 	}
 }
 
+// A full socket slows the sender; the host did not keep it off the CPU.
 func TestPacedWaitingForRoom(t *testing.T) {
 	f := &fakeHost{cost: 5 * time.Microsecond, waits: map[int]time.Duration{50: 100 * time.Millisecond}}
 	got := mustSendPaced(t, f, second350)

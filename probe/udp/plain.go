@@ -23,6 +23,8 @@ import (
 // Close comes after all of them.
 type plain struct {
 	fd            int
+	ipv4          bool
+	headers       int            // What a packet has before a datagram's payload, in bytes.
 	local, remote netip.AddrPort // Remote is not valid where it is not connected.
 	bell          *bell          // Nil where nobody reads.
 }
@@ -30,17 +32,17 @@ type plain struct {
 // takeOver makes conn's socket a plain one; conn is closed.
 func takeOver(conn *net.UDPConn) (*plain, error) {
 	defer conn.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("take the trial's socket: %w", err)
+	p := &plain{
+		ipv4: sockets.IsIPv4(conn), headers: sockets.Headers(conn),
+		local: conn.LocalAddr().(*net.UDPAddr).AddrPort(),
 	}
-	p := &plain{local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
 	if remote, ok := conn.RemoteAddr().(*net.UDPAddr); ok {
 		p.remote = remote.AddrPort()
 	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { p.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-	if err := errors.Join(err, failed); err != nil {
+	if err := sockets.Control(conn, func(fd int) (err error) {
+		p.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("take the trial's socket: %w", err)
 	}
 	return p, nil
@@ -50,16 +52,6 @@ func takeOver(conn *net.UDPConn) (*plain, error) {
 func (p *plain) readable() (err error) {
 	p.bell, err = newBell(p.fd)
 	return err
-}
-
-func (p *plain) isIPv4() bool { return p.local.Addr().Unmap().Is4() }
-
-// headers is what a packet has before a datagram's payload, in bytes.
-func (p *plain) headers() int {
-	if p.isIPv4() {
-		return sockets.IPv4Header + sockets.UDPHeader
-	}
-	return sockets.IPv6Header + sockets.UDPHeader
 }
 
 func (p *plain) isConnected() bool { return p.remote.IsValid() }
@@ -93,7 +85,7 @@ func (p *plain) Write(b []byte) (int, error) {
 
 // writeTo sends b to an address, if there is room for it now.
 func (p *plain) writeTo(b []byte, to netip.AddrPort) error {
-	if p.isIPv4() {
+	if p.ipv4 {
 		return unix.Sendto(p.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().Unmap().As4()})
 	}
 	return unix.Sendto(p.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})

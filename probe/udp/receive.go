@@ -28,9 +28,9 @@ const nap = 50 * time.Microsecond
 
 // Receive counts the load that Send offers to conns, and returns when the sender has
 // said in every lane that it is over. There is one of conns for each lane; Receive
-// takes them over, and closes them. Where the load is one flow, its may be
-// connected; several come from any ports of trial.Peer. trial and load must be the
-// sender's.
+// takes them over and closes them, but not those of a trial that it refuses. Where the
+// load is one flow, its may be connected; several come from any ports of trial.Peer.
+// trial and load must be the sender's.
 //
 // The windows of one lane begin and end with packets (probe.WindowCount). Those of
 // several begin and end every 20 ms, which all lanes share, and their counts are
@@ -190,7 +190,7 @@ func newReceiver(opened *net.UDPConn, trial Trial, load probe.Load, lane int, in
 		r.peer = trial.Peer.Unmap()
 		answer = func(to netip.AddrPort, b []byte) { _ = conn.writeTo(b, to) }
 	}
-	r.reception = newReception(trial, load, lane, conn.headers(), in.origin, wire.NewNonce(), r.look(), answer)
+	r.reception = newReception(trial, load, lane, conn.headers, in.origin, wire.NewNonce(), r.look(), answer)
 	return r, nil
 }
 
