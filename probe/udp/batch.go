@@ -77,11 +77,9 @@ func (r *batchReader) askNames() {
 // returns how many there are, none after an error, and whether there may be more
 // already. They are valid until the next read.
 func (r *batchReader) read() (n int, more bool) {
-	for i := range r.batch {
-		r.batch[i].header.SetControllen(controlSize) // The kernel set it to what it used.
-	}
-	for i := range r.names {
-		r.batch[i].header.Namelen = unix.SizeofSockaddrInet6 // The same.
+	for i := range r.depth { // The kernel set these to what it used.
+		r.batch[i].header.SetControllen(controlSize)
+		r.batch[i].header.Namelen = unix.SizeofSockaddrInet6 // Means nothing without a name.
 	}
 	for {
 		n, errno := r.recvmmsg()
