@@ -37,7 +37,10 @@ func TestIntegrationMeasure(t *testing.T) {
 	for _, j := range jobs(rows) {
 		o := got.rounds[0][j]
 		carried := o.packetsReceived > 0 || o.goodputBytesReceived > 0
-		if !carried || o.elapsed < brief.duration/2 || o.senderCPU <= 0 || o.receiverCPU <= 0 || o.hostBusy <= 0 {
+		// The host's time is counted by the kernel's ticks (proc_stat(5)), between
+		// which the short work of a paced load can fall every time.
+		hostTold := o.hostBusy > 0 || j.paced()
+		if !carried || o.elapsed < brief.duration/2 || o.senderCPU <= 0 || o.receiverCPU <= 0 || !hostTold {
 			t.Errorf("%s: got %+v", j, o)
 		}
 	}
