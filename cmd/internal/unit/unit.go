@@ -1,5 +1,5 @@
 // Package unit turns text into numbers with units, and back: 350Mbps, 64KiB,
-// 30000pps, 5ms, 0.5%. Prefixes k, M, G are powers of 1000, Ki, Mi, Gi of 1024.
+// 30000pps, 5ms, 60d, 0.5%. Prefixes k, M, G are powers of 1000, Ki, Mi, Gi of 1024.
 package unit
 
 import (
@@ -87,6 +87,31 @@ func Duration(text string) (time.Duration, error) {
 		return 0, wrong(text, allowed)
 	}
 	return value, nil
+}
+
+// MostSpan is the longest that Span reads: 100 years of 365 days.
+const MostSpan = 100 * 365 * day
+
+const day = 24 * time.Hour
+
+// Span reads a time that people count in days or weeks: "60d", "8w", "36h". A bare number
+// would not say of what, and only 0 is taken.
+func Span(text string) (time.Duration, error) {
+	const allowed = "a time such as 60d, 8w or 36h, of 100 years at most"
+	value, err := time.ParseDuration(text)
+	if parts := number.FindStringSubmatch(text); parts != nil && (parts[2] == "d" || parts[2] == "w") {
+		value, err = spanOf(parts[1], map[string]time.Duration{"d": day, "w": 7 * day}[parts[2]])
+	}
+	if err != nil || value < 0 || value > MostSpan {
+		return 0, wrong(text, allowed)
+	}
+	return value, nil
+}
+
+// spanOf is so many times one, or more than MostSpan.
+func spanOf(figure string, one time.Duration) (time.Duration, error) {
+	count, err := strconv.ParseFloat(figure, 64)
+	return time.Duration(min(count, float64(MostSpan/one+1)) * float64(one)), err
 }
 
 // Layer is where a rate is counted: "inner", "outer", "goodput" or "wire".

@@ -59,6 +59,23 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+func TestSpan(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"60d": 60 * day, "8w": 56 * day, "36h": 36 * time.Hour, "1.5d": 36 * time.Hour, "0": 0, "0d": 0, "1h30m": 90 * time.Minute, "36500d": MostSpan,
+	} {
+		if got, err := Span(text); err != nil || got != want {
+			t.Errorf("Span(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "soon", "60", "-1d", "60 months", "1y", "NaNd", "36501d", "5300w", "1e99w", "1d12h"} {
+		if got, err := Span(text); err == nil {
+			t.Errorf("Span(%q) = %v, want an error", text, got)
+		} else if !strings.Contains(err.Error(), "60d, 8w or 36h") {
+			t.Errorf("Span(%q): %v, which does not say what is allowed", text, err)
+		}
+	}
+}
+
 func TestLayeredBitRate(t *testing.T) {
 	rate, layer, err := LayeredBitRate("350M@outer", Goodput)
 	if err != nil || rate != 350e6 || layer != Outer {
@@ -83,7 +100,7 @@ func TestFormatBitRate(t *testing.T) {
 }
 
 func FuzzQuantities(f *testing.F) {
-	for _, seed := range []string{"350Mbps", "64KiB", "5ms", "0.5%", "1e9", "350M@outer"} {
+	for _, seed := range []string{"350Mbps", "64KiB", "5ms", "60d", "0.5%", "1e9", "350M@outer"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -95,6 +112,9 @@ func FuzzQuantities(f *testing.F) {
 		}
 		if d, err := Duration(text); err == nil && d < 0 {
 			t.Errorf("Duration(%q) = %v is negative", text, d)
+		}
+		if d, err := Span(text); err == nil && (d < 0 || d > MostSpan) {
+			t.Errorf("Span(%q) = %v is out of range", text, d)
 		}
 		if r, err := Ratio(text); err == nil && !(r >= 0 && r <= 1) {
 			t.Errorf("Ratio(%q) = %v is out of range", text, r)
