@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,18 +51,56 @@ func NewDocument(r Result) (Document, error) {
 // Read reads a result that WriteJSON wrote. A newer schema is refused with
 // ErrNewerSchema, and so is more than MaxBytes.
 func Read(r io.Reader) (Result, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	text, err := readBounded(r)
 	if err != nil {
 		return Result{}, fmt.Errorf("read result: %w", err)
-	}
-	if len(text) > MaxBytes {
-		return Result{}, fmt.Errorf("read result: more than %s", formatBytes(MaxBytes))
 	}
 	result, err := decode(text)
 	if err != nil {
 		return Result{}, fmt.Errorf("read result: %w", err)
 	}
 	return result, nil
+}
+
+// MaxResults bounds what ReadAll takes.
+const MaxResults = 256
+
+// ReadAll reads one result or several, one after the other, as WriteJSON writes those of
+// several sizes. All together are bound by MaxBytes; none is an error.
+func ReadAll(r io.Reader) ([]Result, error) {
+	text, err := readBounded(r)
+	if err != nil {
+		return nil, fmt.Errorf("read results: %w", err)
+	}
+	var results []Result
+	for documents := json.NewDecoder(bytes.NewReader(text)); ; {
+		var document json.RawMessage
+		err := documents.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF) && len(results) > 0:
+			return results, nil
+		case errors.Is(err, io.EOF):
+			return nil, errors.New("read results: there is none")
+		case len(results) == MaxResults:
+			return nil, fmt.Errorf("read results: more than %d", MaxResults)
+		}
+		var result Result
+		if err == nil {
+			result, err = decode(document)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read result %d: %w", len(results)+1, err)
+		}
+		results = append(results, result)
+	}
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err == nil && len(text) > MaxBytes {
+		err = fmt.Errorf("more than %s", formatBytes(MaxBytes))
+	}
+	return text, err
 }
 
 // decode looks at the version alone first, since a newer result may not even

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,41 @@ func TestReadRefuses(t *testing.T) {
 				t.Errorf("got error %v, want %v", err, test.is)
 			}
 		})
+	}
+}
+
+// find prints one result after the other where several sizes are asked for.
+func TestReadAll(t *testing.T) {
+	first, second := policerResult(), generatorResult()
+	written := slices.Concat(output(t, WriteJSON, first), output(t, WriteJSON, second))
+	got, err := ReadAll(bytes.NewReader(written))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Result{first, second}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestReadAllRefuses(t *testing.T) {
+	run := `{"schema_version": 1, "kind": "run"}` + "\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"nothing":               {" \n", "read results: there is none"},
+		"a rest":                {run + "{", "read result 2: unexpected EOF"},
+		"no JSON":               {run + "timestamp,rate\n", "read result 2: invalid character"},
+		"no result":             {run + "{}", "read result 2: schema_version is 0"},
+		"a newer one":           {run + `{"schema_version": 2}`, "read result 2: written by a newer tunnelmark"},
+		"too many":              {strings.Repeat(run, MaxResults+1), "more than 256"},
+		"nested without an end": {strings.Repeat("[", 100_000), "exceeded max depth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := ReadAll(strings.NewReader(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%d results, %v, want an error with %q", len(got), err, c.want)
+			}
+		})
+	}
+	if _, err := ReadAll(zeros{}); err == nil || !strings.Contains(err.Error(), "more than 64.0 MiB") {
+		t.Errorf("without an end: %v, want an error that names the bound", err)
 	}
 }
 
