@@ -52,8 +52,10 @@ type Measured struct {
 	// Ceiling is nil where fixed loads were run.
 	Ceiling *analysis.Ceiling
 	// BothWaysInnerBitsPerSecond is the highest sum of both directions that fixed loads in both at
-	// once carried within the loss goal; zero: none were.
+	// once carried within the loss goal; zero: none were. BothWaysInnerSize, in bytes, is
+	// that of their packets; zero: not known.
 	BothWaysInnerBitsPerSecond float64
+	BothWaysInnerSize          int
 	Latency                    bool // It holds latency under load.
 }
 
