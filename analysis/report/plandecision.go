@@ -1,0 +1,227 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// decision is what a plan asks of whoever signs; all formats show the same one.
+type decision struct {
+	Ask string // One sentence.
+	// Urgency is "act", "wait" or "open": nothing can be decided yet.
+	Urgency string
+	// Because is what else bears on it, one sentence each, the gravest first.
+	Because []string
+}
+
+const (
+	act  = "act"
+	wait = "wait"
+	open = "open"
+)
+
+// decision rests on the outlook that is full first.
+func (r PlanReport) decision() decision {
+	p := r.Plan
+	if len(p.Outlooks) == 0 {
+		return decision{Ask: "Nothing can be decided: no demand was held against a ceiling.", Urgency: open}
+	}
+	o := p.Outlooks[0]
+	d := decisionOf(p, o)
+	d.Because = append(d.Because, oneDown(p, o)...)
+	d.Because = append(d.Because, firstOption(p)...)
+	if p.LeadTime == 0 && len(o.Crossings) > 0 {
+		d.Because = append(d.Because, "No lead time was given, so the dates to order by leave none.")
+	}
+	return d
+}
+
+// decisionOf tells apart what cannot be dated, what is full, what will be, and what will not.
+func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
+	c, dated := fullest(o.Crossings)
+	subject, are := subjectOf(p, o)
+	already := dated && reached(c.Likely, p.At)
+	switch trend := o.Forecast.Trend; {
+	case trend == analysis.AlreadyFull:
+		return decision{Urgency: act,
+			Ask: fmt.Sprintf("Order now: %s %s full already, and the true demand is unknown.", subject, are),
+			Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. "+
+				"No date and no size can be derived from it; relieve the tunnel, and plan again.", formatPercent(o.Forecast.ClippedShare))}}
+	case already:
+		return decision{Urgency: act, Ask: fmt.Sprintf("Order now: %s %s already.", subject, reaches(are, c.Share))}
+	case trend == analysis.TooLittleData:
+		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: there is too little data.", subject),
+			Because: []string{tooLittle(o)}}
+	case trend == analysis.ClippedTrend:
+		return decision{Urgency: open,
+			Ask:     fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject),
+			Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))}}
+	case !dated:
+		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s.", subject)}
+	case c.Likely.IsZero():
+		return unhurried(p, o, c)
+	}
+	return dueDecision(p, o, c)
+}
+
+// dueDecision is for what will be full on the likely course.
+func dueDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
+	subject, are := subjectOf(p, o)
+	full := fmt.Sprintf("%s %s in %s (%s)", subject, reaches(are, c.Share), quarter(c.Likely), spread(c, p.At, horizon(o)))
+	if reached(c.OrderBy, p.At) {
+		return decision{Urgency: act, Ask: "Order now: " + full + "."}
+	}
+	return decision{Urgency: act, Ask: "Order by " + longDate(c.OrderBy) + ": " + full + "."}
+}
+
+// unhurried is for what will not be full on the likely course.
+func unhurried(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
+	subject, are := subjectOf(p, o)
+	d := decision{Urgency: wait, Ask: fmt.Sprintf("No order is needed within the horizon: %s %s not expected to be full before %s.", subject, are, endName(horizon(o)))}
+	if c.Share != 1 {
+		d.Ask = fmt.Sprintf("No order is needed within the horizon: %s %s not expected to reach %s of the capacity before %s.", subject, are, formatGoal(c.Share), endName(horizon(o)))
+	}
+	if o.Forecast.Trend == analysis.NoTrend {
+		d.Because = append(d.Because, "The demand so far shows no trend.")
+	}
+	if !c.Earliest.IsZero() {
+		d.Because = append(d.Because, fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval it is full %s, which would need an order %s.",
+			inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At)))
+	}
+	return d
+}
+
+// oneDown says until when the links can stand in for one another.
+func oneDown(p analysis.Plan, o analysis.Outlook) []string {
+	c, ok := fullest(o.OneDown)
+	if !ok {
+		return nil
+	}
+	full := reaches("is", c.Share)
+	switch {
+	case reached(c.Likely, p.At):
+		return []string{fmt.Sprintf("With one link out of service the rest %s already: the links no longer stand in for one another.", full)}
+	case c.Likely.IsZero():
+		return []string{fmt.Sprintf("With one link out of service the rest is not expected to be full before %s.", endName(horizon(o)))}
+	}
+	return []string{fmt.Sprintf("With one link out of service the rest %s in %s (%s); to stay redundant, order %s.",
+		full, quarter(c.Likely), spread(c, p.At, horizon(o)), orderTime(c.OrderBy, p.At))}
+}
+
+// firstOption names the remedy that is ranked first.
+func firstOption(p analysis.Plan) []string {
+	if len(p.Options) == 0 {
+		return nil
+	}
+	row := newOptionRow(p, 0)
+	cost := ""
+	if row.ThreeYears != none {
+		cost = ", " + row.ThreeYears + " in three years"
+	}
+	return []string{fmt.Sprintf("Ranked first of %s: %s (%s), %s%s.", optionCount(len(p.Options)), row.Name, row.Known, boughtWords(p.Options[0]), cost)}
+}
+
+func optionCount(n int) string {
+	if n == 1 {
+		return "one option"
+	}
+	return formatCount(n) + " options"
+}
+
+func tooLittle(o analysis.Outlook) string {
+	days := 0
+	for _, d := range o.Forecast.Days {
+		if d.P95BitsPerSecond > 0 {
+			days++
+		}
+	}
+	return fmt.Sprintf("Demand is known of %s days; in the busiest hour it took %s of the capacity.", formatCount(days), formatPercent(o.Use))
+}
+
+// subjectOf is "the tunnel a to b" with its verb.
+func subjectOf(p analysis.Plan, o analysis.Outlook) (subject, are string) {
+	subject, are = "the tunnel", "is"
+	if p.Links > 1 {
+		subject, are = "the "+formatCount(p.Links)+" tunnels", "are"
+	}
+	if o.Capacity.Shared {
+		return fmt.Sprintf("%s between %s and %s", subject, Clean(p.From), Clean(p.To)), are
+	}
+	return subject + " " + Clean(o.Direction), are
+}
+
+// reaches is "is full", or how much of the capacity is reached.
+func reaches(are string, share float64) string {
+	switch {
+	case share == 1:
+		return are + " full"
+	case are == "are":
+		return "reach " + formatGoal(share) + " of the capacity"
+	}
+	return "reaches " + formatGoal(share) + " of the capacity"
+}
+
+// fullest is the crossing of the highest share.
+func fullest(crossings []analysis.Crossing) (most analysis.Crossing, ok bool) {
+	for _, c := range crossings {
+		if c.Share > most.Share {
+			most = c
+		}
+	}
+	return most, most.Share > 0
+}
+
+// reached says that a date is not after the plan's own day; zero is no date.
+func reached(date, at time.Time) bool { return !date.IsZero() && !date.After(at) }
+
+// horizon is where a forecast ends; zero: it does not say.
+func horizon(o analysis.Outlook) time.Time {
+	if len(o.Forecast.Ahead) == 0 {
+		return time.Time{}
+	}
+	return o.Forecast.Ahead[len(o.Forecast.Ahead)-1].Date
+}
+
+// spread is "2015-10-28 to 2015-12-30, likely 2015-11-26".
+func spread(c analysis.Crossing, at, end time.Time) string {
+	latest := isoDate(c.Latest)
+	if c.Latest.IsZero() {
+		latest = "after " + endName(end)
+	}
+	earliest := isoDate(c.Earliest)
+	if reached(c.Earliest, at) {
+		earliest = "now"
+	}
+	return earliest + " to " + latest + ", likely " + isoDate(c.Likely)
+}
+
+func endName(end time.Time) string {
+	if end.IsZero() {
+		return "the end of the forecast"
+	}
+	return isoDate(end)
+}
+
+func inTime(on string, date, at time.Time) string {
+	if reached(date, at) {
+		return "already"
+	}
+	return on + " " + isoDate(date)
+}
+
+func orderTime(date, at time.Time) string {
+	if reached(date, at) {
+		return "now"
+	}
+	return "by " + isoDate(date)
+}
+
+func isoDate(t time.Time) string  { return t.Format(time.DateOnly) }
+func longDate(t time.Time) string { return t.Format("2" + nbsp + "January" + nbsp + "2006") }
+
+// quarter is "Q4 2015".
+func quarter(t time.Time) string {
+	return fmt.Sprintf("Q%d"+nbsp+"%d", (int(t.Month())+2)/3, t.Year())
+}

@@ -1,0 +1,332 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// dateRow is when demand reaches one share of a capacity.
+type dateRow struct {
+	Direction, Share, Links, Rate     string
+	Earliest, Likely, Latest, OrderBy string
+	Error                             string // Of the back-test.
+	Full                              bool   // Of all that there is.
+}
+
+// dateRows has the dates with all links first, then those with one down.
+func dateRows(p analysis.Plan, o analysis.Outlook) []dateRow {
+	var rows []dateRow
+	links := max(1, p.Links)
+	for _, c := range o.Crossings {
+		rows = append(rows, newDateRow(p, o, c, links, linksName(links)))
+	}
+	for _, c := range o.OneDown {
+		rows = append(rows, newDateRow(p, o, c, links-1, "one down"))
+	}
+	return rows
+}
+
+func linksName(links int) string {
+	if links == 1 {
+		return "1 tunnel"
+	}
+	return "all " + formatCount(links)
+}
+
+func newDateRow(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, links int, name string) dateRow {
+	row := dateRow{
+		Direction: Clean(o.Direction), Share: formatGoal(c.Share), Links: name, Full: c.Share == 1,
+		Rate:     formatRough(o.Capacity.LikelyBitsPerSecond*float64(links)*c.Share) + " " + layerName(p.Layer),
+		Earliest: crossed(c.Earliest, p.At, horizon(o)), Likely: crossed(c.Likely, p.At, horizon(o)), Latest: crossed(c.Latest, p.At, horizon(o)),
+		OrderBy: none, Error: testedError(o.Forecast.BackTest),
+	}
+	switch {
+	case reached(c.OrderBy, p.At):
+		row.OrderBy = "now"
+	case !c.OrderBy.IsZero():
+		row.OrderBy = isoDate(c.OrderBy)
+	}
+	return row
+}
+
+// crossed writes one date of a crossing; zero is none within the horizon.
+func crossed(date, at, end time.Time) string {
+	switch {
+	case date.IsZero() && end.IsZero():
+		return "not within the horizon"
+	case date.IsZero():
+		return "not before " + isoDate(end)
+	case reached(date, at):
+		return "already"
+	}
+	return isoDate(date)
+}
+
+// testedError is how far off the same method was on the same series.
+func testedError(b *analysis.BackTest) string {
+	if b == nil {
+		return "not tested"
+	}
+	return formatPercent(b.Error)
+}
+
+// backTestText is what the errors beside the dates mean.
+func backTestText(b *analysis.BackTest) string {
+	if b == nil {
+		return "The method could not be tested on this series, which is too short."
+	}
+	return fmt.Sprintf("Tested on this series, a week ahead, %s times: repeat-last-week errs %s, this method %s; its 80"+nbsp+"%% interval held %s.",
+		formatCount(b.Forecasts), formatPercent(b.RepeatError), formatPercent(b.Error), formatPercent(b.Covered))
+}
+
+// optionRow is one remedy.
+type optionRow struct {
+	Rank, Name, Known, Capacity, Factor string
+	Full, FullRange, Months             string
+	PerMonth, ThreeYears, Price, Note   string
+	Claimed                             bool
+}
+
+func optionRows(p analysis.Plan) []optionRow {
+	var rows []optionRow
+	for i := range p.Options {
+		rows = append(rows, newOptionRow(p, i))
+	}
+	return rows
+}
+
+func newOptionRow(p analysis.Plan, i int) optionRow {
+	o := p.Options[i]
+	end := time.Time{}
+	if len(p.Outlooks) > 0 {
+		end = horizon(p.Outlooks[0])
+	}
+	row := optionRow{
+		Rank: formatCount(i + 1), Name: Clean(o.Name), Known: "measured", Claimed: o.Capacity.Claimed,
+		Capacity: capacityRange(o.Capacity) + " " + layerName(p.Layer), Factor: none,
+		Full: crossed(o.Full.Likely, p.At, end), FullRange: crossed(o.Full.Earliest, p.At, end) + " to " + crossed(o.Full.Latest, p.At, end),
+		Months: monthsBought(o), PerMonth: none, ThreeYears: none, Price: none, Note: Clean(o.Note),
+	}
+	if o.Capacity.Claimed {
+		row.Known = "vendor claim"
+	}
+	if o.Factor > 0 {
+		row.Factor = trimmed(o.Factor, 2) + nbsp + "×"
+	}
+	if o.Price != nil {
+		row.addPrice(*o.Price)
+	}
+	return row
+}
+
+func (row *optionRow) addPrice(price analysis.Price) {
+	money := func(amount float64) string { return formatMoney(amount, price.Currency) }
+	row.ThreeYears = money(price.ThreeYears)
+	row.Price = money(price.Once) + " once"
+	if price.Monthly > 0 {
+		row.Price += ", " + money(price.Monthly) + " a month"
+	}
+	switch {
+	case price.PerMonth > 0:
+		row.PerMonth = money(price.PerMonth)
+	case price.ThreeYears > 0:
+		row.PerMonth = "buys no time"
+	}
+}
+
+// monthsBought is "14", "2.5" or "36 or more".
+func monthsBought(o analysis.Option) string {
+	text := trimmed(math.Round(o.Months), 0)
+	if o.Months > 0 && o.Months < 3 {
+		text = trimmed(math.Round(o.Months*2)/2, 1)
+	}
+	if o.AtLeast {
+		text += " or more"
+	}
+	return minus(text)
+}
+
+func boughtWords(o analysis.Option) string {
+	switch text := monthsBought(o); {
+	case o.AtLeast:
+		return text + " months"
+	case text == "0":
+		return "no month bought"
+	case text == "1":
+		return "1 month bought"
+	default:
+		return text + " months bought"
+	}
+}
+
+// capacityRange is what one link carries; its caller adds the layer.
+func capacityRange(c analysis.Capacity) string {
+	switch low, high := formatRate(c.LowBitsPerSecond), formatRate(c.HighBitsPerSecond); {
+	case c.HighBitsPerSecond == 0:
+		return low + " or more"
+	case c.LowBitsPerSecond <= 0:
+		return "at most " + high
+	case low == high:
+		return low
+	}
+	return span(c.LowBitsPerSecond, c.HighBitsPerSecond)
+}
+
+// layerName is what a layer is called on a page.
+func layerName(l analysis.Layer) string {
+	if l == analysis.EthernetLayer {
+		return "L2"
+	}
+	return Clean(string(l))
+}
+
+// layerMeaning says what a layer counts.
+func layerMeaning(l analysis.Layer) string {
+	switch l {
+	case analysis.InnerLayer:
+		return "inner: IP packets as they enter the tunnel"
+	case analysis.OuterLayer:
+		return "outer: IP packets as they leave the tunnel, all its headers included"
+	case analysis.EthernetLayer:
+		return "L2: Ethernet frames that carry the tunnel’s packets, header and check sequence included"
+	}
+	return layerName(l)
+}
+
+// planFacts are the figures of one outlook, in the order in which they are understood.
+func planFacts(p analysis.Plan, o analysis.Outlook) []fact {
+	facts := []fact{capacityFact(p, o), busyFact(p, o), growthFact(o), burstFact(o.Forecast)}
+	if o.Forecast.ClippedShare > 0 {
+		facts = append(facts, fact{Name: "At capacity", Value: formatPercent(o.Forecast.ClippedShare) + " of the busy hours", Note: "demand may have been higher then"})
+	}
+	return facts
+}
+
+func capacityFact(p analysis.Plan, o analysis.Outlook) fact {
+	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity) + " " + layerName(p.Layer), Note: Clean(o.Direction)}
+	if p.Links > 1 {
+		f.Note += ", of each of " + formatCount(p.Links) + " tunnels"
+	}
+	f.Note += ", " + Clean(o.Capacity.Basis)
+	if o.Capacity.Claimed {
+		f.Note += ", vendor claim"
+	}
+	return f
+}
+
+func busyFact(p analysis.Plan, o analysis.Outlook) fact {
+	return fact{
+		Name: "Busy hour", Value: formatPercent(o.Use) + " used",
+		Note: formatRough(o.BusyHourBitsPerSecond) + " " + layerName(p.Layer) + " in the busiest hour of the last four weeks",
+	}
+}
+
+func growthFact(o analysis.Outlook) fact {
+	f := fact{Name: "Growth", Value: Clean(string(o.Forecast.Trend))}
+	interval := fmt.Sprintf("80"+nbsp+"%% interval %s to %s a month", formatSigned(o.Forecast.GrowthPerMonthLow), formatSigned(o.Forecast.GrowthPerMonthHigh))
+	switch o.Forecast.Trend {
+	case analysis.NoTrend:
+		f.Value, f.Note = "no trend", interval
+	case analysis.Linear, analysis.Exponential:
+		f.Value, f.Note = formatSigned(o.Forecast.GrowthPerMonth)+" a month", interval+", "+Clean(string(o.Forecast.Trend))
+	}
+	return f
+}
+
+func burstFact(f analysis.Forecast) fact {
+	switch {
+	case f.BurstsUnknown:
+		return fact{Name: "Bursts", Value: "bursts unknown", Note: "no samples finer than a minute"}
+	case f.BurstRatio > 0:
+		return fact{Name: "Bursts", Value: trimmed(f.BurstRatio, 1) + nbsp + "× the mean", Note: "highest fine sample in a day’s busiest minutes, median of the days"}
+	}
+	return fact{Name: "Bursts", Value: "not known"}
+}
+
+// shortfallRow is a week of doing nothing.
+type shortfallRow struct{ At, Hours, Excess string }
+
+func shortfallRows(o analysis.Outlook) []shortfallRow {
+	var rows []shortfallRow
+	for _, s := range o.DoingNothing {
+		rows = append(rows, shortfallRow{At: isoDate(s.At), Hours: trimmed(math.Round(s.Hours), 0) + " of 168", Excess: formatPercent(s.Excess)})
+	}
+	return rows
+}
+
+// missingRow is what was not measured.
+type missingRow struct{ What, Command string }
+
+func missingRows(p analysis.Plan) []missingRow {
+	var rows []missingRow
+	for _, m := range p.Missing {
+		rows = append(rows, missingRow{What: Clean(m.What), Command: Clean(m.Command)})
+	}
+	return rows
+}
+
+// inputRow is one thing that the plan is made from.
+type inputRow struct{ Name, What, Hash string }
+
+func inputRows(inputs []Input) []inputRow {
+	var rows []inputRow
+	for _, i := range inputs {
+		rows = append(rows, inputRow{Name: Clean(i.Name), What: Clean(i.What), Hash: Clean(i.SHA256)})
+	}
+	return rows
+}
+
+// formatRough writes bit/s with three digits, for what is not known to four.
+func formatRough(bitsPerSecond float64) string { return formatIn(bitsPerSecond, bitRates, 3) }
+
+// formatPercent writes a ratio with two digits, and no more than whole per cents from
+// ten on: "8.1 %", "39 %".
+func formatPercent(ratio float64) string {
+	percent := ratio * 100
+	switch magnitude := math.Abs(percent); {
+	case magnitude == 0:
+		return "0" + nbsp + "%"
+	case magnitude < 0.05:
+		return "<" + nbsp + "0.1" + nbsp + "%"
+	case magnitude < 9.95:
+		return minus(trimmed(percent, 1)) + nbsp + "%"
+	}
+	return minus(grouped(percent)) + nbsp + "%"
+}
+
+// formatSigned is formatPercent with a sign.
+func formatSigned(ratio float64) string {
+	switch {
+	case math.Abs(ratio) < 0.0005:
+		return "±0" + nbsp + "%"
+	case ratio > 0:
+		return "+" + formatPercent(ratio)
+	}
+	return formatPercent(ratio)
+}
+
+// formatMoney writes whole units from a hundred on: "40,000 USD".
+func formatMoney(amount float64, currency string) string {
+	decimals := 0
+	if amount != math.Trunc(amount) && math.Abs(amount) < 100 {
+		decimals = 2
+	}
+	return strings.TrimSpace(group(strconv.FormatFloat(amount, 'f', decimals, 64)) + nbsp + Clean(currency))
+}
+
+// formatDays writes a lead time.
+func formatDays(d time.Duration) string {
+	days := trimmed(d.Hours()/24, 1)
+	if days == "1" {
+		return "1" + nbsp + "day"
+	}
+	return days + nbsp + "days"
+}
+
+// plain has the spaces that every program knows.
+func plain(text string) string { return strings.ReplaceAll(text, nbsp, " ") }

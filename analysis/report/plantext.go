@@ -1,0 +1,158 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// Bounds of what the text shows of a plan's lists; the page shows all.
+const (
+	maxTextOutlooks = 2
+	maxTextDates    = 12
+	maxTextOptions  = 8
+	maxTextMissing  = 5
+	maxTextWeeks    = 3
+	maxTextInputs   = 6
+)
+
+// WritePlanText writes the decision that a plan asks for and what it rests on, on
+// about one screen.
+func WritePlanText(w io.Writer, r PlanReport, options TextOptions) error {
+	t := &text{color: options.Color}
+	t.decision(r.decision())
+	t.planned(r)
+	for _, o := range r.Plan.Outlooks[:min(len(r.Plan.Outlooks), maxTextOutlooks)] {
+		t.outlook(r.Plan, o)
+	}
+	t.options(r.Plan)
+	t.missing(r.Plan)
+	t.planNotes(r.Plan.Notes)
+	t.inputs(r)
+	return t.flush(w)
+}
+
+func (t *text) decision(d decision) {
+	t.line("Decision", "%s", t.paint(bold, d.Ask))
+	for _, because := range d.Because {
+		t.line("", "%s", because)
+	}
+	t.gap()
+}
+
+func (t *text) planned(r PlanReport) {
+	p := r.Plan
+	lead := ""
+	if p.LeadTime > 0 {
+		lead = "lead time " + formatDays(p.LeadTime)
+	}
+	t.line("Plan", "%s", listed(Clean(p.From)+" to "+Clean(p.To), linksWord(p.Links), "made for "+isoDate(p.At), lead))
+	t.line("", "rates are %s", layerMeaning(p.Layer))
+	t.gap()
+}
+
+func linksWord(links int) string {
+	if links > 1 {
+		return formatCount(links) + " tunnels"
+	}
+	return "1 tunnel"
+}
+
+// outlook shows the ceiling, its use and trend, and the dates.
+func (t *text) outlook(p analysis.Plan, o analysis.Outlook) {
+	for _, f := range planFacts(p, o) {
+		t.fact(f)
+	}
+	t.line("Back-test", "%s", backTestText(o.Forecast.BackTest))
+	t.dates(dateRows(p, o))
+	t.nothing(o)
+	t.gap()
+}
+
+func (t *text) dates(rows []dateRow) {
+	if len(rows) == 0 {
+		return
+	}
+	width := len("not before 2006-01-02") + 1
+	cells := func(share, links, rate, earliest, likely, latest, order, wrong string) string {
+		return pad(share, 6) + pad(links, 10) + pad(rate, 18) + pad(earliest, width) + pad(likely, width) + pad(latest, width) + pad(order, 12) + wrong
+	}
+	t.line("Dates", "%s", cells("of", "tunnels", "at", "earliest", "likely", "latest", "order by", "method errs"))
+	for _, r := range rows[:min(len(rows), maxTextDates)] {
+		t.line("", "%s", cells(r.Share, r.Links, r.Rate, r.Earliest, r.Likely, r.Latest, r.OrderBy, r.Error))
+	}
+	t.moreOf(len(rows), maxTextDates)
+}
+
+// nothing says what comes if nothing is done.
+func (t *text) nothing(o analysis.Outlook) {
+	rows := shortfallRows(o)
+	for i, r := range rows[:min(len(rows), maxTextWeeks)] {
+		t.line(label("No action", i), "week of %s: %s hours above the capacity, %s of their demand does not fit", r.At, r.Hours, r.Excess)
+	}
+	t.moreOf(len(rows), maxTextWeeks)
+}
+
+func (t *text) options(p analysis.Plan) {
+	rows := optionRows(p)
+	for i, r := range rows[:min(len(rows), maxTextOptions)] {
+		t.line(label("Options", i), "%s. %s", r.Rank, t.paint(bold, r.Name))
+		t.line("", "   %s", listed(r.Known, r.Capacity, priced("full ", r.Full), priced("months bought: ", r.Months), priced("per month bought: ", r.PerMonth), priced("three years: ", r.ThreeYears)))
+	}
+	t.moreOf(len(rows), maxTextOptions)
+	if len(rows) > 0 {
+		t.gap()
+	}
+}
+
+// priced is a figure with its name; what is not known is left out.
+func priced(name, figure string) string {
+	if figure == none {
+		return ""
+	}
+	return name + figure
+}
+
+func (t *text) missing(p analysis.Plan) {
+	rows := missingRows(p)
+	for i, r := range rows[:min(len(rows), maxTextMissing)] {
+		t.line(label("Missing", i), "%s", r.What)
+		if r.Command != "" {
+			t.line("", "   %s", r.Command)
+		}
+	}
+	t.moreOf(len(rows), maxTextMissing)
+}
+
+func (t *text) planNotes(notes []string) {
+	for i, note := range notes[:min(len(notes), maxNotes)] {
+		t.line(label("Notes", i), "%s", t.paint(yellow, Clean(note)))
+	}
+	t.moreOf(len(notes), maxNotes)
+}
+
+func (t *text) inputs(r PlanReport) {
+	rows := inputRows(r.Inputs)
+	for i, row := range rows[:min(len(rows), maxTextInputs)] {
+		t.line(label("Inputs", i), "%s", listed(row.What, row.Name, priced("SHA-256 ", shortHash(row.Hash))))
+	}
+	t.moreOf(len(rows), maxTextInputs)
+	t.line("Written", "%s", listed(r.Written.UTC().Format(time.DateTime+" UTC"), Clean(r.Author), "tunnelmark "+Clean(r.ToolVersion)))
+}
+
+// shortHash is enough to compare by eye.
+func shortHash(hash string) string {
+	if runes := []rune(hash); len(runes) > 16 {
+		return string(runes[:16]) + "…"
+	}
+	return hash
+}
+
+// moreOf says how much of a list is not shown.
+func (t *text) moreOf(all, shown int) {
+	if more := all - shown; more > 0 {
+		t.line("", "%s", fmt.Sprintf("and %d more, in the report", more))
+	}
+}
