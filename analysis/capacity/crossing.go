@@ -1,0 +1,87 @@
+package capacity
+
+import (
+	"math"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// crossing finds when the busiest weekdays reach a share of a capacity: Earliest is
+// where the upper end of the forecast meets the lower of the capacity, Latest the
+// reverse.
+func (m *model) crossing(share float64, c analysis.Capacity, lead time.Duration) analysis.Crossing {
+	crossing := analysis.Crossing{Share: share}
+	switch {
+	case !m.past.known():
+		return crossing
+	case m.trend() == analysis.AlreadyFull && c.LikelyBitsPerSecond <= m.full:
+		crossing.Earliest, crossing.Likely, crossing.Latest = m.at, m.at, m.at
+	default:
+		crossing.Earliest = m.reach(share*c.LowBitsPerSecond, func(_, _, high float64) float64 { return high })
+		crossing.Likely = m.reach(share*c.LikelyBitsPerSecond, func(_, likely, _ float64) float64 { return likely })
+		crossing.Latest = m.reach(share*c.HighBitsPerSecond, func(low, _, _ float64) float64 { return low })
+	}
+	if !crossing.Earliest.IsZero() {
+		crossing.OrderBy = crossing.Earliest.Add(-lead)
+	}
+	return crossing
+}
+
+// reach is the first day on which a rate is reached; zero: not within the horizon, or
+// the rate is zero, which stands for none.
+func (m *model) reach(bitsPerSecond float64, of func(low, likely, high float64) float64) time.Time {
+	if bitsPerSecond <= 0 {
+		return time.Time{}
+	}
+	wanted := math.Log(bitsPerSecond)
+	end := m.horizon()
+	if m.past.trend == analysis.TooLittleData {
+		end = m.at // Whether it is full today is all that can be said.
+	}
+	for at := m.at; !at.After(end); at = midnight(at, 1) {
+		if of(m.logs(at)) >= wanted {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+// shortfall is what the week around one date looks like under a capacity: the last
+// four weeks, grown by as much as the forecast grows until then.
+func (m *model) shortfall(at time.Time, c analysis.Capacity) analysis.Shortfall {
+	shortfall := analysis.Shortfall{At: at}
+	const weeks = 4
+	last := m.demand.BitsPerSecond[max(0, len(m.demand.BitsPerSecond)-weeks*week*bins24(m.demand.Step)):]
+	growth := m.growthUntil(at, m.demand.End().Add(-weeks*week*24*time.Hour/2))
+	var over, excess, demanded, known float64
+	for _, rate := range last {
+		if math.IsNaN(rate) {
+			continue
+		}
+		known++
+		if rate *= growth; rate > c.LikelyBitsPerSecond {
+			over++
+			demanded += rate
+			excess += rate - c.LikelyBitsPerSecond
+		}
+	}
+	if over == 0 {
+		return shortfall
+	}
+	shortfall.Hours = over / known * week * 24
+	shortfall.Excess = excess / demanded
+	return shortfall
+}
+
+func bins24(step time.Duration) int { return int(24 * time.Hour / step) }
+
+// growthUntil is one where nothing is known of growth.
+func (m *model) growthUntil(at, since time.Time) float64 {
+	if !m.past.known() {
+		return 1
+	}
+	_, now, _ := m.logs(since)
+	_, then, _ := m.logs(at)
+	return math.Exp(then - now)
+}

@@ -1,0 +1,347 @@
+package capacity
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"tunnelmark/analysis"
+)
+
+// A trend is a line through the logarithms of the days, without the week's season:
+//
+//  1. Huber's weights bound what a holiday or an outage can do to it.
+//  2. A clipped day counts as what it must have been at least (a Tobit model).
+//  3. A step is put where it explains most, as long as it explains enough.
+//  4. Residuals that resemble their neighbours are fewer than they look: the interval
+//     grows by their correlation.
+//
+// Huber, Robust Estimation of a Location Parameter, 1964; Tobin, Estimation of
+// Relationships for Limited Dependent Variables, 1958.
+
+// observation is one day: y is the logarithm of its rate less the season's.
+type observation struct {
+	t, y    float64 // t in days since the first.
+	clipped bool    // The true value is y or more.
+}
+
+// shape is how a trend without steps goes: its value and its derivative by slope, at a time u
+// from the middle.
+type shape func(slope, u float64) (value, bySlope float64)
+
+// exponential grows by the same ratio each day, straight by the same amount, which
+// is slope of the level in the middle.
+func exponential(slope, u float64) (value, bySlope float64) { return slope * u, u }
+
+func straight(slope, u float64) (value, bySlope float64) {
+	level := math.Max(1+slope*u, leastLevel)
+	return math.Log(level), u / level
+}
+
+// flat has no slope; its derivative says that none can be learned.
+func flat(float64, float64) (value, bySlope float64) { return 0, 0 }
+
+// leastLevel keeps a falling straight line above zero.
+const leastLevel = 0.01
+
+// line is a fitted trend.
+type line struct {
+	shape  shape
+	middle float64   // In days.
+	steps  []float64 // Days at which the level changes.
+	// theta are the level in the middle, the slope, and the steps' heights.
+	theta   []float64
+	inverse *mat.SymDense // Of the information about theta, for a variance of one.
+	sigma   float64       // Of a day, robust.
+	// variance multiplies inverse: of the days, and more where they resemble one another.
+	variance float64
+	freedom  float64 // Of Student's t.
+}
+
+const (
+	huber    = 1.345 // Weights are one up to so many sigma: 95 % efficient for normal noise.
+	rounds   = 40
+	settled  = 1e-9
+	minSigma = 1e-6 // A series without noise still has weights.
+	maxSteps = 3
+	// stepApart is how far, in days, steps keep from one another and from both ends: a
+	// shorter one is a holiday, or too young to be told from one.
+	stepApart = 28
+	// stepWorth is by how much a step must lower the weighted squares, in variances: far above
+	// what chance gives to the best of hundreds of days.
+	stepWorth = 30
+)
+
+// fit draws a line of that shape, with as many steps as are worth it.
+func fit(days []observation, s shape) line {
+	l := line{shape: s, middle: middle(days)}
+	l.solve(days)
+	for range maxSteps {
+		at, worth := l.bestStep(days)
+		if worth < stepWorth {
+			break
+		}
+		l.steps = append(l.steps, at)
+		slices.Sort(l.steps)
+		l.theta = nil
+		l.solve(days)
+	}
+	return l
+}
+
+func middle(days []observation) float64 {
+	sum := 0.0
+	for _, d := range days {
+		sum += d.t
+	}
+	return sum / float64(len(days))
+}
+
+// value is the trend at one day with its gradient by theta.
+func (l *line) value(t float64) (value float64, gradient []float64) {
+	value, bySlope := l.shape(l.theta[1], t-l.middle)
+	gradient = make([]float64, len(l.theta))
+	gradient[0], gradient[1] = 1, bySlope
+	value += l.theta[0]
+	for i, at := range l.steps {
+		if t >= at {
+			gradient[2+i] = 1
+			value += l.theta[2+i]
+		}
+	}
+	return value, gradient
+}
+
+// solve finds theta by Newton's steps, with the weights of the round before.
+func (l *line) solve(days []observation) {
+	l.theta = make([]float64, 2+len(l.steps))
+	l.theta[0] = levelOf(days)
+	l.sigma = spread(l.residuals(days))
+	for range rounds {
+		information, score := l.equations(days)
+		inverse, ok := invert(information)
+		if !ok {
+			return
+		}
+		l.inverse = inverse
+		moved := 0.0
+		for i := range l.theta {
+			change := 0.0
+			for j := range score {
+				change += inverse.At(i, j) * score[j]
+			}
+			l.theta[i] += change
+			moved = math.Max(moved, math.Abs(change))
+		}
+		l.sigma = spread(l.residuals(days))
+		if moved < settled {
+			break
+		}
+	}
+	l.judge(days)
+}
+
+// levelOf is where a line starts: the median.
+func levelOf(days []observation) float64 {
+	var all []float64
+	for _, d := range days {
+		all = append(all, d.y)
+	}
+	return median(all)
+}
+
+// residuals are those of the days that are not clipped.
+func (l *line) residuals(days []observation) []float64 {
+	var all []float64
+	for _, d := range days {
+		if !d.clipped {
+			value, _ := l.value(d.t)
+			all = append(all, d.y-value)
+		}
+	}
+	return all
+}
+
+// spread is a standard deviation by the median of deviations.
+func spread(residuals []float64) float64 {
+	all := make([]float64, len(residuals))
+	for i, r := range residuals {
+		all[i] = math.Abs(r)
+	}
+	return math.Max(median(all)/0.6745, minSigma)
+}
+
+// equations are those of one of Newton's steps.
+func (l *line) equations(days []observation) (information *mat.SymDense, score []float64) {
+	n := len(l.theta)
+	information, score = mat.NewSymDense(n, nil), make([]float64, n)
+	for _, d := range days {
+		value, gradient := l.value(d.t)
+		residual, weight := l.residual(d, value)
+		for i := range n {
+			score[i] += weight.pull * residual * gradient[i]
+			for j := i; j < n; j++ {
+				information.SetSym(i, j, information.At(i, j)+weight.knows*gradient[i]*gradient[j])
+			}
+		}
+	}
+	return information, score
+}
+
+// weight is how much a day pulls, and how much it knows: a clipped day that the line
+// is far above knows nothing.
+type weight struct{ pull, knows float64 }
+
+// residual of a clipped day is what it can be expected to be.
+func (l *line) residual(d observation, value float64) (float64, weight) {
+	residual, knows := d.y-value, 1.0
+	if d.clipped {
+		z := residual / l.sigma
+		hazard := hazard(z)
+		residual, knows = l.sigma*hazard, hazard*(hazard-z)
+	}
+	pull := 1.0
+	if far := math.Abs(residual) / (huber * l.sigma); far > 1 {
+		pull = 1 / far
+	}
+	return residual, weight{pull: pull, knows: pull * knows}
+}
+
+// hazard is the normal density over what is left above z: how far above z, in
+// sigma, the mean of all that is above it lies from zero.
+func hazard(z float64) float64 {
+	if z > 30 { // Where both are too small to be divided.
+		return z + 1/z
+	}
+	normal := distuv.UnitNormal
+	return normal.Prob(z) / normal.Survival(z)
+}
+
+// invert adds a trace of information about everything, for a slope that nothing is
+// known about.
+func invert(information *mat.SymDense) (*mat.SymDense, bool) {
+	n := information.SymmetricDim()
+	for i := range n {
+		information.SetSym(i, i, information.At(i, i)+1e-9)
+	}
+	var factors mat.Cholesky
+	if !factors.Factorize(information) {
+		return nil, false
+	}
+	inverse := mat.NewSymDense(n, nil)
+	if err := factors.InverseTo(inverse); err != nil {
+		return nil, false
+	}
+	return inverse, true
+}
+
+// judge says how sure the line is.
+func (l *line) judge(days []observation) {
+	squares, known := 0.0, 0.0
+	for _, d := range days {
+		value, _ := l.value(d.t)
+		residual, weight := l.residual(d, value)
+		squares += weight.pull * weight.pull * residual * residual
+		known += weight.knows
+	}
+	n := float64(len(days))
+	inflation := l.inflation(days)
+	l.freedom = math.Max(1, known/inflation-float64(len(l.theta)))
+	share := math.Max(known/n, 0.05)
+	l.variance = squares / math.Max(1, n-float64(len(l.theta))) / share * inflation
+}
+
+// mostAlike bounds the correlation between neighbours: beyond it the interval would
+// have no bound either.
+const mostAlike = 0.9
+
+// inflation is by how much the variance of a mean grows because each day resembles
+// the one before.
+func (l *line) inflation(days []observation) float64 {
+	var before, products, squares float64
+	for i, d := range days {
+		value, _ := l.value(d.t)
+		residual, _ := l.residual(d, value)
+		residual = math.Max(-2*l.sigma, math.Min(2*l.sigma, residual))
+		if i > 0 && d.t-days[i-1].t == 1 {
+			products += residual * before
+		}
+		squares += residual * residual
+		before = residual
+	}
+	alike := math.Max(0, math.Min(mostAlike, products/math.Max(squares, minSigma*minSigma)))
+	return (1 + alike) / (1 - alike)
+}
+
+// bestStep is the day from which a level of its own would explain most, in variances.
+func (l *line) bestStep(days []observation) (at, worth float64) {
+	n := len(l.theta)
+	var pull, mass float64 // Of the days from one on, and their gradients.
+	gradients := mat.NewVecDense(n, nil)
+	first, last := days[0].t, days[len(days)-1].t
+	for i := len(days) - 1; i >= 0; i-- {
+		d := days[i]
+		value, gradient := l.value(d.t)
+		residual, weight := l.residual(d, value)
+		pull += weight.pull * residual
+		mass += weight.knows
+		gradients.AddScaledVec(gradients, weight.knows, mat.NewVecDense(n, gradient))
+		if d.t-first < stepApart || last-d.t < stepApart || l.nearStep(d.t) {
+			continue
+		}
+		// What is left of the new column once the others have explained their part.
+		left := mass - mat.Inner(gradients, l.inverse, gradients)
+		if got := pull * pull / (math.Max(left, settled) * l.variance); got > worth {
+			at, worth = d.t, got
+		}
+	}
+	return at, worth
+}
+
+func (l *line) nearStep(t float64) bool {
+	return slices.ContainsFunc(l.steps, func(at float64) bool { return math.Abs(at-t) < stepApart })
+}
+
+// at is the trend at one day, as a logarithm, with its standard error.
+func (l *line) at(t float64) (value, deviation float64) {
+	value, gradient := l.value(t)
+	v := mat.NewVecDense(len(gradient), gradient)
+	return value, math.Sqrt(math.Max(0, l.variance*mat.Inner(v, l.inverse, v)))
+}
+
+// quantile is how many standard errors the ends of the 80 % interval are away.
+func (l *line) quantile() float64 {
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: l.freedom}.Quantile(0.9)
+}
+
+// slope is per day, with the ends of its 80 % interval.
+func (l *line) slope() (low, likely, high float64) {
+	margin := l.quantile() * math.Sqrt(l.variance*l.inverse.At(1, 1))
+	return l.theta[1] - margin, l.theta[1], l.theta[1] + margin
+}
+
+// misfit is how far the days are from a line, by what Huber's weights leave of them.
+func (l *line) misfit(days []observation) float64 {
+	sum := 0.0
+	for _, d := range days {
+		value, _ := l.value(d.t)
+		residual, weight := l.residual(d, value)
+		sum += weight.pull * residual * residual
+	}
+	return sum
+}
+
+// choose draws both shapes and keeps the exponential unless the straight one fits
+// better by more than chance (Akaike's criterion, with as many days as are independent): it is
+// the one that is full earlier.
+func choose(days []observation) (line, analysis.Trend) {
+	curved := fit(days, exponential)
+	level := fit(days, straight)
+	independent := float64(len(days)) / curved.inflation(days)
+	if independent*math.Log(curved.misfit(days)/level.misfit(days)) > 2 && len(level.steps) <= len(curved.steps) {
+		return level, analysis.Linear
+	}
+	return curved, analysis.Exponential
+}
