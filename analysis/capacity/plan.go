@@ -1,0 +1,239 @@
+package capacity
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"tunnelmark/analysis"
+)
+
+// farAbove is by how much demand must exceed a capacity to say that it never passed
+// through it: far more than bursts and errors of ceilings explain.
+const farAbove = 1.5
+
+// Make makes a plan. Errors say which flag of the command line to change.
+//
+//  1. What cannot be planned is refused.
+//  2. Each direction, or both together, becomes a lane: its demand and its tunnel.
+//  3. Each lane gets an outlook; the one that is full first comes first.
+//  4. Remedies are held against that one.
+//  5. What was not measured is named.
+func Make(q Question) (analysis.Plan, error) {
+	if err := q.check(); err != nil {
+		return analysis.Plan{}, err
+	}
+	given := q.Demand.End()
+	q = q.withDefaults()
+	lanes, err := q.lanes()
+	if err != nil {
+		return analysis.Plan{}, err
+	}
+	views, err := q.views(lanes)
+	if err != nil {
+		return analysis.Plan{}, err
+	}
+	first := views[0]
+	market := q.market(first)
+	plan := analysis.Plan{
+		At: q.At, Layer: q.Demand.Layer, From: q.today().From, To: q.today().To,
+		Options: market.options(), SizeModel: first.tunnel.model, MeanInnerSize: first.size,
+		Links: q.Links, LeadTime: q.LeadTime, Derating: market.derating,
+	}
+	for _, v := range views {
+		plan.Outlooks = append(plan.Outlooks, v.outlook)
+		plan.Notes = append(plan.Notes, q.notes(v)...)
+	}
+	plan.Notes = append(q.timeNotes(given), plan.Notes...)
+	plan.Notes = append(plan.Notes, market.notes()...)
+	plan.Missing = q.missing(views, plan.Options)
+	return plan, nil
+}
+
+// view is a lane with all that can be said of it.
+type view struct {
+	lane
+	size     float64           // Mean inner size of its demand in busy hours; zero: not known.
+	packets  bool              // What was counted as packets can be packets.
+	capacity analysis.Capacity // Of one link, in the layer of the demand.
+	model    model
+	full     analysis.Crossing // At all of what the links carry together.
+	outlook  analysis.Outlook
+}
+
+// views are of all lanes, the one that is full first before the others.
+func (q Question) views(lanes []lane) ([]view, error) {
+	var views []view
+	for _, l := range lanes {
+		if err := checkBins(l.demand); err != nil {
+			return nil, fmt.Errorf("%s until %s: %w", l.direction, date(q.At), err)
+		}
+		views = append(views, q.view(l))
+	}
+	slices.SortStableFunc(views, func(a, b view) int {
+		return cmp.Or(compareDates(a.full.Likely, b.full.Likely), cmp.Compare(b.outlook.Use, a.outlook.Use))
+	})
+	return views, nil
+}
+
+// compareDates puts the earlier date first; none is later than all.
+func compareDates(a, b time.Time) int {
+	if a.IsZero() || b.IsZero() {
+		return compareBool(a.IsZero(), b.IsZero())
+	}
+	return a.Compare(b)
+}
+
+func (q Question) view(l lane) view {
+	v := view{lane: l}
+	v.size, v.packets = q.layers().meanInnerSize(l.demand)
+	v.capacity = q.layers().capacity(l.tunnel.capacity(v.size), l.demand.Layer)
+	v.capacity.Shared = l.shared
+	links := float64(q.Links)
+	together := v.capacity.Scaled(links)
+	v.model = newModel(l.demand, q.At, l.tunnel.clips(together))
+	v.full = v.model.crossing(1, together, q.LeadTime)
+	busy := v.model.busyHour()
+	v.outlook = analysis.Outlook{
+		Direction: l.direction, Capacity: v.capacity,
+		BusyHourBitsPerSecond: busy, Use: busy / together.LikelyBitsPerSecond,
+		Forecast:  v.model.forecast(),
+		Crossings: q.crossings(&v.model, together),
+	}
+	if q.Links > 1 {
+		v.outlook.OneDown = q.crossings(&v.model, v.capacity.Scaled(links-1))
+	}
+	v.outlook.DoingNothing = doingNothing(&v.model, v.outlook.Forecast.Trend, together)
+	return v
+}
+
+// clips is the capacity at which demand is cut off. One that may be higher, or that was left
+// beside the demand, cuts nothing off.
+func (t tunnel) clips(together analysis.Capacity) analysis.Capacity {
+	if together.HighBitsPerSecond == 0 || t.ceilings[0].IsAvailable() {
+		return analysis.Capacity{}
+	}
+	return together
+}
+
+func (q Question) crossings(m *model, c analysis.Capacity) []analysis.Crossing {
+	var all []analysis.Crossing
+	for _, share := range q.Shares {
+		all = append(all, m.crossing(share, c, q.LeadTime))
+	}
+	return all
+}
+
+// doingNothing looks 3, 6 and 12 months ahead, where anything is known of growth.
+func doingNothing(m *model, trend analysis.Trend, c analysis.Capacity) []analysis.Shortfall {
+	if !grows(trend) {
+		return nil
+	}
+	var all []analysis.Shortfall
+	for _, months := range []int{3, 6, 12} {
+		all = append(all, m.shortfall(m.at.AddDate(0, months, 0), c))
+	}
+	return all
+}
+
+// grows says whether a trend tells how demand goes on.
+func grows(trend analysis.Trend) bool {
+	return trend == analysis.NoTrend || trend == analysis.Linear || trend == analysis.Exponential
+}
+
+// market is where remedies for one view are compared.
+func (q Question) market(v view) market {
+	k := market{
+		question: q, lane: v.lane, size: v.size, layers: q.layers(),
+		capacity: v.capacity.Scaled(float64(q.Links)), today: v.full, horizon: v.model.horizon(),
+		full: func(c analysis.Capacity) analysis.Crossing { return v.model.crossing(1, c, q.LeadTime) },
+	}
+	if !grows(v.outlook.Forecast.Trend) {
+		k.horizon = q.At
+	}
+	if q.Datasheet != nil {
+		k.derating = k.layers.derating(v.tunnel, *q.Datasheet, v.capacity.InnerSize)
+	}
+	return k
+}
+
+// notes of a market are about all options at once.
+func (k market) notes() []string {
+	switch {
+	case !k.today.Likely.IsZero():
+		return nil
+	case k.horizon.Equal(k.question.At):
+		return []string{"Nothing is known of how the demand grows, so no option is said to buy any time."}
+	}
+	return []string{fmt.Sprintf("Today's capacity is not expected to be full before %s, where the forecast ends, so no option buys any time until then.", date(k.horizon))}
+}
+
+// timeNotes are about the day that is planned for; given is when the demand ended.
+func (q Question) timeNotes(given time.Time) []string {
+	switch {
+	case q.At.Sub(given) > stale:
+		return []string{fmt.Sprintf("The demand ends on %s, %.0f days before the plan's day: what came since is not known.", date(given), q.At.Sub(given).Hours()/24)}
+	case given.After(q.At):
+		return []string{fmt.Sprintf("Demand from after the plan's day, %s, was left out.", date(q.At))}
+	}
+	return nil
+}
+
+// notes are what is odd about a view.
+func (q Question) notes(v view) []string {
+	notes := v.tunnel.doubts(v.size)
+	if times := v.outlook.Use; times > farAbove && v.tunnel.clips(v.capacity).LikelyBitsPerSecond > 0 {
+		notes = append(notes, tooMuch(v, times))
+	}
+	if !v.packets {
+		notes = append(notes, fmt.Sprintf("The packets that were counted beside the demand (%s) would have %.0f B each, which no packet of IP has: they were not used.", v.direction, meanSize(v.demand)))
+	}
+	if v.borrowed {
+		notes = append(notes, fmt.Sprintf("The ceiling from %s is the one that was measured the other way.", v.direction))
+	}
+	if v.shared && q.Directions == AsMeasured && len(q.bothWays()) == 0 {
+		notes = append(notes, "Both directions may share one engine, so the sum of their demand is held against one ceiling.")
+	}
+	return notes
+}
+
+func tooMuch(v view, times float64) string {
+	said := fmt.Sprintf("The demand (%s) is %.1f times what this tunnel carries: it did not pass through it; other units or --scale?", v.direction, times)
+	if v.shared {
+		said += " Or the directions share no limit (--directions apart)."
+	}
+	return said
+}
+
+// doubts are what makes a tunnel's capacity less sure than its figures look, one sentence
+// each.
+func (t tunnel) doubts(meanInnerSize float64) []string {
+	c := t.ceilings[0]
+	ceiling := fmt.Sprintf("The ceiling from %s to %s", t.from, t.to)
+	if t.file != "" {
+		ceiling += " (" + t.file + ")"
+	}
+	var doubts []string
+	doubt := func(holds bool, words string) {
+		if holds {
+			doubts = append(doubts, ceiling+" "+words)
+		}
+	}
+	doubt(!c.Qualified, "was not held in a last, longer trial.")
+	doubt(c.InnerLowerBitsPerSecond == 0, "is the rate that passes under overload: no load met the loss goal for long enough.")
+	doubt(c.IsAvailable(), "is what was left beside production"+atTime(c.At)+": what production took then comes on top.")
+	doubt(c.GeneratorLimited, "was set by the load generator: the tunnel carries that much or more.")
+	doubt(!c.GeneratorLimited && c.InnerUpperBitsPerSecond == 0, "was not reached: no load failed, and the tunnel carries that much or more.")
+	if t.outside(meanInnerSize) {
+		doubts = append(doubts, fmt.Sprintf("The demand's mean packet of %.0f B lies outside of the measured sizes (%s B): the size model is stretched.", meanInnerSize, list(t.model.Sizes)))
+	}
+	return doubts
+}
+
+func atTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " at " + t.Format(time.RFC3339)
+}
