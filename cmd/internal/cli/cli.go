@@ -103,7 +103,8 @@ func rootCommand() *cobra.Command {
 		Short: "Measure what a site-to-site tunnel carries, and say what stops it",
 		Long: `tunnelmark measures how much traffic a site-to-site tunnel can carry and says
 what stops it. Two agents, one in each datacenter, build a tunnel of their own or
-use the one that is there, push traffic through it, and remove what they built.
+use the one that is there, push traffic through it, and remove what they built. Held
+against the demand so far, the ceiling tells when the tunnel is full.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 4 result not valid (for instance limited by the generator).`,
@@ -111,7 +112,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
   tunnelmark pair TOKEN-A TOKEN-B      # tokens: as printed by each tunnelmark-agent
   tunnelmark doctor dc-a dc-b          # what both hosts can do, and what is missing
   tunnelmark find dc-a dc-b            # ceiling and cause of a tunnel between them
-  tunnelmark run dc-a dc-b -b 200M     # one fixed load`,
+  tunnelmark run dc-a dc-b -b 200M     # one fixed load
+  tunnelmark plan today.json --demand tunnel.csv --demand-layer outer    # when it is full`,
 		Version:       control.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -128,7 +130,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 threshold missed,
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, command.CommandPath())}
 	})
 	root.AddCommand(findCommand(), runCommand(), pmtuCommand(), holdCommand(), pairCommand(), agentsCommand(), trustCommand())
-	root.AddCommand(doctorCommand())
+	root.AddCommand(planCommand(), doctorCommand())
 	root.AddCommand(manual.Command("1"))
 	root.AddCommand(labCommands()...)
 	return root

@@ -95,15 +95,19 @@ func (o *outputFlags) write(command *cobra.Command, number int, result report.Re
 
 // writeHTML writes the report, where one is wanted.
 func (o *outputFlags) writeHTML(command *cobra.Command, number int, result report.Result) error {
+	return o.page(command.OutOrStdout(), numbered(o.html, number), func(w io.Writer) error { return report.WriteHTML(w, result) })
+}
+
+// page writes the report to path, where one is wanted, and says on stdout where it is.
+func (o *outputFlags) page(stdout io.Writer, path string, write func(io.Writer) error) error {
 	if o.html == "" {
 		return nil
 	}
-	path := numbered(o.html, number)
-	if err := writeFile(path, func(w io.Writer) error { return report.WriteHTML(w, result) }); err != nil {
+	if err := writeFile(path, write); err != nil {
 		return err
 	}
 	if !o.json {
-		fmt.Fprintf(command.OutOrStdout(), "Report    %s\n", path)
+		fmt.Fprintf(stdout, "Report    %s\n", path)
 	}
 	return nil
 }
@@ -214,14 +218,21 @@ func (p *progress) tell(line string) {
 	fmt.Fprintln(p.to, printable(line))
 }
 
-// trial shows the trial that is running; only a terminal sees it.
+// trial shows the trial that is running.
 func (p *progress) trial(s search.Progress) {
-	if p.quiet || p.width == 0 || s.Trial != nil {
+	if s.Trial == nil {
+		p.live(describeTrial(s))
+	}
+}
+
+// live shows a line until the next one; only a terminal sees it.
+func (p *progress) live(line string) {
+	if p.quiet || p.width == 0 {
 		return
 	}
 	p.done()
-	line := describeTrial(s)
-	fmt.Fprint(p.to, line[:min(len(line), p.width-1)]) // One that wraps could not be erased.
+	columns := []rune(printable(line))
+	fmt.Fprint(p.to, string(columns[:min(len(columns), p.width-1)])) // One that wraps could not be erased.
 	p.line = true
 }
 

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tunnelmark/cmd/internal/demand"
+	"tunnelmark/cmd/internal/unit"
+)
+
+// demandFlags say where the demand comes from, and what its figures are.
+type demandFlags struct {
+	file, reverseFile string
+	layer, timezone   string
+	options           demand.Options
+	query             demand.Query
+}
+
+const defaultSince = 365 * 24 * time.Hour
+
+func (d *demandFlags) add(command *cobra.Command) {
+	d.query.Since = defaultSince
+	flags := command.Flags()
+	flags.StringVar(&d.file, "demand", "", "CSV file of timestamps and rates or byte counters, - for standard input")
+	flags.StringVar(&d.reverseFile, "reverse-demand", "", "the same from TO to FROM, where it has a file of its own")
+	flags.StringVar(&d.layer, "demand-layer", "", "where the demand was counted (required): inner, outer or l2 (the counter of an interface)")
+	flags.StringVar(&d.options.Unit, "demand-unit", "", "of the rates, such as bit/s, Mbps or kB/s, or of a counter that only grows: bytes or bits (default: what the column's name or its cells say)")
+	d.addColumns(flags)
+	flags.StringVar(&d.timezone, "timezone", "UTC", "where days begin, and what timestamps without a zone mean, such as Europe/Berlin")
+	flags.Float64Var(&d.options.Scale, "scale", 1, "multiply the demand")
+	d.addQuery(flags)
+	complete(command, "demand-layer", layerNames)
+}
+
+func (d *demandFlags) addColumns(flags *pflag.FlagSet) {
+	c := &d.options.Columns
+	flags.StringVar(&c.Time, "time-column", "", "column of timestamps, by name or by number from 1 (default: found by its name, like all columns)")
+	flags.StringVar(&c.Rate, "rate-column", "", "column of rates or counters of bytes from FROM to TO")
+	flags.StringVar(&c.ReverseRate, "reverse-column", "", "that from TO to FROM")
+	flags.StringVar(&c.Packets, "packets-column", "", "column of packet rates or counters, which give the packets' mean size")
+	flags.StringVar(&c.ReversePackets, "reverse-packets-column", "", "that from TO to FROM")
+}
+
+func (d *demandFlags) addQuery(flags *pflag.FlagSet) {
+	q := &d.query
+	flags.StringVar(&q.URL, "prometheus", "", "URL of a Prometheus server to ask instead of --demand")
+	flags.StringVar(&q.Forward, "query", "", "with --prometheus: expression of bit/s from FROM to TO, of one series")
+	flags.StringVar(&q.Reverse, "reverse-query", "", "with --prometheus: that from TO to FROM")
+	flags.StringVar(&q.Packets, "packets-query", "", "with --prometheus: expression of packet/s from FROM to TO")
+	flags.StringVar(&q.ReversePackets, "reverse-packets-query", "", "with --prometheus: that from TO to FROM")
+	flags.Var(&quantity[time.Duration]{&q.Since, unit.Span, "time", "365d"}, "since", "with --prometheus: how far back to ask")
+	flags.StringVar(&q.TokenFile, "prometheus-token-file", "", "with --prometheus: file with a bearer token")
+}
+
+// csvFlags and prometheusFlags are for one source alone.
+var (
+	csvFlags        = []string{"demand", "reverse-demand", "time-column", "rate-column", "reverse-column", "packets-column", "reverse-packets-column"}
+	prometheusFlags = []string{"query", "reverse-query", "packets-query", "reverse-packets-query", "since", "prometheus-token-file"}
+)
+
+// check completes the options, and refuses what does not go together. A Prometheus server is
+// asked about what was until then.
+func (d *demandFlags) check(flags *pflag.FlagSet, until time.Time) (err error) {
+	if err := d.checkSource(flags); err != nil {
+		return err
+	}
+	if d.layer == "" {
+		return errors.New("--demand-layer: want inner, outer or l2: a counter and a ceiling in different layers differ by 5 to 60 %, " +
+			"and only you know what was counted (an interface counts l2; a tunnel interface inner; flows and firewalls mostly inner or outer)")
+	}
+	if d.options.Layer, err = parseLayer(d.layer); err != nil {
+		return fmt.Errorf("--demand-layer: %w", err)
+	}
+	if d.options.Location, err = place(d.timezone); err != nil {
+		return err
+	}
+	if !(d.options.Scale > 0) || math.IsInf(d.options.Scale, 0) {
+		return fmt.Errorf("--scale: %g is not a number above zero", d.options.Scale)
+	}
+	d.query.Until = until
+	return nil
+}
+
+// checkSource wants one source of demand, and the flags of that one alone.
+func (d *demandFlags) checkSource(flags *pflag.FlagSet) error {
+	switch {
+	case d.file == "" && d.query.URL == "":
+		return errors.New("want the demand: --demand FILE (CSV), or --prometheus URL and --query")
+	case d.file != "" && d.query.URL != "":
+		return errors.New("--demand, --prometheus: only one of them can be given")
+	case d.file != "":
+		if d.reverseFile != "" && d.options.Columns.ReverseRate != "" {
+			return errors.New("--reverse-demand, --reverse-column: only one of them can be given")
+		}
+		return foreign(flags, "--demand", prometheusFlags...)
+	case d.query.Forward == "":
+		return errors.New("--query: want the expression of the demand in bit/s, such as 'rate(ifHCInOctets{ifName=\"st0\"}[5m]) * 8'")
+	}
+	return foreign(flags, "--prometheus", csvFlags...)
+}
+
+// place is a time zone by its IANA name.
+func place(timezone string) (*time.Location, error) {
+	location, err := time.LoadLocation(timezone)
+	if err != nil || timezone == "" {
+		return nil, fmt.Errorf("--timezone: %q is not the name of a time zone such as UTC or Europe/Berlin", timezone)
+	}
+	return location, nil
+}
+
+// read asks Prometheus, or reads one file or two.
+func (d *demandFlags) read(ctx context.Context, inputs *planInputs) (demand.Demands, error) {
+	if d.query.URL != "" {
+		inputs.shown.live("asking " + d.query.URL)
+		asked, err := demand.AskPrometheus(ctx, d.query, d.options)
+		inputs.note(d.query.URL, "demand", asked.SHA256)
+		return asked, err
+	}
+	read, err := d.readFile(ctx, inputs, d.file, "demand")
+	if err != nil || d.reverseFile == "" {
+		return read, err
+	}
+	if read.Reverse != nil {
+		return read, fmt.Errorf("--reverse-demand: %s holds both directions already; leave it out, or name one --rate-column", nameOf(d.file))
+	}
+	reverse, err := d.readFile(ctx, inputs, d.reverseFile, "reverse demand")
+	read.Reverse = &reverse.Forward
+	read.Notes = append(read.Notes, reverse.Notes...)
+	return read, err
+}
+
+func (d *demandFlags) readFile(ctx context.Context, inputs *planInputs, name, what string) (demand.Demands, error) {
+	file, err := inputs.open(ctx, name, what)
+	if err != nil {
+		return demand.Demands{}, usageError{err}
+	}
+	defer file.Close()
+	read, err := demand.ReadCSV(file, d.options)
+	if err != nil {
+		return read, usageUnlessCanceled(fmt.Errorf("%s: %w", nameOf(name), err))
+	}
+	inputs.note(name, what, read.SHA256)
+	return read, nil
+}
