@@ -16,7 +16,7 @@ const (
 	// calibrated is how many errors of the past an interval needs, and memory how many
 	// origins it looks back.
 	calibrated = 7
-	memory     = 56
+	memory     = 28
 )
 
 // backTest forecasts each day of the past from the days up to one of the seven before

@@ -18,9 +18,9 @@ func (m *model) crossing(share float64, c analysis.Capacity, lead time.Duration)
 	case m.trend() == analysis.AlreadyFull && c.LikelyBitsPerSecond <= m.full:
 		crossing.Earliest, crossing.Likely, crossing.Latest = m.at, m.at, m.at
 	default:
-		crossing.Earliest = m.reach(share*c.LowBitsPerSecond, func(_, _, high float64) float64 { return high })
-		crossing.Likely = m.reach(share*c.LikelyBitsPerSecond, func(_, likely, _ float64) float64 { return likely })
-		crossing.Latest = m.reach(share*c.HighBitsPerSecond, func(low, _, _ float64) float64 { return low })
+		crossing.Earliest = m.reach(share*c.LowBitsPerSecond, m.chanceOver(tail))
+		crossing.Likely = m.reach(share*c.LikelyBitsPerSecond, func(at time.Time, rate float64) bool { return m.expected(at) >= rate })
+		crossing.Latest = m.reach(share*c.HighBitsPerSecond, m.chanceOver(1-tail))
 	}
 	if !crossing.Earliest.IsZero() {
 		crossing.OrderBy = crossing.Earliest.Add(-lead)
@@ -28,19 +28,24 @@ func (m *model) crossing(share float64, c analysis.Capacity, lead time.Duration)
 	return crossing
 }
 
-// reach is the first day on which a rate is reached; zero: not within the horizon, or
-// the rate is zero, which stands for none.
-func (m *model) reach(bitsPerSecond float64, of func(low, likely, high float64) float64) time.Time {
-	if bitsPerSecond <= 0 {
-		return time.Time{}
+// chanceOver says whether the chance that a rate is reached is as high.
+func (m *model) chanceOver(chance float64) func(at time.Time, rate float64) bool {
+	busiest := m.past.season.busiest()
+	return func(at time.Time, rate float64) bool {
+		return m.past.chance(m.dayOf(at), busiest, math.Log(rate)) >= chance
 	}
-	wanted := math.Log(bitsPerSecond)
+}
+
+// reach is the first day on which a rate is reached; zero: not within the horizon, or
+// the rate is zero, which stands for none. Without a trend to go by, all that can
+// be said is whether it is reached today.
+func (m *model) reach(bitsPerSecond float64, reached func(at time.Time, rate float64) bool) time.Time {
 	end := m.horizon()
 	if m.past.trend == analysis.TooLittleData {
-		end = m.at // Whether it is full today is all that can be said.
+		end = m.at
 	}
-	for at := m.at; !at.After(end); at = midnight(at, 1) {
-		if of(m.logs(at)) >= wanted {
+	for at := m.at; bitsPerSecond > 0 && !at.After(end); at = midnight(at, 1) {
+		if reached(at, bitsPerSecond) {
 			return at
 		}
 	}
@@ -81,7 +86,5 @@ func (m *model) growthUntil(at, since time.Time) float64 {
 	if !m.past.known() {
 		return 1
 	}
-	_, now, _ := m.logs(since)
-	_, then, _ := m.logs(at)
-	return math.Exp(then - now)
+	return m.expected(at) / m.expected(since)
 }

@@ -22,12 +22,12 @@ const (
 	fading = 0.98
 	// deviationNoise is the variance of a median of three over that of one.
 	deviationNoise = 0.45
-	// outlying is how many sigma from the trend a day is that is not like the others.
-	outlying = 4
 	// nearBusiest is the share of the busiest weekday's level above which another
 	// counts as equally busy: the highest of several alike would be chance.
 	nearBusiest = 0.95
 	month       = 30 // Days of GrowthPerMonth.
+	// mostApart is how far a level's interval can reach, as a logarithm: a factor of a million.
+	mostApart = 14
 )
 
 // model is a demand's past, and what it says about the time to come.
@@ -55,64 +55,102 @@ func newModel(d analysis.Demand, at time.Time, full analysis.Capacity) model {
 // past is what some days teach: a trend, the week's season, and how far the last
 // days are from both.
 type past struct {
-	line      line
-	trend     analysis.Trend
-	season    season
-	deviation float64 // Logarithm, on day last.
-	last      float64
+	trend  analysis.Trend
+	season season
+	// expected is the trend, flat where there is none. Possible are both of its shapes, of
+	// which the straight one has the weight straightly.
+	expected   line
+	possible   [2]line
+	straightly float64
+	deviation  float64 // Logarithm, on day last.
+	last       float64
 }
 
-// learn needs two whole days or more; of fewer it knows nothing.
+// learn needs some whole days; of fewer it knows nothing.
 func learn(days []day) past {
 	p := past{trend: analysis.TooLittleData, season: seasonOf(days)}
 	seen := p.season.without(days)
 	if len(seen) < alikeDays {
 		return p
 	}
-	p.line = fitFlat(seen)
-	if len(seen) >= leastDays {
-		p.line, p.trend = choose(seen)
-		if low, _, high := p.line.slope(); low <= 0 && high >= 0 {
-			p.trend = analysis.NoTrend
-		}
+	p.expected = line{shape: flat, middle: middle(seen)}
+	if len(seen) < leastDays {
+		p.expected.solve(seen)
+	} else {
+		p.learnTrend(seen)
 	}
 	p.last = seen[len(seen)-1].t
-	p.deviation = lastDeviation(&p.line, seen[len(seen)-alikeDays:])
+	p.deviation = p.lastDeviation(seen[len(seen)-alikeDays:])
 	return p
 }
 
-func fitFlat(seen []observation) line {
-	l := line{shape: flat, middle: middle(seen)}
-	l.solve(seen)
-	return l
+// learnTrend says that there is none where growth may as well be decline.
+func (p *past) learnTrend(seen []observation) {
+	curved, level, straightly := shapes(seen)
+	p.possible, p.straightly = [2]line{curved, level}, straightly
+	likely, trend := curved, analysis.Exponential
+	if straightly > 0.5 {
+		likely, trend = level, analysis.Linear
+	}
+	if low, _, high := likely.slope(); low <= 0 && high >= 0 {
+		p.expected.steps = curved.steps
+		p.expected.solve(seen)
+		p.trend = analysis.NoTrend
+		return
+	}
+	p.expected, p.trend = likely, trend
 }
 
-func lastDeviation(l *line, last []observation) float64 {
+func (p *past) lastDeviation(last []observation) float64 {
 	var all []float64
 	for _, d := range last {
-		value, _ := l.value(d.t)
-		residual, _ := l.residual(d, value)
+		value, _ := p.expected.value(d.t)
+		residual, _ := p.expected.residual(d, value)
 		all = append(all, residual)
 	}
 	return median(all)
 }
 
 // known says whether there is anything to forecast from.
-func (p *past) known() bool { return p.line.inverse != nil }
+func (p *past) known() bool { return p.expected.inverse != nil }
 
-// level is the logarithm of what is expected at a time, in days, of the weekdays
-// whose season is given, with its standard error.
-func (p *past) level(t, season float64) (value, deviation float64) {
-	value, deviation = p.line.at(t)
-	fade := math.Pow(fading, math.Max(0, t-p.last))
-	return value + season + fade*p.deviation, math.Hypot(deviation, fade*p.line.sigma*math.Sqrt(deviationNoise))
+// level is the logarithm of what is expected on a day, of weekdays of that season.
+func (p *past) level(t, season float64) float64 {
+	value, _ := p.expected.value(t)
+	return value + season + p.faded(t)*p.deviation
 }
 
-// day is what is expected on the n-th day.
-func (p *past) day(n int) float64 {
-	value, _ := p.level(float64(n), p.season.of(n))
-	return math.Exp(value)
+// faded is what is left on a day of the last deviation.
+func (p *past) faded(t float64) float64 { return math.Pow(fading, math.Max(0, t-p.last)) }
+
+// chance is that of a level of y or more on a day, y and season being logarithms.
+func (p *past) chance(t, season, y float64) float64 {
+	return (1-p.straightly)*p.chanceOf(&p.possible[0], t, season, y) + p.straightly*p.chanceOf(&p.possible[1], t, season, y)
 }
+
+func (p *past) chanceOf(l *line, t, season, y float64) float64 {
+	value, deviation := l.at(t)
+	fade := p.faded(t)
+	value += season + fade*p.deviation
+	deviation = math.Hypot(deviation, fade*l.sigma*math.Sqrt(deviationNoise))
+	return l.below((value - y) / math.Max(deviation, minSigma))
+}
+
+// quantile is the level on a day that a share of what is possible stays below.
+func (p *past) quantile(t, season, share float64) float64 {
+	low, high := p.level(t, season)-mostApart, p.level(t, season)+mostApart
+	for range 50 {
+		if middle := (low + high) / 2; 1-p.chance(t, season, middle) < share {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
+// day is what is expected on the n-th day, in bit/s.
+func (p *past) day(n int) float64 { return math.Exp(p.level(float64(n), p.season.of(n))) }
 
 // season is what each weekday is above the mean of its week, as a logarithm; the
 // first is that of the first day.
@@ -195,25 +233,20 @@ func (m *model) dayOf(t time.Time) float64 {
 	return t.Sub(m.days[0].Date).Hours() / 24
 }
 
-// logs are the expected level of the busiest weekdays at a time and the ends of its 80 %
-// interval, as logarithms. Where there is no trend what is likely does not grow.
-func (m *model) logs(at time.Time) (low, likely, high float64) {
-	t := m.dayOf(at)
-	value, deviation := m.past.level(t, m.past.season.busiest())
-	margin := m.past.line.quantile() * deviation
-	low, likely, high = value-margin, value, value+margin
-	if m.past.trend == analysis.NoTrend {
-		now := m.dayOf(m.at)
-		_, slope, _ := m.past.line.slope()
-		likely -= slope * (t - now)
+// ahead is the expected level of the busiest weekdays at a time.
+func (m *model) ahead(at time.Time) analysis.Ahead {
+	t, busiest := m.dayOf(at), m.past.season.busiest()
+	return analysis.Ahead{
+		Date:                at,
+		LowBitsPerSecond:    math.Exp(m.past.quantile(t, busiest, tail)),
+		LikelyBitsPerSecond: m.expected(at),
+		HighBitsPerSecond:   math.Exp(m.past.quantile(t, busiest, 1-tail)),
 	}
-	return low, likely, high
 }
 
-// ahead is likewise in bit/s.
-func (m *model) ahead(at time.Time) analysis.Ahead {
-	low, likely, high := m.logs(at)
-	return analysis.Ahead{Date: at, LowBitsPerSecond: math.Exp(low), LikelyBitsPerSecond: math.Exp(likely), HighBitsPerSecond: math.Exp(high)}
+// expected is the likely level alone, in bit/s.
+func (m *model) expected(at time.Time) float64 {
+	return math.Exp(m.past.level(m.dayOf(at), m.past.season.busiest()))
 }
 
 // horizon is how far a forecast goes: three times the past, and between one and five years.
@@ -234,27 +267,35 @@ func (m *model) forecast() analysis.Forecast {
 	if !m.past.known() {
 		return f
 	}
-	f.LevelBitsPerSecond = m.ahead(m.at).LikelyBitsPerSecond
-	for _, at := range m.past.line.steps {
+	f.LevelBitsPerSecond = m.expected(m.at)
+	for _, at := range m.past.expected.steps {
 		f.Steps = append(f.Steps, midnight(m.days[0].Date, int(at)))
 	}
 	if f.Trend == analysis.TooLittleData {
 		return f
 	}
-	low, likely, high := m.past.line.slope()
-	f.GrowthPerMonthLow, f.GrowthPerMonth, f.GrowthPerMonthHigh = m.growth(low), m.growth(likely), m.growth(high)
+	f.GrowthPerMonthLow, f.GrowthPerMonth, f.GrowthPerMonthHigh = m.growth()
 	for at := m.at; !at.After(m.horizon()); at = midnight(at, 7) {
 		f.Ahead = append(f.Ahead, m.ahead(at))
 	}
 	return f
 }
 
-// growth is the change that a slope makes in the next month.
-func (m *model) growth(slope float64) float64 {
-	now := m.dayOf(m.at) - m.past.line.middle
-	before, _ := m.past.line.shape(slope, now)
-	after, _ := m.past.line.shape(slope, now+month)
-	return math.Expm1(after - before)
+// growth is the change in the next month that the likelier shape makes of its slope, and
+// of the ends of its interval.
+func (m *model) growth() (low, likely, high float64) {
+	l := &m.past.possible[0]
+	if m.past.straightly > 0.5 {
+		l = &m.past.possible[1]
+	}
+	now := m.dayOf(m.at) - l.middle
+	change := func(slope float64) float64 {
+		before, _ := l.shape(slope, now)
+		after, _ := l.shape(slope, now+month)
+		return math.Expm1(after - before)
+	}
+	low, likely, high = l.slope()
+	return change(low), change(likely), change(high)
 }
 
 // told are the days as a report has them, with those that say little about the trend.
@@ -262,9 +303,9 @@ func (m *model) told() []analysis.Day {
 	var all []analysis.Day
 	for _, d := range m.days {
 		if d.whole && m.past.known() && !d.Clipped {
-			value, _ := m.past.line.value(float64(d.n))
+			value, _ := m.past.expected.value(float64(d.n))
 			residual := math.Log(d.P95BitsPerSecond) - m.past.season.of(d.n) - value
-			d.Outlier = math.Abs(residual) > outlying*m.past.line.sigma
+			d.Outlier = math.Abs(residual) > outlying*m.past.expected.sigma
 		}
 		d.Outlier = d.Outlier || !d.whole
 		all = append(all, d.Day)

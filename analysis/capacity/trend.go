@@ -6,15 +6,13 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat/distuv"
-
-	"tunnelmark/analysis"
 )
 
 // A trend is a line through the logarithms of the days, without the week's season:
 //
 //  1. Huber's weights bound what a holiday or an outage can do to it.
 //  2. A clipped day counts as what it must have been at least (a Tobit model).
-//  3. A step is put where it explains most, as long as it explains enough.
+//  3. A step is put where it explains most, as long as it is far from nothing.
 //  4. Residuals that resemble their neighbours are fewer than they look: the interval
 //     grows by their correlation.
 //
@@ -52,43 +50,65 @@ type line struct {
 	middle float64   // In days.
 	steps  []float64 // Days at which the level changes.
 	// theta are the level in the middle, the slope, and the steps' heights.
-	theta   []float64
-	inverse *mat.SymDense // Of the information about theta, for a variance of one.
-	sigma   float64       // Of a day, robust.
-	// variance multiplies inverse: of the days, and more where they resemble one another.
+	theta []float64
+	sigma float64 // Of a day, robust.
+	// inverse is of what the days know about theta, if the variance of each were one;
+	// variance is what it is, more where neighbours resemble one another.
+	inverse  *mat.SymDense
 	variance float64
 	freedom  float64 // Of Student's t.
 }
 
 const (
+	// tail is what an 80 % interval leaves out at each end.
+	tail     = 0.1
 	huber    = 1.345 // Weights are one up to so many sigma: 95 % efficient for normal noise.
 	rounds   = 40
 	settled  = 1e-9
 	minSigma = 1e-6 // A series without noise still has weights.
+	// outlying is how many sigma from the trend a day is that is not like the others.
+	outlying = 4
 	maxSteps = 3
 	// stepApart is how far, in days, steps keep from one another and from both ends: a
 	// shorter one is a holiday, or too young to be told from one.
 	stepApart = 28
-	// stepWorth is by how much a step must lower the weighted squares, in variances: far above
-	// what chance gives to the best of hundreds of days.
-	stepWorth = 30
+	// stepSure is how many standard errors high a step must be: far above what chance gives
+	// to the best of hundreds of days.
+	stepSure = 5.5
 )
 
-// fit draws a line of that shape, with as many steps as are worth it.
+// fit draws a line of that shape, with as many steps as are sure. Days that are far from it then
+// have no say.
 func fit(days []observation, s shape) line {
 	l := line{shape: s, middle: middle(days)}
 	l.solve(days)
 	for range maxSteps {
-		at, worth := l.bestStep(days)
-		if worth < stepWorth {
+		at, found := l.bestStep(days)
+		if !found {
 			break
 		}
-		l.steps = append(l.steps, at)
-		slices.Sort(l.steps)
-		l.theta = nil
-		l.solve(days)
+		with := l
+		with.steps = append(slices.Clone(l.steps), at)
+		with.solve(days)
+		if last := len(with.theta) - 1; math.Abs(with.theta[last]) < stepSure*with.deviation(last) {
+			break
+		}
+		l = with
 	}
+	l.solve(l.inliers(days))
 	return l
+}
+
+// inliers are the days that are not outlying.
+func (l *line) inliers(days []observation) []observation {
+	var near []observation
+	for _, d := range days {
+		value, _ := l.value(d.t)
+		if residual, _ := l.residual(d, value); math.Abs(residual) <= outlying*l.sigma {
+			near = append(near, d)
+		}
+	}
+	return near
 }
 
 func middle(days []observation) float64 {
@@ -120,12 +140,7 @@ func (l *line) solve(days []observation) {
 	l.theta[0] = levelOf(days)
 	l.sigma = spread(l.residuals(days))
 	for range rounds {
-		information, score := l.equations(days)
-		inverse, ok := invert(information)
-		if !ok {
-			return
-		}
-		l.inverse = inverse
+		inverse, score := l.equations(days)
 		moved := 0.0
 		for i := range l.theta {
 			change := 0.0
@@ -173,25 +188,24 @@ func spread(residuals []float64) float64 {
 	return math.Max(median(all)/0.6745, minSigma)
 }
 
-// equations are those of one of Newton's steps.
-func (l *line) equations(days []observation) (information *mat.SymDense, score []float64) {
+// equations are those of one of Newton's steps: the inverse of its matrix, and its
+// right side.
+func (l *line) equations(days []observation) (inverse *mat.SymDense, score []float64) {
 	n := len(l.theta)
-	information, score = mat.NewSymDense(n, nil), make([]float64, n)
+	matrix, score := mat.NewSymDense(n, nil), make([]float64, n)
 	for _, d := range days {
 		value, gradient := l.value(d.t)
 		residual, weight := l.residual(d, value)
 		for i := range n {
 			score[i] += weight.pull * residual * gradient[i]
-			for j := i; j < n; j++ {
-				information.SetSym(i, j, information.At(i, j)+weight.knows*gradient[i]*gradient[j])
-			}
 		}
+		matrix.SymRankOne(matrix, weight.pull*weight.knows, mat.NewVecDense(n, gradient))
 	}
-	return information, score
+	return invert(matrix), score
 }
 
-// weight is how much a day pulls, and how much it knows: a clipped day that the line
-// is far above knows nothing.
+// weight is by how much less than its distance a day pulls, and how much it knows:
+// one, but nothing where it is clipped far below the line.
 type weight struct{ pull, knows float64 }
 
 // residual of a clipped day is what it can be expected to be.
@@ -206,7 +220,7 @@ func (l *line) residual(d observation, value float64) (float64, weight) {
 	if far := math.Abs(residual) / (huber * l.sigma); far > 1 {
 		pull = 1 / far
 	}
-	return residual, weight{pull: pull, knows: pull * knows}
+	return residual, weight{pull: pull, knows: knows}
 }
 
 // hazard is the normal density over what is left above z: how far above z, in
@@ -219,38 +233,41 @@ func hazard(z float64) float64 {
 	return normal.Prob(z) / normal.Survival(z)
 }
 
-// invert adds a trace of information about everything, for a slope that nothing is
+// invert adds a trace of knowledge about everything, for a slope that nothing is
 // known about.
-func invert(information *mat.SymDense) (*mat.SymDense, bool) {
-	n := information.SymmetricDim()
+func invert(matrix *mat.SymDense) *mat.SymDense {
+	n := matrix.SymmetricDim()
 	for i := range n {
-		information.SetSym(i, i, information.At(i, i)+1e-9)
+		matrix.SetSym(i, i, matrix.At(i, i)+1e-9)
 	}
 	var factors mat.Cholesky
-	if !factors.Factorize(information) {
-		return nil, false
-	}
 	inverse := mat.NewSymDense(n, nil)
-	if err := factors.InverseTo(inverse); err != nil {
-		return nil, false
+	if !factors.Factorize(matrix) || factors.InverseTo(inverse) != nil {
+		return mat.NewSymDense(n, nil) // It does not move then.
 	}
-	return inverse, true
+	return inverse
 }
 
-// judge says how sure the line is.
+// judge says how sure the line is (Huber, Robust Statistics, Section 7.6).
 func (l *line) judge(days []observation) {
-	squares, known := 0.0, 0.0
+	n := len(l.theta)
+	matrix := mat.NewSymDense(n, nil)
+	squares, known, inside := 0.0, 0.0, 0.0
 	for _, d := range days {
-		value, _ := l.value(d.t)
+		value, gradient := l.value(d.t)
 		residual, weight := l.residual(d, value)
+		matrix.SymRankOne(matrix, weight.knows, mat.NewVecDense(n, gradient))
 		squares += weight.pull * weight.pull * residual * residual
 		known += weight.knows
+		if weight.pull == 1 {
+			inside++
+		}
 	}
-	n := float64(len(days))
-	inflation := l.inflation(days)
-	l.freedom = math.Max(1, known/inflation-float64(len(l.theta)))
-	share := math.Max(known/n, 0.05)
-	l.variance = squares / math.Max(1, n-float64(len(l.theta))) / share * inflation
+	l.inverse = invert(matrix)
+	all, inflation := float64(len(days)), l.inflation(days)
+	l.freedom = math.Max(1, known/inflation-float64(n))
+	inside /= all
+	l.variance = squares / math.Max(1, all-float64(n)) / (inside * inside) * inflation
 }
 
 // mostAlike bounds the correlation between neighbours: beyond it the interval would
@@ -275,10 +292,10 @@ func (l *line) inflation(days []observation) float64 {
 	return (1 + alike) / (1 - alike)
 }
 
-// bestStep is the day from which a level of its own would explain most, in variances.
-func (l *line) bestStep(days []observation) (at, worth float64) {
+// bestStep is the day from which a level of its own would explain most.
+func (l *line) bestStep(days []observation) (at float64, found bool) {
 	n := len(l.theta)
-	var pull, mass float64 // Of the days from one on, and their gradients.
+	var pull, knows, most float64 // Of the days from one on, and their gradients.
 	gradients := mat.NewVecDense(n, nil)
 	first, last := days[0].t, days[len(days)-1].t
 	for i := len(days) - 1; i >= 0; i-- {
@@ -286,18 +303,18 @@ func (l *line) bestStep(days []observation) (at, worth float64) {
 		value, gradient := l.value(d.t)
 		residual, weight := l.residual(d, value)
 		pull += weight.pull * residual
-		mass += weight.knows
+		knows += weight.knows
 		gradients.AddScaledVec(gradients, weight.knows, mat.NewVecDense(n, gradient))
 		if d.t-first < stepApart || last-d.t < stepApart || l.nearStep(d.t) {
 			continue
 		}
-		// What is left of the new column once the others have explained their part.
-		left := mass - mat.Inner(gradients, l.inverse, gradients)
-		if got := pull * pull / (math.Max(left, settled) * l.variance); got > worth {
-			at, worth = d.t, got
+		// What the new column knows beyond what the others explain of it.
+		left := knows - mat.Inner(gradients, l.inverse, gradients)
+		if explained := pull * pull / math.Max(left, settled); explained > most {
+			at, most, found = d.t, explained, true
 		}
 	}
-	return at, worth
+	return at, found
 }
 
 func (l *line) nearStep(t float64) bool {
@@ -311,14 +328,22 @@ func (l *line) at(t float64) (value, deviation float64) {
 	return value, math.Sqrt(math.Max(0, l.variance*mat.Inner(v, l.inverse, v)))
 }
 
-// quantile is how many standard errors the ends of the 80 % interval are away.
-func (l *line) quantile() float64 {
-	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: l.freedom}.Quantile(0.9)
+// quantile is how many standard errors above the trend a share of what is possible lies below.
+func (l *line) quantile(share float64) float64 {
+	return distuv.StudentsT{Sigma: 1, Nu: l.freedom}.Quantile(share)
 }
+
+// below is the reverse of quantile.
+func (l *line) below(errors float64) (share float64) {
+	return distuv.StudentsT{Sigma: 1, Nu: l.freedom}.CDF(errors)
+}
+
+// deviation is the standard error of one of theta.
+func (l *line) deviation(i int) float64 { return math.Sqrt(l.variance * l.inverse.At(i, i)) }
 
 // slope is per day, with the ends of its 80 % interval.
 func (l *line) slope() (low, likely, high float64) {
-	margin := l.quantile() * math.Sqrt(l.variance*l.inverse.At(1, 1))
+	margin := l.quantile(1-tail) * l.deviation(1)
 	return l.theta[1] - margin, l.theta[1], l.theta[1] + margin
 }
 
@@ -333,15 +358,22 @@ func (l *line) misfit(days []observation) float64 {
 	return sum
 }
 
-// choose draws both shapes and keeps the exponential unless the straight one fits
-// better by more than chance (Akaike's criterion, with as many days as are independent): it is
-// the one that is full earlier.
-func choose(days []observation) (line, analysis.Trend) {
-	curved := fit(days, exponential)
-	level := fit(days, straight)
+// Without much evidence demand is held to grow exponentially, by two to one: then it is full earlier.
+// Akaike's evidence counts half: over some months it overrates its own choice,
+// and intervals then hold less than they say (synthetic_test.go).
+const (
+	curvedFirst  = 0.7 // Logarithm of two.
+	evidenceHalf = 0.5
+)
+
+// shapes draws both, with the same steps. Straightly is the weight of the straight
+// one, 0 to 1.
+func shapes(days []observation) (curved, level line, straightly float64) {
+	curved = fit(days, exponential)
+	days = curved.inliers(days)
+	level = line{shape: straight, middle: curved.middle, steps: curved.steps}
+	level.solve(days)
 	independent := float64(len(days)) / curved.inflation(days)
-	if independent*math.Log(curved.misfit(days)/level.misfit(days)) > 2 && len(level.steps) <= len(curved.steps) {
-		return level, analysis.Linear
-	}
-	return curved, analysis.Exponential
+	evidence := evidenceHalf * independent / 2 * math.Log(curved.misfit(days)/level.misfit(days))
+	return curved, level, 1 / (1 + math.Exp(curvedFirst-evidence))
 }
