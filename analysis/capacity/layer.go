@@ -58,7 +58,7 @@ func (l layers) above(layer analysis.Layer) float64 {
 // convert tells a rate of packets of that mean inner size, in bytes, in another layer.
 // Whether it can was checked with the question.
 func (l layers) convert(bitsPerSecond, innerSize float64, from, to analysis.Layer) float64 {
-	return bitsPerSecond * (innerSize + l.above(to)) / (innerSize + l.above(from))
+	return bitsPerSecond * ((innerSize + l.above(to)) / (innerSize + l.above(from)))
 }
 
 // capacity tells an inner capacity in a layer.
