@@ -2,8 +2,10 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A chart is a drawing in pixels, ready for page/chart.html. Its marks are
@@ -14,8 +16,10 @@ type chart struct {
 	Width, Height float64
 	X, Y          axis
 	Bands         []band
+	Areas         []line // Closed.
 	Lines         []line
 	Marks         []mark
+	Texts         []chartText
 }
 
 // axis is one side of a chart. Start and End are its ends in pixels; the end
@@ -34,6 +38,12 @@ type tick struct {
 
 // band is a shaded stripe over a range of the horizontal axis.
 type band struct{ X, Width float64 }
+
+// chartText is a word inside the chart; Anchor is the end of it that stands at X.
+type chartText struct {
+	X, Y         float64
+	Anchor, Text string
+}
 
 // line is a polyline; its class in the style sheet gives it a colour.
 type line struct{ Class, Path string }
@@ -63,6 +73,8 @@ type domain struct {
 	label    string
 	min, max float64
 	unit     scale
+	// zone is where midnight is, of an axis of dates, in Unix seconds; nil: of figures.
+	zone *time.Location
 }
 
 // newAxis puts ticks about so many pixels apart.
@@ -71,6 +83,10 @@ func newAxis(s domain, start, end, apart float64) axis {
 		s.min, s.max = 0, s.unit.size
 	}
 	a := axis{Label: s.label, Start: start, End: end, min: s.min, max: s.max}
+	if s.zone != nil {
+		a.Ticks = a.dateTicks(s.zone, apart)
+		return a
+	}
 	step := niceStep((s.max - s.min) / s.unit.size / math.Max(2, math.Abs(end-start)/apart))
 	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
 	first := math.Ceil(s.min/s.unit.size/step - 1e-9)
@@ -130,6 +146,30 @@ func (c *chart) line(class string, points ...point) {
 	}
 	if path.Len() > 0 {
 		c.Lines = append(c.Lines, line{Class: class, Path: path.String()})
+	}
+}
+
+// area fills what lies between two lines, as far as the chart reaches; what is no
+// number is left out.
+func (c *chart) area(class string, lower, upper []point) {
+	var path strings.Builder
+	command := "M"
+	add := func(p point) {
+		if math.IsNaN(p.x) || math.IsNaN(p.y) {
+			return
+		}
+		x, y := min(max(p.x, c.X.min), c.X.max), min(max(p.y, c.Y.min), c.Y.max)
+		path.WriteString(command + pixels(c.X.at(x)) + " " + pixels(c.Y.at(y)))
+		command = "L"
+	}
+	for _, p := range lower {
+		add(p)
+	}
+	for _, p := range slices.Backward(upper) {
+		add(p)
+	}
+	if path.Len() > 0 {
+		c.Areas = append(c.Areas, line{Class: class, Path: path.String() + "z"})
 	}
 }
 

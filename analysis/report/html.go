@@ -12,12 +12,12 @@ import (
 	"tunnelmark/analysis"
 )
 
-//go:embed page/*.html page/style.css
+//go:embed page/*.html page/*.css
 var pageFiles embed.FS
 
 // pageTemplate decides nothing: all that it shows is a string by then, which
 // html/template escapes for its place.
-var pageTemplate = template.Must(template.ParseFS(pageFiles, "page/*.html", "page/style.css"))
+var pageTemplate = template.Must(template.ParseFS(pageFiles, "page/*.html", "page/*.css"))
 
 // WriteHTML writes the result as one page that needs no network, no script and
 // no font but the reader's.

@@ -33,11 +33,11 @@ var voidElements = []string{"meta"}
 
 // allowed are the elements that the page is made of. None loads or runs
 // anything.
-var allowed = strings.Fields(`html head meta title style body main header section footer
-	p h1 h2 h3 span strong dl div dt dd table caption thead tbody tr th td
+var allowed = strings.Fields(`html head meta title style body main header nav section footer
+	a p h1 h2 h3 span strong dl div dt dd table caption thead tbody tr th td
 	figure figcaption ul li pre code svg desc g path rect text`)
 
-// forbidden attributes load, run or style.
+// forbidden attributes load, run or style; a link may lead to the page itself.
 var forbidden = regexp.MustCompile(`^(on.*|src|srcset|href|xlink:href|action|data|style|background|poster)$`)
 
 // sound says what is wrong with a page: tags that do not nest, elements and
@@ -59,6 +59,10 @@ func sound(text []byte) error {
 				return fmt.Errorf("element %q is not the template's", token.Data)
 			}
 			for _, a := range token.Attr {
+				if id, inside := strings.CutPrefix(a.Val, "#"); token.Data == "a" && a.Key == "href" && inside {
+					wanted = append(wanted, id)
+					continue
+				}
 				if forbidden.MatchString(a.Key) || strings.Contains(a.Val, "NaN") || strings.Contains(a.Val, "Inf") && a.Key != "content" {
 					return fmt.Errorf("attribute %s=%q of %s", a.Key, a.Val, token.Data)
 				}
@@ -90,7 +94,7 @@ func sound(text []byte) error {
 func missing(ids map[string]bool, wanted []string) error {
 	for _, id := range wanted {
 		if !ids[id] {
-			return fmt.Errorf("aria-labelledby names %q, which is not there", id)
+			return fmt.Errorf("the page refers to id %q, which is not there", id)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
 // dueDecision is for what will be full on the likely course.
 func dueDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
 	subject, are := subjectOf(p, o)
-	full := fmt.Sprintf("%s %s in %s (%s)", subject, reaches(are, c.Share), quarter(c.Likely), spread(c, p.At, horizon(o)))
+	full := fmt.Sprintf("%s %s in %s (%s)", subject, reaches(are, c.Share), quarter(c.Likely), spread(c, p.At))
 	if reached(c.OrderBy, p.At) {
 		return decision{Urgency: act, Ask: "Order now: " + full + "."}
 	}
@@ -107,7 +107,7 @@ func oneDown(p analysis.Plan, o analysis.Outlook) []string {
 		return []string{fmt.Sprintf("With one link out of service the rest is not expected to be full before %s.", endName(horizon(o)))}
 	}
 	return []string{fmt.Sprintf("With one link out of service the rest %s in %s (%s); to stay redundant, order %s.",
-		full, quarter(c.Likely), spread(c, p.At, horizon(o)), orderTime(c.OrderBy, p.At))}
+		full, quarter(c.Likely), spread(c, p.At), orderTime(c.OrderBy, p.At))}
 }
 
 // firstOption names the remedy that is ranked first.
@@ -120,7 +120,7 @@ func firstOption(p analysis.Plan) []string {
 	if row.ThreeYears != none {
 		cost = ", " + row.ThreeYears + " in three years"
 	}
-	return []string{fmt.Sprintf("Ranked first of %s: %s (%s), %s%s.", optionCount(len(p.Options)), row.Name, row.Known, boughtWords(p.Options[0]), cost)}
+	return []string{fmt.Sprintf("Ranked first of %s: %s (%s), %s%s.", optionCount(len(p.Options)), row.Name, row.Known, boughtWords(row.Months), cost)}
 }
 
 func optionCount(n int) string {
@@ -185,16 +185,15 @@ func horizon(o analysis.Outlook) time.Time {
 }
 
 // spread is "2015-10-28 to 2015-12-30, likely 2015-11-26".
-func spread(c analysis.Crossing, at, end time.Time) string {
-	latest := isoDate(c.Latest)
-	if c.Latest.IsZero() {
-		latest = "after " + endName(end)
-	}
+func spread(c analysis.Crossing, at time.Time) string {
 	earliest := isoDate(c.Earliest)
 	if reached(c.Earliest, at) {
 		earliest = "now"
 	}
-	return earliest + " to " + latest + ", likely " + isoDate(c.Likely)
+	if c.Latest.IsZero() { // Beyond the horizon, or the capacity is open upwards.
+		return earliest + " at the earliest, likely " + isoDate(c.Likely)
+	}
+	return earliest + " to " + isoDate(c.Latest) + ", likely " + isoDate(c.Likely)
 }
 
 func endName(end time.Time) string {

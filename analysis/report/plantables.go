@@ -10,12 +10,46 @@ import (
 	"tunnelmark/analysis"
 )
 
+// dateTable is when demand reaches shares of capacities.
+type dateTable struct {
+	ID, Caption string
+	Several     bool // Directions.
+	Rows        []dateRow
+}
+
 // dateRow is when demand reaches one share of a capacity.
 type dateRow struct {
 	Direction, Share, Links, Rate     string
 	Earliest, Likely, Latest, OrderBy string
 	Error                             string // Of the back-test.
-	Full                              bool   // Of all that there is.
+	Full                              bool   // The decision is about this share.
+}
+
+const fourInFive = "When demand reaches a share of the capacity. Four times in five the date lies between the earliest and the latest."
+
+// firstDates are those of the outlook that is full first, and when the others are full.
+func firstDates(p analysis.Plan) *dateTable {
+	if len(p.Outlooks) == 0 {
+		return nil
+	}
+	t := datesOf("dates", p, p.Outlooks[0])
+	t.Several = len(p.Outlooks) > 1
+	for _, o := range p.Outlooks[1:] {
+		for _, row := range dateRows(p, o) {
+			if row.Full {
+				t.Rows = append(t.Rows, row)
+			}
+		}
+	}
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return t
+}
+
+// datesOf has all dates of one outlook.
+func datesOf(id string, p analysis.Plan, o analysis.Outlook) *dateTable {
+	return &dateTable{ID: id, Caption: fourInFive + " " + backTestText(o.Forecast.BackTest), Rows: dateRows(p, o)}
 }
 
 // dateRows has the dates with all links first, then those with one down.
@@ -39,33 +73,56 @@ func linksName(links int) string {
 }
 
 func newDateRow(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, links int, name string) dateRow {
+	when := crossed(p, o, c, o.Capacity)
+	most, _ := fullest(o.Crossings)
 	row := dateRow{
-		Direction: Clean(o.Direction), Share: formatGoal(c.Share), Links: name, Full: c.Share == 1,
+		Direction: Clean(o.Direction), Share: formatGoal(c.Share), Links: name, Full: c.Share == most.Share,
 		Rate:     formatRough(o.Capacity.LikelyBitsPerSecond*float64(links)*c.Share) + " " + layerName(p.Layer),
-		Earliest: crossed(c.Earliest, p.At, horizon(o)), Likely: crossed(c.Likely, p.At, horizon(o)), Latest: crossed(c.Latest, p.At, horizon(o)),
-		OrderBy: none, Error: testedError(o.Forecast.BackTest),
+		Earliest: when.earliest, Likely: when.likely, Latest: when.latest, OrderBy: none, Error: testedError(o.Forecast.BackTest),
 	}
-	switch {
-	case reached(c.OrderBy, p.At):
+	switch past := reached(c.OrderBy, p.At); {
+	case past && row.Full:
 		row.OrderBy = "now"
+	case past:
+		row.OrderBy = "passed"
 	case !c.OrderBy.IsZero():
 		row.OrderBy = isoDate(c.OrderBy)
 	}
 	return row
 }
 
-// crossed writes one date of a crossing; zero is none within the horizon.
-func crossed(date, at, end time.Time) string {
-	switch {
-	case date.IsZero() && end.IsZero():
-		return "not within the horizon"
-	case date.IsZero():
-		return "not before " + isoDate(end)
-	case reached(date, at):
-		return "already"
+// when is a crossing in words.
+type when struct{ earliest, likely, latest string }
+
+// crossed writes the dates of a crossing. One that is zero is not within the horizon, or
+// not known where nothing is known of growth or of how much more there is.
+func crossed(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, capacity analysis.Capacity) when {
+	never := "not before " + isoDate(horizon(o))
+	switch o.Forecast.Trend {
+	case analysis.TooLittleData, analysis.AlreadyFull, analysis.ClippedTrend:
+		never = notKnown
+	default:
+		if horizon(o).IsZero() {
+			never = "not within the horizon"
+		}
 	}
-	return isoDate(date)
+	write := func(date time.Time) string {
+		switch {
+		case date.IsZero():
+			return never
+		case reached(date, p.At):
+			return "already"
+		}
+		return isoDate(date)
+	}
+	w := when{write(c.Earliest), write(c.Likely), write(c.Latest)}
+	if c.Latest.IsZero() && capacity.HighBitsPerSecond == 0 {
+		w.latest = notKnown
+	}
+	return w
 }
+
+const notKnown = "not known"
 
 // testedError is how far off the same method was on the same series.
 func testedError(b *analysis.BackTest) string {
@@ -87,7 +144,7 @@ func backTestText(b *analysis.BackTest) string {
 // optionRow is one remedy.
 type optionRow struct {
 	Rank, Name, Known, Capacity, Factor string
-	Full, FullRange, Months             string
+	Full, Earliest, Latest, Months      string
 	PerMonth, ThreeYears, Price, Note   string
 	Claimed                             bool
 }
@@ -102,14 +159,14 @@ func optionRows(p analysis.Plan) []optionRow {
 
 func newOptionRow(p analysis.Plan, i int) optionRow {
 	o := p.Options[i]
-	end := time.Time{}
+	var full when
 	if len(p.Outlooks) > 0 {
-		end = horizon(p.Outlooks[0])
+		full = crossed(p, p.Outlooks[0], o.Full, o.Capacity)
 	}
 	row := optionRow{
 		Rank: formatCount(i + 1), Name: Clean(o.Name), Known: "measured", Claimed: o.Capacity.Claimed,
-		Capacity: capacityRange(o.Capacity) + " " + layerName(p.Layer), Factor: none,
-		Full: crossed(o.Full.Likely, p.At, end), FullRange: crossed(o.Full.Earliest, p.At, end) + " to " + crossed(o.Full.Latest, p.At, end),
+		Capacity: capacityRange(o.Capacity, p.Layer), Factor: none,
+		Full: full.likely, Earliest: full.earliest, Latest: full.latest,
 		Months: monthsBought(o), PerMonth: none, ThreeYears: none, Price: none, Note: Clean(o.Note),
 	}
 	if o.Capacity.Claimed {
@@ -120,6 +177,9 @@ func newOptionRow(p analysis.Plan, i int) optionRow {
 	}
 	if o.Price != nil {
 		row.addPrice(*o.Price)
+	}
+	if full.likely == notKnown {
+		row.Months, row.PerMonth = notKnown, none
 	}
 	return row
 }
@@ -141,40 +201,47 @@ func (row *optionRow) addPrice(price analysis.Price) {
 
 // monthsBought is "14", "2.5" or "36 or more".
 func monthsBought(o analysis.Option) string {
-	text := trimmed(math.Round(o.Months), 0)
+	text := minus(trimmed(math.Round(o.Months), 0))
 	if o.Months > 0 && o.Months < 3 {
 		text = trimmed(math.Round(o.Months*2)/2, 1)
 	}
 	if o.AtLeast {
 		text += " or more"
 	}
-	return minus(text)
+	return text
 }
 
-func boughtWords(o analysis.Option) string {
-	switch text := monthsBought(o); {
-	case o.AtLeast:
-		return text + " months"
-	case text == "0":
-		return "no month bought"
-	case text == "1":
-		return "1 month bought"
+// boughtWords is the same in a sentence.
+func boughtWords(months string) string {
+	number, more := strings.CutSuffix(months, " or more")
+	switch number {
+	case notKnown:
+		return "the time that it buys is not known"
+	case "0":
+		number = "no month"
+	case "1":
+		number = "1 month"
 	default:
-		return text + " months bought"
+		number += " months"
 	}
+	if more {
+		number += " or more"
+	}
+	return number + " bought"
 }
 
-// capacityRange is what one link carries; its caller adds the layer.
-func capacityRange(c analysis.Capacity) string {
+// capacityRange is what one link carries.
+func capacityRange(c analysis.Capacity, layer analysis.Layer) string {
+	name := " " + layerName(layer)
 	switch low, high := formatRate(c.LowBitsPerSecond), formatRate(c.HighBitsPerSecond); {
 	case c.HighBitsPerSecond == 0:
-		return low + " or more"
+		return low + name + " or more"
 	case c.LowBitsPerSecond <= 0:
-		return "at most " + high
+		return "at most " + high + name
 	case low == high:
-		return low
+		return low + name
 	}
-	return span(c.LowBitsPerSecond, c.HighBitsPerSecond)
+	return span(c.LowBitsPerSecond, c.HighBitsPerSecond) + name
 }
 
 // layerName is what a layer is called on a page.
@@ -202,13 +269,13 @@ func layerMeaning(l analysis.Layer) string {
 func planFacts(p analysis.Plan, o analysis.Outlook) []fact {
 	facts := []fact{capacityFact(p, o), busyFact(p, o), growthFact(o), burstFact(o.Forecast)}
 	if o.Forecast.ClippedShare > 0 {
-		facts = append(facts, fact{Name: "At capacity", Value: formatPercent(o.Forecast.ClippedShare) + " of the busy hours", Note: "demand may have been higher then"})
+		facts = append(facts, fact{Name: "Clipped", Value: formatPercent(o.Forecast.ClippedShare) + " of the busy hours", Note: "the capacity was reached, demand may have been higher"})
 	}
 	return facts
 }
 
 func capacityFact(p analysis.Plan, o analysis.Outlook) fact {
-	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity) + " " + layerName(p.Layer), Note: Clean(o.Direction)}
+	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity, p.Layer), Note: Clean(o.Direction)}
 	if p.Links > 1 {
 		f.Note += ", of each of " + formatCount(p.Links) + " tunnels"
 	}
@@ -268,6 +335,12 @@ func missingRows(p analysis.Plan) []missingRow {
 		rows = append(rows, missingRow{What: Clean(m.What), Command: Clean(m.Command)})
 	}
 	return rows
+}
+
+// inputTable is all that a plan is made from.
+type inputTable struct {
+	ID   string
+	Rows []inputRow
 }
 
 // inputRow is one thing that the plan is made from.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"tunnelmark/analysis"
 )
@@ -16,7 +17,11 @@ const (
 	maxTextMissing  = 5
 	maxTextWeeks    = 3
 	maxTextInputs   = 6
+	maxTextName     = 32 // Characters.
 )
+
+// dateColumn is as wide as "not before 2006-01-02", in characters.
+const dateColumn = 22
 
 // WritePlanText writes the decision that a plan asks for and what it rests on, on
 // about one screen.
@@ -75,9 +80,8 @@ func (t *text) dates(rows []dateRow) {
 	if len(rows) == 0 {
 		return
 	}
-	width := len("not before 2006-01-02") + 1
 	cells := func(share, links, rate, earliest, likely, latest, order, wrong string) string {
-		return pad(share, 6) + pad(links, 10) + pad(rate, 18) + pad(earliest, width) + pad(likely, width) + pad(latest, width) + pad(order, 12) + wrong
+		return pad(share, 6) + pad(links, 10) + pad(rate, 18) + pad(earliest, dateColumn) + pad(likely, dateColumn) + pad(latest, dateColumn) + pad(order, 12) + wrong
 	}
 	t.line("Dates", "%s", cells("of", "tunnels", "at", "earliest", "likely", "latest", "order by", "method errs"))
 	for _, r := range rows[:min(len(rows), maxTextDates)] {
@@ -97,31 +101,30 @@ func (t *text) nothing(o analysis.Outlook) {
 
 func (t *text) options(p analysis.Plan) {
 	rows := optionRows(p)
-	for i, r := range rows[:min(len(rows), maxTextOptions)] {
-		t.line(label("Options", i), "%s. %s", r.Rank, t.paint(bold, r.Name))
-		t.line("", "   %s", listed(r.Known, r.Capacity, priced("full ", r.Full), priced("months bought: ", r.Months), priced("per month bought: ", r.PerMonth), priced("three years: ", r.ThreeYears)))
+	if len(rows) == 0 {
+		return
 	}
-	t.moreOf(len(rows), maxTextOptions)
-	if len(rows) > 0 {
-		t.gap()
+	rows = rows[:min(len(rows), maxTextOptions)]
+	name, rate := 0, 0
+	for _, r := range rows {
+		name, rate = max(name, utf8.RuneCountInString(r.Name)), max(rate, utf8.RuneCountInString(r.Capacity))
 	}
-}
-
-// priced is a figure with its name; what is not known is left out.
-func priced(name, figure string) string {
-	if figure == none {
-		return ""
+	name, rate = min(name, maxTextName), min(rate, maxTextName)
+	cells := func(option, known, carries, full, months, perMonth, cost string) string {
+		return pad(option, name+5) + pad(known, 14) + pad(carries, rate+2) + pad(full, dateColumn) + pad(months, 12) + pad(perMonth, 13) + cost
 	}
-	return name + figure
+	t.line("Options", "%s", cells("best first", "known by", "carries", "likely full", "months", "per month", "three years"))
+	for _, r := range rows {
+		t.line("", "%s", cells(r.Rank+". "+r.Name, r.Known, r.Capacity, r.Full, r.Months, r.PerMonth, r.ThreeYears))
+	}
+	t.moreOf(len(p.Options), maxTextOptions)
+	t.gap()
 }
 
 func (t *text) missing(p analysis.Plan) {
 	rows := missingRows(p)
 	for i, r := range rows[:min(len(rows), maxTextMissing)] {
-		t.line(label("Missing", i), "%s", r.What)
-		if r.Command != "" {
-			t.line("", "   %s", r.Command)
-		}
+		t.line(label("Missing", i), "%s", joined(" ", r.What, r.Command))
 	}
 	t.moreOf(len(rows), maxTextMissing)
 }
@@ -136,7 +139,7 @@ func (t *text) planNotes(notes []string) {
 func (t *text) inputs(r PlanReport) {
 	rows := inputRows(r.Inputs)
 	for i, row := range rows[:min(len(rows), maxTextInputs)] {
-		t.line(label("Inputs", i), "%s", listed(row.What, row.Name, priced("SHA-256 ", shortHash(row.Hash))))
+		t.line(label("Inputs", i), "%s", listed(row.What, row.Name, "SHA-256 "+shortHash(row.Hash)))
 	}
 	t.moreOf(len(rows), maxTextInputs)
 	t.line("Written", "%s", listed(r.Written.UTC().Format(time.DateTime+" UTC"), Clean(r.Author), "tunnelmark "+Clean(r.ToolVersion)))
