@@ -11,6 +11,9 @@ import (
 const (
 	// leastDays is what a trend needs: eight weeks.
 	leastDays = 56
+	// mostDays is how far back a trend looks: three years. What was before says little about
+	// growth to come.
+	mostDays = 3 * 365
 	// seasonDays is what a weekly season needs.
 	seasonDays = 14
 	// fullFrom is the share of clipped busy hours beyond which nobody knows the demand.
@@ -68,6 +71,7 @@ type past struct {
 
 // learn needs some whole days; of fewer it knows nothing.
 func learn(days []day) past {
+	days = days[max(0, len(days)-mostDays):]
 	p := past{trend: analysis.TooLittleData, season: seasonOf(days)}
 	seen := p.season.without(days)
 	if len(seen) < alikeDays {
@@ -93,7 +97,7 @@ func (p *past) learnTrend(seen []observation) {
 		likely, trend = level, analysis.Linear
 	}
 	if low, _, high := likely.slope(); low <= 0 && high >= 0 {
-		p.expected.steps = curved.steps
+		p.expected.steps = likely.steps
 		p.expected.solve(seen)
 		p.trend = analysis.NoTrend
 		return
@@ -193,11 +197,12 @@ func seasonOf(days []day) season {
 	return s
 }
 
-// aroundOf is the mean of the logarithms of the seven whole days around one.
+// aroundOf is the mean of the logarithms of the seven days around one, if all are whole
+// and none is clipped, which would make the week look flat.
 func aroundOf(days []day, i int) (mean float64, ok bool) {
 	from := max(0, min(i-3, len(days)-7))
 	for _, d := range days[from : from+7] {
-		if !d.whole {
+		if !d.whole || d.Clipped {
 			return 0, false
 		}
 		mean += math.Log(d.P95BitsPerSecond) / 7

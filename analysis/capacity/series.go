@@ -36,7 +36,7 @@ func dailies(d analysis.Demand, full float64) []day {
 		known := knownOf(d.BitsPerSecond[bins.from:bins.to])
 		one.P95BitsPerSecond = nearestRank(known, percentile)
 		one.BusyHourBitsPerSecond, _ = busiestHour(d, bins)
-		span := midnight(date, 1).Sub(date)
+		span := midnight(date, 1).Sub(midnight(date, 0))
 		one.whole = float64(len(known))*float64(d.Step) >= dayKnown*float64(span) && one.P95BitsPerSecond > 0
 		one.Clipped = full > 0 && one.P95BitsPerSecond >= clippedFrom*full
 		days = append(days, one)

@@ -64,7 +64,7 @@ const (
 	tail     = 0.1
 	huber    = 1.345 // Weights are one up to so many sigma: 95 % efficient for normal noise.
 	rounds   = 40
-	settled  = 1e-9
+	settled  = 1e-7
 	minSigma = 1e-6 // A series without noise still has weights.
 	// outlying is how many sigma from the trend a day is that is not like the others.
 	outlying = 4
@@ -119,10 +119,34 @@ func middle(days []observation) float64 {
 	return sum / float64(len(days))
 }
 
-// value is the trend at one day with its gradient by theta.
-func (l *line) value(t float64) (value float64, gradient []float64) {
+// gradient is by theta; an array, since there is one for each day of each round.
+type gradient [2 + maxSteps]float64
+
+// add puts weight times the product of g with itself on a matrix.
+func (g *gradient) add(matrix *mat.SymDense, weight float64) {
+	raw := matrix.RawSymmetric()
+	for i := range raw.N {
+		for j := i; j < raw.N; j++ {
+			raw.Data[i*raw.Stride+j] += weight * g[i] * g[j]
+		}
+	}
+}
+
+// in is the square of g's length in a metric.
+func (g *gradient) in(metric *mat.SymDense) float64 {
+	raw, sum := metric.RawSymmetric(), 0.0
+	for i := range raw.N {
+		sum += g[i] * g[i] * raw.Data[i*raw.Stride+i]
+		for j := i + 1; j < raw.N; j++ {
+			sum += 2 * g[i] * g[j] * raw.Data[i*raw.Stride+j]
+		}
+	}
+	return sum
+}
+
+// value is the trend at one day with its gradient.
+func (l *line) value(t float64) (value float64, gradient gradient) {
 	value, bySlope := l.shape(l.theta[1], t-l.middle)
-	gradient = make([]float64, len(l.theta))
 	gradient[0], gradient[1] = 1, bySlope
 	value += l.theta[0]
 	for i, at := range l.steps {
@@ -139,7 +163,7 @@ func (l *line) solve(days []observation) {
 	l.theta = make([]float64, 2+len(l.steps))
 	l.theta[0] = levelOf(days)
 	l.sigma = spread(l.residuals(days))
-	for range rounds {
+	for round := range rounds {
 		inverse, score := l.equations(days)
 		moved := 0.0
 		for i := range l.theta {
@@ -150,9 +174,11 @@ func (l *line) solve(days []observation) {
 			l.theta[i] += change
 			moved = math.Max(moved, math.Abs(change))
 		}
-		l.sigma = spread(l.residuals(days))
 		if moved < settled {
 			break
+		}
+		if round < rounds/2 { // Later it would only jump between two days.
+			l.sigma = spread(l.residuals(days))
 		}
 	}
 	l.judge(days)
@@ -199,7 +225,7 @@ func (l *line) equations(days []observation) (inverse *mat.SymDense, score []flo
 		for i := range n {
 			score[i] += weight.pull * residual * gradient[i]
 		}
-		matrix.SymRankOne(matrix, weight.pull*weight.knows, mat.NewVecDense(n, gradient))
+		gradient.add(matrix, weight.pull*weight.knows)
 	}
 	return invert(matrix), score
 }
@@ -256,7 +282,7 @@ func (l *line) judge(days []observation) {
 	for _, d := range days {
 		value, gradient := l.value(d.t)
 		residual, weight := l.residual(d, value)
-		matrix.SymRankOne(matrix, weight.knows, mat.NewVecDense(n, gradient))
+		gradient.add(matrix, weight.knows)
 		squares += weight.pull * weight.pull * residual * residual
 		known += weight.knows
 		if weight.pull == 1 {
@@ -294,9 +320,8 @@ func (l *line) inflation(days []observation) float64 {
 
 // bestStep is the day from which a level of its own would explain most.
 func (l *line) bestStep(days []observation) (at float64, found bool) {
-	n := len(l.theta)
 	var pull, knows, most float64 // Of the days from one on, and their gradients.
-	gradients := mat.NewVecDense(n, nil)
+	var gradients gradient
 	first, last := days[0].t, days[len(days)-1].t
 	for i := len(days) - 1; i >= 0; i-- {
 		d := days[i]
@@ -304,13 +329,15 @@ func (l *line) bestStep(days []observation) (at float64, found bool) {
 		residual, weight := l.residual(d, value)
 		pull += weight.pull * residual
 		knows += weight.knows
-		gradients.AddScaledVec(gradients, weight.knows, mat.NewVecDense(n, gradient))
+		for j := range gradients {
+			gradients[j] += weight.knows * gradient[j]
+		}
 		if d.t-first < stepApart || last-d.t < stepApart || l.nearStep(d.t) {
 			continue
 		}
 		// What the new column knows beyond what the others explain of it.
-		left := knows - mat.Inner(gradients, l.inverse, gradients)
-		if explained := pull * pull / math.Max(left, settled); explained > most {
+		left := knows - gradients.in(l.inverse)
+		if explained := pull * pull / math.Max(left, minSigma); explained > most {
 			at, most, found = d.t, explained, true
 		}
 	}
@@ -324,8 +351,7 @@ func (l *line) nearStep(t float64) bool {
 // at is the trend at one day, as a logarithm, with its standard error.
 func (l *line) at(t float64) (value, deviation float64) {
 	value, gradient := l.value(t)
-	v := mat.NewVecDense(len(gradient), gradient)
-	return value, math.Sqrt(math.Max(0, l.variance*mat.Inner(v, l.inverse, v)))
+	return value, math.Sqrt(math.Max(0, l.variance*gradient.in(l.inverse)))
 }
 
 // quantile is how many standard errors above the trend a share of what is possible lies below.
@@ -358,22 +384,22 @@ func (l *line) misfit(days []observation) float64 {
 	return sum
 }
 
-// Without much evidence demand is held to grow exponentially, by two to one: then it is full earlier.
-// Akaike's evidence counts half: over some months it overrates its own choice,
-// and intervals then hold less than they say (synthetic_test.go).
+// Without much evidence demand is held to grow exponentially, by two to one: then it is
+// full earlier. Akaike's evidence counts half: over some months it overrates its own
+// choice, and intervals then hold less than they say (forecast_test.go). A step is an
+// excuse for a shape that does not fit, and has a price.
 const (
 	curvedFirst  = 0.7 // Logarithm of two.
 	evidenceHalf = 0.5
+	stepPrice    = 8
 )
 
-// shapes draws both, with the same steps. Straightly is the weight of the straight
-// one, 0 to 1.
+// shapes draws both. Straightly is the weight of the straight one, 0 to 1.
 func shapes(days []observation) (curved, level line, straightly float64) {
-	curved = fit(days, exponential)
+	curved, level = fit(days, exponential), fit(days, straight)
 	days = curved.inliers(days)
-	level = line{shape: straight, middle: curved.middle, steps: curved.steps}
-	level.solve(days)
-	independent := float64(len(days)) / curved.inflation(days)
-	evidence := evidenceHalf * independent / 2 * math.Log(curved.misfit(days)/level.misfit(days))
-	return curved, level, 1 / (1 + math.Exp(curvedFirst-evidence))
+	independent := float64(len(days)) / math.Min(curved.inflation(days), level.inflation(days))
+	evidence := independent/2*math.Log(curved.misfit(days)/level.misfit(days)) +
+		stepPrice*float64(len(curved.steps)-len(level.steps))
+	return curved, level, 1 / (1 + math.Exp(curvedFirst-evidenceHalf*evidence))
 }
