@@ -80,6 +80,7 @@ func learn(days []day) past {
 	p.expected = line{shape: flat, middle: middle(seen)}
 	if len(seen) < leastDays {
 		p.expected.solve(seen)
+		p.possible = [2]line{p.expected, p.expected}
 	} else {
 		p.learnTrend(seen)
 	}
