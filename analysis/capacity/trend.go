@@ -373,9 +373,10 @@ func (l *line) slope() (low, likely, high float64) {
 	return l.theta[1] - margin, l.theta[1], l.theta[1] + margin
 }
 
-// misfit is how far the days are from a line, by what Huber's weights leave of them.
+// misfit is how far the days are from a line, by what Huber's weights leave of them;
+// never zero, so that two can be compared.
 func (l *line) misfit(days []observation) float64 {
-	sum := 0.0
+	sum := minSigma * minSigma
 	for _, d := range days {
 		value, _ := l.value(d.t)
 		residual, weight := l.residual(d, value)
