@@ -27,7 +27,7 @@ type goPackage struct {
 var owners = map[string][]string{
 	"github.com/spf13/pflag":                  {"cmd/"},
 	"github.com/spf13/cobra":                  {"cmd/"},
-	"github.com/prometheus/client_golang":     {"cmd/internal/metrics"},
+	"github.com/prometheus/client_golang":     {"cmd/internal/metrics", "cmd/internal/demand"},
 	"github.com/vishvananda/netlink":          {"tunnel", "lab"},
 	"golang.zx2c4.com/wireguard":              {"tunnel"},
 	"golang.zx2c4.com/wireguard/wgctrl":       {"tunnel/wireguard"},

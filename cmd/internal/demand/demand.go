@@ -1,11 +1,25 @@
 // Package demand reads what a path carried over time, from a CSV file or from
 // Prometheus, as analysis.Demand.
+//
+// The way of a sample, in the order of the files:
+//
+//  1. lines.go: a file becomes lines and these cells, both bounded.
+//  2. columns.go, measure.go: the head of the file says which column holds what, and
+//     in which unit; whatever it does not say must be named.
+//  3. moment.go, cell.go: a line's cells become a time and numbers, or an error with
+//     the line, the column, the value and what is allowed.
+//  4. csv.go tells this story for a file, prometheus.go and server.go for a server.
+//  5. fold.go: samples in order of time, either way, are folded as they come; the
+//     first thousand say how far apart they are.
+//  6. counter.go: totals become rates, across resets and wraps.
+//  7. bins.go: rates become means, so that memory grows with time and not with rows.
+//
+// Nothing is filled in: what the source does not know is NaN, and a note says how much
+// that is.
 package demand
 
 import (
-	"context"
-	"errors"
-	"io"
+	"fmt"
 	"time"
 
 	"tunnelmark/analysis"
@@ -34,39 +48,38 @@ type Columns struct {
 // Demands is what one source held.
 type Demands struct {
 	Forward analysis.Demand
-	// Reverse is the other way; nil where the source has one way alone.
+	// Reverse is the other way, in the same bins; nil where the source has one way alone.
 	Reverse *analysis.Demand
 	// Notes are sentences that a user must see: what was taken as what, and what was
 	// left out.
 	Notes   []string
-	Samples int // Of Forward, those that were dropped aside.
+	Samples int // Numbers that Forward is made from.
 	// SHA256 in hexadecimal, of the bytes of a CSV file or of the samples that
 	// Prometheus gave.
 	SHA256 string
 }
 
-// Query is what to ask of a Prometheus server.
-type Query struct {
-	URL string
-	// Forward is the query of the demand; the others are optional.
-	Forward, Reverse, Packets, ReversePackets string
-	// Since is how far back; zero: as far as the server keeps, a year where it does
-	// not say.
-	Since time.Duration
-	// Until is the end; zero: now.
-	Until time.Time
-	// Step between samples; zero: 5 min.
-	Step time.Duration
-	// TokenFile holds a bearer token. Optional.
-	TokenFile string
-}
+// mostScale keeps every product of rates within a float64.
+const mostScale = 1e9
 
-// ReadCSV reads demand from a CSV file.
-func ReadCSV(r io.Reader, o Options) (Demands, error) {
-	return Demands{}, errors.New("internal error: not written yet")
-}
-
-// AskPrometheus asks a Prometheus server for demand.
-func AskPrometheus(ctx context.Context, q Query, o Options) (Demands, error) {
-	return Demands{}, errors.New("internal error: not written yet")
+// checked returns the options with their defaults, or says what cannot be.
+func (o Options) checked() (Options, error) {
+	switch o.Layer {
+	case analysis.InnerLayer, analysis.OuterLayer, analysis.EthernetLayer:
+	default:
+		return o, fmt.Errorf("demand layer %q is not inner, outer or l2: say where the source counts", o.Layer)
+	}
+	if o.Scale == 0 {
+		o.Scale = 1
+	}
+	if !(o.Scale > 0 && o.Scale <= mostScale) {
+		return o, fmt.Errorf("scale %v is not a number above 0 and at most %.0e", o.Scale, mostScale)
+	}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if _, known := bitMeasure(o.Unit); o.Unit != "" && !known {
+		return o, fmt.Errorf("demand unit %q is not one of %s", o.Unit, unitsAllowed)
+	}
+	return o, nil
 }

@@ -1,0 +1,272 @@
+package demand
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"math"
+	"regexp"
+	"strconv"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// Query is what to ask of a Prometheus server.
+type Query struct {
+	URL string // Of the server; one that wants a password may hold it.
+	// Forward is the PromQL query of the demand; the others are optional. Each must give one series.
+	Forward, Reverse, Packets, ReversePackets string
+	// Since is how far back to ask; zero: as far as the server keeps samples, a year where it does
+	// not say.
+	Since time.Duration
+	// Until is the end; zero: now.
+	Until time.Time
+	// Step between samples, whole seconds from 1 s to 1 h; zero: 5 min. Below a minute it shows bursts.
+	Step time.Duration
+	// TokenFile holds a bearer token. Optional.
+	TokenFile string
+}
+
+// What is asked for.
+const (
+	// mostPoints is what a server gives for one query
+	// (prometheus/prometheus, web/api/v1/api.go, queryRange: "exceeded maximum resolution of 11,000 points").
+	mostPoints   = 11_000
+	mostSamples  = 1_100_000 // Of one series: ten years in steps of 5 min.
+	mostQuery    = 16 << 10  // Bytes.
+	usualStep    = 5 * time.Minute
+	usualHistory = 365 * 24 * time.Hour
+)
+
+// AskPrometheus asks a Prometheus server, or one that speaks its language, for demand.
+//
+//  1. The server is asked how long it keeps samples; no more than that is asked for.
+//  2. Each query is asked in pieces that the server allows, and must give one series.
+//  3. The samples are folded like rows of a file: a moment without a sample is a gap.
+//
+// An error never holds the token, nor the password of the URL.
+func AskPrometheus(ctx context.Context, q Query, o Options) (Demands, error) {
+	o, err := o.checked()
+	if err != nil {
+		return Demands{}, err
+	}
+	if q, err = q.checked(); err != nil {
+		return Demands{}, err
+	}
+	server, err := newServer(q)
+	if err != nil {
+		return Demands{}, err
+	}
+	defer server.close()
+	a := &asking{server: server, query: q, options: o, hash: sha256.New()}
+	return a.ask(ctx)
+}
+
+// checked returns the query with its defaults, or says what cannot be asked.
+func (q Query) checked() (Query, error) {
+	if q.Until.IsZero() {
+		q.Until = time.Now()
+	}
+	if q.Step == 0 {
+		q.Step = usualStep
+	}
+	switch {
+	case q.Forward == "":
+		return q, errors.New("no query for the demand: give PromQL for one series, such as sum(rate(ifHCOutOctets{ifName=\"st0.0\"}[5m])) * 8")
+	case q.ReversePackets != "" && q.Reverse == "":
+		return q, errors.New("a query for the packets of the way back needs one for its rate too")
+	case q.Step < time.Second || q.Step > time.Hour || q.Step%time.Second != 0:
+		return q, fmt.Errorf("a step of %v is not of whole seconds from 1 s to 1 h", q.Step)
+	case q.Since < 0 || q.Since > mostSpan:
+		return q, fmt.Errorf("a history of %v is not from 0 to ten years", q.Since)
+	}
+	for _, text := range q.texts() {
+		if len(text) > mostQuery {
+			return q, fmt.Errorf("a query is longer than %d bytes", mostQuery)
+		}
+	}
+	return q, nil
+}
+
+// texts are the queries by what they are for.
+func (q Query) texts() [kinds]string {
+	return [kinds]string{q.Forward, q.Reverse, q.Packets, q.ReversePackets}
+}
+
+// asking is one request for demand under way.
+type asking struct {
+	server  *server
+	query   Query
+	options Options
+	start   time.Time
+	rows    []row // One for each step from start.
+	notes   []string
+	hash    hash.Hash
+}
+
+func (a *asking) ask(ctx context.Context) (Demands, error) {
+	numbers, err := a.columns()
+	if err != nil {
+		return Demands{}, err
+	}
+	if err := a.lay(a.server.retention(ctx)); err != nil {
+		return Demands{}, err
+	}
+	for kind, n := range numbers {
+		if n == nil {
+			continue
+		}
+		if err := a.series(ctx, kind, n); err != nil {
+			return Demands{}, err
+		}
+	}
+	d, err := a.fold(numbers)
+	if err != nil {
+		return Demands{}, fmt.Errorf("samples of %s: %w", a.server.name, err)
+	}
+	d.SHA256 = hex.EncodeToString(a.hash.Sum(nil))
+	d.Notes = append(append(a.notes, a.server.notes...), d.Notes...)
+	return d, nil
+}
+
+// timesEight is how a query turns bytes into bits.
+var timesEight = regexp.MustCompile(`\*\s*8(\.0*)?([^0-9.]|$)|(^|[^0-9.])8(\.0*)?\s*\*`)
+
+// namesBytes is how it names what it counts.
+var namesBytes = regexp.MustCompile(`(?i)bytes|octets`)
+
+// columns says what the numbers of each query stand for. A server's numbers have no
+// unit; without the user's they are bit/s, unless the query speaks of bytes alone.
+func (a *asking) columns() ([kinds]*numbers, error) {
+	var all [kinds]*numbers
+	bits, _ := bitMeasure("bit/s")
+	if a.options.Unit != "" {
+		bits, _ = bitMeasure(a.options.Unit)
+	} else {
+		for _, text := range []string{a.query.Forward, a.query.Reverse} {
+			if namesBytes.MatchString(text) && !timesEight.MatchString(text) {
+				return all, fmt.Errorf("query %s speaks of bytes and does not multiply by 8: give --demand-unit B/s, or bytes for a counter without rate()", shown(text))
+			}
+		}
+		a.notes = append(a.notes, "The query's numbers were taken as bit/s; --demand-unit says otherwise.")
+	}
+	for kind, text := range a.query.texts() {
+		if text == "" {
+			continue
+		}
+		m := bits
+		if kind >= packets {
+			m = measure{name: "packets", base: 1, factor: 1, total: bits.total}
+		}
+		all[kind] = &numbers{label: shown(text), measure: m, known: true}
+	}
+	return all, nil
+}
+
+// lay makes the rows, no further back than the server keeps samples; zero: it does not
+// say how far that is.
+func (a *asking) lay(kept time.Duration) error {
+	since, step := a.query.Since, a.query.Step
+	switch {
+	case since == 0 && kept > 0:
+		since = min(kept, mostSpan)
+	case since == 0:
+		since = usualHistory
+	case kept > 0 && kept < since:
+		a.notes = append(a.notes, fmt.Sprintf("The server keeps %s, so that no more than that was asked for.", days(kept)))
+		since = kept
+	}
+	count := int(since/step) + 1
+	if count > mostSamples {
+		return fmt.Errorf("%s in steps of %v are more than %d samples: ask for less time, or a longer step", days(since), step, mostSamples)
+	}
+	a.start = a.query.Until.Truncate(step).Add(-time.Duration(count-1) * step)
+	a.rows = make([]row, count)
+	for i := range a.rows {
+		a.rows[i] = row{at: a.start.Add(time.Duration(i) * step), values: nothing}
+	}
+	return nil
+}
+
+func days(d time.Duration) string {
+	return strconv.FormatFloat(d.Hours()/24, 'f', -1, 64) + " days"
+}
+
+// series asks one query in pieces, and puts its samples into the rows.
+func (a *asking) series(ctx context.Context, kind int, n *numbers) error {
+	fmt.Fprintln(a.hash, kind)
+	text := a.query.texts()[kind]
+	labels, samples := "", 0
+	for from := 0; from < len(a.rows); from += mostPoints {
+		to := min(from+mostPoints, len(a.rows)) - 1
+		piece, err := a.server.rangeOf(ctx, text, v1.Range{Start: a.rows[from].at, End: a.rows[to].at, Step: a.query.Step})
+		if err != nil {
+			return fmt.Errorf("query %s: %w", n.label, err)
+		}
+		if piece == nil {
+			continue
+		}
+		if is := labelsOf(piece); samples == 0 {
+			labels = is
+		} else if is != labels {
+			return fmt.Errorf("query %s gives %s and, later, %s: aggregate them with sum()", n.label, labels, is)
+		}
+		samples += len(piece.Values)
+		if err := a.keep(kind, n, piece.Values, from, to); err != nil {
+			return fmt.Errorf("query %s: %w", n.label, err)
+		}
+	}
+	if samples == 0 {
+		return fmt.Errorf("query %s gives no samples between %s and %s: try it in the server's own page", n.label,
+			a.start.UTC().Format(time.RFC3339), a.query.Until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// keep puts the samples of one piece, from one row to another, into their rows.
+func (a *asking) keep(kind int, n *numbers, samples []model.SamplePair, from, to int) error {
+	for _, s := range samples {
+		at := s.Timestamp.Time()
+		index := int(at.Sub(a.start) / a.query.Step)
+		if index < from || index > to || !a.rows[index].at.Equal(at) {
+			return fmt.Errorf("the server answers with a sample at %s, which was not asked for", at.UTC().Format(time.RFC3339))
+		}
+		value := float64(s.Value)
+		if math.IsNaN(value) {
+			continue // 0/0 in a query: nothing is known.
+		}
+		text := strconv.AppendFloat(nil, value, 'g', -1, 64)
+		value, err := n.bounded(value, text)
+		if err != nil {
+			return fmt.Errorf("at %s: %w", at.UTC().Format(time.RFC3339), err)
+		}
+		a.rows[index].values[kind] = value
+		fmt.Fprintf(a.hash, "%d %s\n", s.Timestamp, text)
+		from = index + 1 // In order, and once.
+	}
+	return nil
+}
+
+// fold folds the rows of which anything is known.
+func (a *asking) fold(all [kinds]*numbers) (Demands, error) {
+	f := newFolder(a.options)
+	for kind, n := range all {
+		if n != nil {
+			f.use(kind, n.label, &n.measure)
+		}
+	}
+	for i := range a.rows {
+		if !a.rows[i].known() {
+			continue
+		}
+		if err := f.add(&a.rows[i]); err != nil {
+			return Demands{}, err
+		}
+	}
+	return f.finish()
+}
