@@ -188,15 +188,16 @@ func later(a, b time.Time) time.Time {
 //  2. Of those that do, what costs less in three years comes first, and what has a
 //     price before what has none.
 //  3. Then what buys more months comes first.
-//  4. On a tie, what was measured comes before what is claimed, then names decide.
+//  4. On a tie, cost decides as in 2, then what was measured comes before what is
+//     claimed, then names decide.
 func (k market) rank(all []analysis.Option) {
 	slices.SortStableFunc(all, func(a, b analysis.Option) int {
-		lasting := -compareBool(k.lasts(a), k.lasts(b))
-		cheaper := 0
+		months, cost := cmp.Compare(b.Months, a.Months), compareCost(a.Price, b.Price)
+		first, then := months, cost
 		if k.lasts(a) && k.lasts(b) {
-			cheaper = compareCost(a.Price, b.Price)
+			first, then = cost, months
 		}
-		return cmp.Or(lasting, cheaper, cmp.Compare(b.Months, a.Months),
+		return cmp.Or(compareBool(!k.lasts(a), !k.lasts(b)), first, then,
 			compareBool(a.Capacity.Claimed, b.Capacity.Claimed), strings.Compare(a.Name, b.Name))
 	})
 }

@@ -9,11 +9,11 @@ import (
 	"tunnelmark/analysis"
 )
 
-// asked is a question that can be answered: a year of demand, today's tunnel at 350 Mbit/s
+// asked is a question that can be answered: three months of demand, today's tunnel at 350 Mbit/s
 // outer.
 func asked() Question {
 	return Question{
-		Demand:   ramp(364, 100e6, 250e6),
+		Demand:   ramp(90, 214e6, 250e6),
 		Measured: []Measured{{Name: "a.json", From: "a", To: "b", Setup: usual, Ceiling: ceiling(1400, 334.7e6), Latency: true}},
 	}
 }
