@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,10 +24,7 @@ type demandFlags struct {
 	query             demand.Query
 }
 
-const defaultSince = 365 * 24 * time.Hour
-
 func (d *demandFlags) add(command *cobra.Command) {
-	d.query.Since = defaultSince
 	flags := command.Flags()
 	flags.StringVar(&d.file, "demand", "", "CSV file of timestamps and rates or byte counters, - for standard input")
 	flags.StringVar(&d.reverseFile, "reverse-demand", "", "the same from TO to FROM, where it has a file of its own")
@@ -49,19 +48,36 @@ func (d *demandFlags) addColumns(flags *pflag.FlagSet) {
 
 func (d *demandFlags) addQuery(flags *pflag.FlagSet) {
 	q := &d.query
-	flags.StringVar(&q.URL, "prometheus", "", "URL of a Prometheus server to ask instead of --demand")
+	flags.Var(serverURL{&q.URL}, "prometheus", "URL of a Prometheus server to ask instead of --demand; a password in it is not shown in reports")
 	flags.StringVar(&q.Forward, "query", "", "with --prometheus: expression of bit/s from FROM to TO, of one series")
 	flags.StringVar(&q.Reverse, "reverse-query", "", "with --prometheus: that from TO to FROM")
 	flags.StringVar(&q.Packets, "packets-query", "", "with --prometheus: expression of packet/s from FROM to TO")
 	flags.StringVar(&q.ReversePackets, "reverse-packets-query", "", "with --prometheus: that from TO to FROM")
-	flags.Var(&quantity[time.Duration]{&q.Since, unit.Span, "time", "365d"}, "since", "with --prometheus: how far back to ask")
+	flags.Var(&quantity[time.Duration]{&q.Since, unit.Span, "time", ""}, "since", "with --prometheus: how far back to ask, such as 365d (default: as far as the server keeps samples, a year where it does not say)")
+	flags.Var(&quantity[time.Duration]{&q.Step, unit.Span, "time", ""}, "step", "with --prometheus: time between samples, 1s to 1h (default 5m); below a minute it shows bursts")
 	flags.StringVar(&q.TokenFile, "prometheus-token-file", "", "with --prometheus: file with a bearer token")
+}
+
+// serverURL is a flag of which reports, which repeat the command line, show no password.
+type serverURL struct{ into *string }
+
+func (s serverURL) Set(text string) error { *s.into = text; return nil }
+func (s serverURL) String() string        { return withoutCredentials(*s.into) }
+func (s serverURL) Type() string          { return "URL" }
+
+// withoutCredentials is a URL's scheme, host and path; empty where it is none of HTTP.
+func withoutCredentials(text string) string {
+	server, err := url.Parse(text)
+	if err != nil || server.Host == "" || server.Scheme != "http" && server.Scheme != "https" {
+		return ""
+	}
+	return (&url.URL{Scheme: server.Scheme, Host: server.Host, Path: server.Path}).String()
 }
 
 // csvFlags and prometheusFlags are for one source alone.
 var (
 	csvFlags        = []string{"demand", "reverse-demand", "time-column", "rate-column", "reverse-column", "packets-column", "reverse-packets-column"}
-	prometheusFlags = []string{"query", "reverse-query", "packets-query", "reverse-packets-query", "since", "prometheus-token-file"}
+	prometheusFlags = []string{"query", "reverse-query", "packets-query", "reverse-packets-query", "since", "step", "prometheus-token-file"}
 )
 
 // check completes the options, and refuses what does not go together. A Prometheus server is
@@ -95,10 +111,12 @@ func (d *demandFlags) checkSource(flags *pflag.FlagSet) error {
 	case d.file != "" && d.query.URL != "":
 		return errors.New("--demand, --prometheus: only one of them can be given")
 	case d.file != "":
-		if d.reverseFile != "" && d.options.Columns.ReverseRate != "" {
-			return errors.New("--reverse-demand, --reverse-column: only one of them can be given")
+		if d.reverseFile == "" {
+			return foreign(flags, "--demand", prometheusFlags...)
 		}
-		return foreign(flags, "--demand", prometheusFlags...)
+		return foreign(flags, "--reverse-demand", slices.Concat(prometheusFlags, []string{"reverse-column", "reverse-packets-column"})...)
+	case withoutCredentials(d.query.URL) == "":
+		return errors.New("--prometheus: want a URL such as http://prometheus.example:9090")
 	case d.query.Forward == "":
 		return errors.New("--query: want the expression of the demand in bit/s, such as 'rate(ifHCInOctets{ifName=\"st0\"}[5m]) * 8'")
 	}
@@ -117,22 +135,26 @@ func place(timezone string) (*time.Location, error) {
 // read asks Prometheus, or reads one file or two.
 func (d *demandFlags) read(ctx context.Context, inputs *planInputs) (demand.Demands, error) {
 	if d.query.URL != "" {
-		inputs.shown.live("asking " + d.query.URL)
+		server := withoutCredentials(d.query.URL)
+		inputs.shown.live("asking " + server)
 		asked, err := demand.AskPrometheus(ctx, d.query, d.options)
-		inputs.note(d.query.URL, "demand", asked.SHA256)
+		inputs.note(server, "demand", asked.SHA256)
 		return asked, err
 	}
 	read, err := d.readFile(ctx, inputs, d.file, "demand")
 	if err != nil || d.reverseFile == "" {
 		return read, err
 	}
-	if read.Reverse != nil {
-		return read, fmt.Errorf("--reverse-demand: %s holds both directions already; leave it out, or name one --rate-column", nameOf(d.file))
-	}
 	reverse, err := d.readFile(ctx, inputs, d.reverseFile, "reverse demand")
+	if err != nil {
+		return read, err
+	}
+	if read.Reverse != nil || reverse.Reverse != nil {
+		return read, usageError{errors.New("--reverse-demand: one of the files holds both directions; leave the other out, or name the one column of each as --rate-column")}
+	}
 	read.Reverse = &reverse.Forward
 	read.Notes = append(read.Notes, reverse.Notes...)
-	return read, err
+	return read, nil
 }
 
 func (d *demandFlags) readFile(ctx context.Context, inputs *planInputs, name, what string) (demand.Demands, error) {
