@@ -34,7 +34,8 @@ type market struct {
 
 	today   analysis.Crossing                         // At all of today's capacity.
 	full    func(analysis.Capacity) analysis.Crossing // At all of that one.
-	horizon time.Time
+	trend   analysis.Trend
+	horizon time.Time // The plan's day, where growth is not known.
 }
 
 // options are all remedies, those that were measured and those that were named, best
@@ -95,6 +96,9 @@ func (k market) candidate(c Candidate) analysis.Option {
 func (k market) measured(t tunnel, name string) analysis.Option {
 	c := k.layers.capacity(t.capacity(k.size), k.question.Demand.Layer).Scaled(float64(k.question.Links))
 	c.Shared = k.lane.shared
+	if k.question.Links > 1 {
+		c.Basis += fmt.Sprintf(", for each of %d links", k.question.Links)
+	}
 	return analysis.Option{Name: name, Capacity: c, Note: strings.Join(t.doubts(k.size), " ")}
 }
 
@@ -172,7 +176,8 @@ func (k market) monthsBought(option analysis.Crossing) (months float64, atLeast 
 	if until.IsZero() {
 		until, atLeast = k.horizon, true
 	}
-	return max(0, float64(until.Sub(from))/meanMonth), atLeast
+	months = max(0, float64(until.Sub(from))/meanMonth)
+	return months, atLeast && months > 0
 }
 
 func later(a, b time.Time) time.Time {

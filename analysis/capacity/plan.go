@@ -104,7 +104,9 @@ func (q Question) view(l lane) view {
 	if q.Links > 1 {
 		v.outlook.OneDown = q.crossings(&v.model, v.capacity.Scaled(links-1))
 	}
-	v.outlook.DoingNothing = doingNothing(&v.model, v.outlook.Forecast.Trend, together)
+	if v.model.knowsGrowth() {
+		v.outlook.DoingNothing = doingNothing(&v.model, together)
+	}
 	return v
 }
 
@@ -125,11 +127,8 @@ func (q Question) crossings(m *model, c analysis.Capacity) []analysis.Crossing {
 	return all
 }
 
-// doingNothing looks 3, 6 and 12 months ahead, where anything is known of growth.
-func doingNothing(m *model, trend analysis.Trend, c analysis.Capacity) []analysis.Shortfall {
-	if !grows(trend) {
-		return nil
-	}
+// doingNothing looks 3, 6 and 12 months ahead.
+func doingNothing(m *model, c analysis.Capacity) []analysis.Shortfall {
 	var all []analysis.Shortfall
 	for _, months := range []int{3, 6, 12} {
 		all = append(all, m.shortfall(m.at.AddDate(0, months, 0), c))
@@ -137,19 +136,37 @@ func doingNothing(m *model, trend analysis.Trend, c analysis.Capacity) []analysi
 	return all
 }
 
-// grows says whether a trend tells how demand goes on.
-func grows(trend analysis.Trend) bool {
-	return trend == analysis.NoTrend || trend == analysis.Linear || trend == analysis.Exponential
+// knowsGrowth says whether the past tells how demand goes on. Where a capacity cut it off,
+// growth that was seen in days enough before is the least that there is.
+func (m *model) knowsGrowth() bool {
+	switch m.trend() {
+	case analysis.TooLittleData, analysis.ClippedTrend:
+		return false
+	case analysis.AlreadyFull:
+		return m.past.trend != analysis.NoTrend && m.uncut() >= leastDays
+	}
+	return true
+}
+
+// uncut is how many days the capacity did not cut off.
+func (m *model) uncut() int {
+	count := 0
+	for _, d := range m.days {
+		if d.whole && !d.Clipped {
+			count++
+		}
+	}
+	return count
 }
 
 // market is where remedies for one view are compared.
 func (q Question) market(v view) market {
 	k := market{
 		question: q, lane: v.lane, size: v.size, layers: q.layers(),
-		capacity: v.capacity.Scaled(float64(q.Links)), today: v.full, horizon: v.model.horizon(),
+		capacity: v.capacity.Scaled(float64(q.Links)), today: v.full, trend: v.model.trend(), horizon: v.model.horizon(),
 		full: func(c analysis.Capacity) analysis.Crossing { return v.model.crossing(1, c, q.LeadTime) },
 	}
-	if !grows(v.outlook.Forecast.Trend) {
+	if !v.model.knowsGrowth() {
 		k.horizon = q.At
 	}
 	if q.Datasheet != nil {
@@ -160,13 +177,33 @@ func (q Question) market(v view) market {
 
 // notes of a market are about all options at once.
 func (k market) notes() []string {
+	var notes []string
 	switch {
-	case !k.today.Likely.IsZero():
-		return nil
 	case k.horizon.Equal(k.question.At):
-		return []string{"Nothing is known of how the demand grows, so no option is said to buy any time."}
+		notes = append(notes, "Nothing is known of how the demand grows, so no option is said to buy any time.")
+	case k.trend == analysis.AlreadyFull:
+		notes = append(notes, "The true demand is unknown, since the capacity cut it off: options may last for less time than stated, and more may not fit.")
+	case k.today.Likely.IsZero():
+		notes = append(notes, fmt.Sprintf("Today's capacity is not expected to be full before %s, where the forecast ends, so no option buys any time until then.", date(k.horizon)))
 	}
-	return []string{fmt.Sprintf("Today's capacity is not expected to be full before %s, where the forecast ends, so no option buys any time until then.", date(k.horizon))}
+	if sheet := k.question.Datasheet; sheet != nil {
+		notes = append(notes, k.lane.tunnel.sheetDoubts(sheet.sizeOr(k.capacity.InnerSize))...)
+	}
+	return notes
+}
+
+// sheetDoubts are about what today's device reaches of its data sheet with packets of that
+// size, in bytes.
+func (t tunnel) sheetDoubts(size float64) []string {
+	var doubts []string
+	c := t.capacity(size)
+	if c.InnerSize != size {
+		doubts = append(doubts, fmt.Sprintf("Today's data sheet is for packets of %.0f B, and the ceiling that is held against it for %.0f B.", size, c.InnerSize))
+	}
+	if c.HighBitsPerSecond == 0 || t.ceilings[0].IsAvailable() {
+		doubts = append(doubts, "Today's device may reach more of its data sheet than was seen, and so may other vendors' of theirs.")
+	}
+	return doubts
 }
 
 // timeNotes are about the day that is planned for; given is when the demand ended.

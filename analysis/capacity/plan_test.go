@@ -121,11 +121,19 @@ func TestMakeForTheMeanSize(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	reverse := ramp(90, 900e6, 900e6)
+	sheet := func(size int) *Claim {
+		return &Claim{BitsPerSecond: 1e9, Layer: analysis.OuterLayer, InnerSize: size}
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*Question)
 		want   string // After ! what must not be.
 	}{
+		{"data sheet", func(q *Question) { q.Datasheet = sheet(1400) }, "!data sheet"},
+		{"data sheet without a size", func(q *Question) { q.Datasheet = sheet(0) }, "!data sheet"},
+		{"data sheet of another size", func(q *Question) { q.Datasheet = sheet(512) }, "data sheet is for packets of 512 B, and the ceiling that is held against it for 1400 B"},
+		{"data sheet that may be reached", func(q *Question) { q.Datasheet, q.Measured[0].Ceiling.InnerUpperBitsPerSecond = sheet(1400), 0 }, "may reach more of its data sheet"},
+		{"full already", func(q *Question) { q.Demand = cut(ramp(120, 250e6, 380e6), 345e6) }, "true demand is unknown"},
 		{"nothing odd", func(*Question) {}, "!The "},
 		{"other units", func(q *Question) { q.Demand = ramp(90, 100e9, 250e9) }, "times what this tunnel carries: it did not pass through it; other units or --scale?"},
 		{"both directions", func(q *Question) { q.Reverse = &reverse }, "--directions apart"},
@@ -158,6 +166,30 @@ func TestNotes(t *testing.T) {
 				t.Errorf("got\n%s\nwant %q", text, tt.want)
 			}
 		})
+	}
+}
+
+// cut is demand of which so much passed, in bit/s.
+func cut(d analysis.Demand, most float64) analysis.Demand {
+	for i := range d.BitsPerSecond {
+		d.BitsPerSecond[i] = min(d.BitsPerSecond[i], most)
+	}
+	return d
+}
+
+// A tunnel that cut its demand off from the first day on tells nothing of growth.
+func TestNoOptionBuysTimeWithoutGrowth(t *testing.T) {
+	for name, d := range map[string]analysis.Demand{"full from the first day": cut(ramp(90, 500e6, 900e6), 345e6), "few days": ramp(9, 100e6, 340e6)} {
+		q := asked()
+		q.Demand = d
+		q.Candidates = []Candidate{{Name: "box", Claim: outer(2e9), Price: &analysis.Price{Currency: "USD", Once: 4000}}}
+		p := mustMake(t, q)
+		if o := p.Options[0]; o.Months != 0 || o.AtLeast || o.Price.PerMonth != 0 || p.Outlooks[0].DoingNothing != nil {
+			t.Errorf("%s: got %s, doing nothing %+v", name, told(o), p.Outlooks[0].DoingNothing)
+		}
+		if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "Nothing is known of how the demand grows") }) {
+			t.Errorf("%s: got notes %q", name, p.Notes)
+		}
 	}
 }
 
