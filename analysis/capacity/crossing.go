@@ -13,10 +13,10 @@ import (
 func (m *model) crossing(share float64, c analysis.Capacity, lead time.Duration) analysis.Crossing {
 	crossing := analysis.Crossing{Share: share}
 	switch {
+	case m.trend() == analysis.AlreadyFull && share*c.LikelyBitsPerSecond <= m.full:
+		crossing.Earliest, crossing.Likely, crossing.Latest = m.at, m.at, m.at
 	case !m.past.known():
 		return crossing
-	case m.trend() == analysis.AlreadyFull && c.LikelyBitsPerSecond <= m.full:
-		crossing.Earliest, crossing.Likely, crossing.Latest = m.at, m.at, m.at
 	default:
 		crossing.Earliest = m.reach(share*c.LowBitsPerSecond, m.chanceOver(tail))
 		crossing.Likely = m.reach(share*c.LikelyBitsPerSecond, func(at time.Time, rate float64) bool { return m.expected(at) >= rate })

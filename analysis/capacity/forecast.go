@@ -69,12 +69,12 @@ type past struct {
 	last       float64
 }
 
-// learn needs some whole days; of fewer it knows nothing.
+// learn needs some whole days that are not all clipped; of fewer it knows nothing.
 func learn(days []day) past {
 	days = days[max(0, len(days)-mostDays):]
 	p := past{trend: analysis.TooLittleData, season: seasonOf(days)}
 	seen := p.season.without(days)
-	if len(seen) < alikeDays {
+	if open := unclipped(seen); len(open) < alikeDays || len(open) < min(len(seen), seasonDays) {
 		return p
 	}
 	p.expected = line{shape: flat, middle: middle(seen)}
@@ -87,6 +87,10 @@ func learn(days []day) past {
 	p.last = seen[len(seen)-1].t
 	p.deviation = p.lastDeviation(seen[len(seen)-alikeDays:])
 	return p
+}
+
+func unclipped(seen []observation) []observation {
+	return slices.DeleteFunc(slices.Clone(seen), func(d observation) bool { return d.clipped })
 }
 
 // learnTrend says that there is none where growth may as well be decline.

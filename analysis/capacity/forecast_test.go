@@ -248,6 +248,7 @@ func TestOddDemand(t *testing.T) {
 	}
 	for name, d := range map[string]analysis.Demand{
 		"ten days":      hours(240, func(i int) float64 { return 3e8 + 1e5*float64(i%7) }),
+		"all clipped":   hours(2000, func(i int) float64 { return 340e6 + 1e4*float64(i%500) }),
 		"one bin":       hours(1, func(int) float64 { return 1 }),
 		"nothing known": hours(2000, func(int) float64 { return math.NaN() }),
 		"zero":          hours(2000, func(int) float64 { return 0 }),
