@@ -8,7 +8,7 @@
 //  3. layer.go, sizes.go: ceilings become capacities in the layer of the demand,
 //     for packets of its mean size.
 //  4. series.go: bins become days, weeks and months.
-//  5. trend.go: a line, straight or exponential, through the days, robust against
+//  5. trend.go, regression.go: a line, straight or exponential, through the days, robust against
 //     holidays and outages, with steps where the level changed and with clipped
 //     days as lower bounds.
 //  6. forecast.go, backtest.go: the line, the week's season and the last days'
