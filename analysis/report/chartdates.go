@@ -23,9 +23,6 @@ var calendars = []calendar{
 func isoMonth(t time.Time) string { return t.Format("2006-01") }
 func isoYear(t time.Time) string  { return strconv.Itoa(t.Year()) }
 
-// dateWidth is the room that a date takes, in pixels.
-const dateWidth = 80
-
 // dateTicks are the starts of days, months, quarters or years, at least so many
 // pixels apart.
 func (a axis) dateTicks(zone *time.Location, apart float64) []tick {
@@ -33,15 +30,16 @@ func (a axis) dateTicks(zone *time.Location, apart float64) []tick {
 	step := calendars[len(calendars)-1]
 	perDay := a.Across() / (a.max - a.min) * day
 	for _, c := range calendars {
-		if (float64(c.days)+float64(c.months)*30)*perDay >= math.Max(apart, dateWidth) {
+		if (float64(c.days)+float64(c.months)*30)*perDay >= math.Max(apart, charWidth*(1+float64(len(c.write(time.Time{}))))) {
 			step = c
 			break
 		}
 	}
 	var ticks []tick
 	for i, date := 0, step.first(dateAt(a.min, zone)); i < maxTicks && dateValue(date) <= a.max; i, date = i+1, step.next(date) {
-		if a.covers(dateValue(date)) {
-			ticks = append(ticks, tick{At: a.at(dateValue(date)), Text: step.write(date)})
+		at, text := a.at(dateValue(date)), step.write(date)
+		if a.covers(dateValue(date)) && at+charWidth*float64(len(text))/2 <= a.End+marginRight {
+			ticks = append(ticks, tick{At: at, Text: text})
 		}
 	}
 	return ticks

@@ -17,7 +17,7 @@ var pageFiles embed.FS
 
 // pageTemplate decides nothing: all that it shows is a string by then, which
 // html/template escapes for its place.
-var pageTemplate = template.Must(template.ParseFS(pageFiles, "page/*.html", "page/*.css"))
+var pageTemplate = template.Must(template.New("pages").Funcs(template.FuncMap{"pieces": pieces}).ParseFS(pageFiles, "page/*.html", "page/*.css"))
 
 // WriteHTML writes the result as one page that needs no network, no script and
 // no font but the reader's.

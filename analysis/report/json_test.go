@@ -148,7 +148,7 @@ func TestReadAllRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadAll(zeros{}); err == nil || !strings.Contains(err.Error(), "more than 64.0 MiB") {
+	if _, err := ReadAll(zeros{}); err == nil || !strings.Contains(err.Error(), "more than 64.0\u00a0MiB") {
 		t.Errorf("without an end: %v, want an error that names the bound", err)
 	}
 }

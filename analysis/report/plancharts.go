@@ -19,16 +19,21 @@ var (
 
 // demandView is what a page shows of the demand in one direction.
 type demandView struct {
-	ID, Direction, About  string
-	Facts                 []fact
-	Legend                []legendEntry // Of days that are marked.
-	Wide, Narrow          *chart        // Nil where there is no day to draw.
-	Forecast, Interval    bool          // Whether it draws a forecast, and an interval of dates.
-	OneDown, OneDownDates bool          // Whether it draws the capacity with one link down, and its dates.
-	Steps                 string        // Days since which the level is another.
-	BackTest              string
-	Dates                 *dateTable // Nil where there are none.
-	Periods               []periodTable
+	ID, Direction string
+	Chart         *futureView
+	BackTest      string
+	Steps         string // Days since which the level is another.
+	Facts         []fact
+	Dates         *dateTable // Nil where there are none.
+	Periods       []periodTable
+}
+
+// futureView is a chart of demand with its legend.
+type futureView struct {
+	Wide, Narrow           *chart
+	Marks                  []legendEntry // Of days that say less than others.
+	Forecast, Interval     bool          // Whether it draws a forecast, and an interval of dates.
+	OneDown, OneDownPeriod bool          // Whether it draws the capacity with one link down, and its interval.
 }
 
 // periodTable is the demand of each week, or of each month.
@@ -41,37 +46,44 @@ type periodRow struct{ Start, P95, BusyHour, Known string }
 
 func newDemandView(p analysis.Plan, i int) demandView {
 	o := p.Outlooks[i]
+	id := fmt.Sprintf("demand-%d", i+1)
 	view := demandView{
-		ID: fmt.Sprintf("demand-%d", i+1), Direction: Clean(o.Direction), Facts: planFacts(p, o),
-		BackTest: backTestText(o.Forecast.BackTest),
+		ID: id, Direction: Clean(o.Direction), Chart: newFutureView(p, o, id, 400),
+		BackTest: backTestText(o.Forecast.BackTest), Facts: planFacts(p, o),
 	}
-	if len(o.Crossings)+len(o.OneDown) > 0 {
-		view.Dates = datesOf(view.ID+"-dates", p, o)
-	}
-	view.addPeriods("week", "Week from", o.Forecast.Weeks, isoDate, layerName(p.Layer))
-	view.addPeriods("month", "Month", o.Forecast.Months, isoMonth, layerName(p.Layer))
 	var steps []string
 	for _, s := range o.Forecast.Steps[:min(len(o.Forecast.Steps), maxSteps)] {
 		steps = append(steps, isoDate(s))
 	}
 	view.Steps = listed(steps...)
-	f := newFuture(p, o)
-	if len(f.days) == 0 {
-		return view
+	if len(o.Crossings)+len(o.OneDown) > 0 {
+		view.Dates = datesOf(id+"-dates", p, o)
 	}
-	view.Wide, view.Narrow = f.chart(view.ID+"-wide", wide, 400), f.chart(view.ID+"-narrow", narrow, 380)
-	view.Forecast, view.OneDown = len(o.Forecast.Ahead) > 0, f.links > 1
-	view.Interval, view.OneDownDates = f.full.interval(), f.oneDown.interval()
-	for _, l := range []look{clippedLook, outlierLook} {
-		if slices.ContainsFunc(f.days, func(d analysis.Day) bool { return markOf(d) == l.Class }) {
-			view.Legend = append(view.Legend, legendEntry{Name: l.Name, Class: l.Class, Path: l.shape(8, 8)})
-		}
-	}
+	view.addPeriods("week", "Week from", o.Forecast.Weeks, isoDate, layerName(p.Layer))
+	view.addPeriods("month", "Month", o.Forecast.Months, isoMonth, layerName(p.Layer))
 	return view
 }
 
 // maxSteps bounds a list in a sentence.
 const maxSteps = 12
+
+// newFutureView is nil where there is no day to draw.
+func newFutureView(p analysis.Plan, o analysis.Outlook, id string, height float64) *futureView {
+	f := newFuture(p, o)
+	if len(f.days) == 0 {
+		return nil
+	}
+	view := &futureView{
+		Wide: f.chart(id+"-wide", wide, height), Narrow: f.chart(id+"-narrow", narrow, 380),
+		Forecast: len(o.Forecast.Ahead) > 0, Interval: f.draws(f.full), OneDown: f.links > 1, OneDownPeriod: f.draws(f.oneDown),
+	}
+	for _, l := range []look{clippedLook, outlierLook} {
+		if slices.ContainsFunc(f.days, func(d analysis.Day) bool { return markOf(d) == l.Class }) {
+			view.Marks = append(view.Marks, legendEntry{Name: l.Name, Class: l.Class, Path: l.shape(8, 8)})
+		}
+	}
+	return view
+}
 
 func (v *demandView) addPeriods(unit, name string, periods []analysis.Period, write func(time.Time) string, layer string) {
 	if len(periods) == 0 {
@@ -95,18 +107,12 @@ type future struct {
 	at       time.Time
 	links    int
 	days     []analysis.Day // That are known.
-	full     dates
-	oneDown  dates
+	full     analysis.Crossing
+	oneDown  analysis.Crossing
 	from, to time.Time
-	top      float64 // In bit/s.
+	most     float64 // In bit/s.
 	unit     scale
 }
-
-// dates are those of a crossing.
-type dates struct{ analysis.Crossing }
-
-// interval says whether there is one to draw.
-func (d dates) interval() bool { return !d.Earliest.IsZero() }
 
 func newFuture(p analysis.Plan, o analysis.Outlook) future {
 	f := future{outlook: o, layer: p.Layer, at: p.At, links: max(1, p.Links)}
@@ -118,12 +124,12 @@ func newFuture(p analysis.Plan, o analysis.Outlook) future {
 	if len(f.days) == 0 {
 		return f
 	}
-	full, _ := fullest(o.Crossings)
-	oneDown, _ := fullest(o.OneDown)
-	f.full, f.oneDown = dates{full}, dates{oneDown}
-	f.from, f.to = f.days[0].Date, f.end()
-	f.top = f.highest()
-	f.unit = scaleFor(f.top, bitRates)
+	f.full, _ = fullest(o.Crossings)
+	f.oneDown, _ = fullest(o.OneDown)
+	f.from = f.days[0].Date
+	f.to = f.end()
+	f.most = f.highest()
+	f.unit = scaleFor(f.most, bitRates)
 	return f
 }
 
@@ -154,8 +160,8 @@ func (f future) end() time.Time {
 	return latest
 }
 
-// highest is the top of the chart: above all days and capacities, with room for words,
-// but not as high as a forecast may rise beyond them.
+// highest is the most that is drawn: all days and capacities, and a forecast as far as
+// it does not rise far beyond them.
 func (f future) highest() float64 {
 	most := f.capacity() * 1.02
 	for _, d := range f.days {
@@ -167,7 +173,7 @@ func (f future) highest() float64 {
 			ahead = math.Max(ahead, a.HighBitsPerSecond)
 		}
 	}
-	return math.Max(most, math.Min(ahead, most*1.1)) * 1.25
+	return math.Max(most, math.Min(ahead, most*1.1))
 }
 
 // capacity is what all links carry.
@@ -176,9 +182,11 @@ func (f future) capacity() float64 {
 }
 
 func (f future) chart(id string, width, height float64) *chart {
+	across := height - marginTop - marginBottom
+	top := f.most * across / (across - dateRoom)
 	c := newChart(id, width, height,
 		domain{label: "Date", min: dateValue(f.from), max: dateValue(f.to), zone: f.from.Location()},
-		domain{label: "Demand, " + layerName(f.layer) + " (" + f.unit.name + ")", max: f.top, unit: f.unit})
+		domain{label: "Demand, " + layerName(f.layer) + " (" + f.unit.name + ")", max: top, unit: f.unit})
 	c.Title = "Demand " + Clean(f.outlook.Direction) + ", past and expected, against the capacity"
 	c.About = f.about()
 	f.drawInterval(c, "when one-down", f.oneDown)
@@ -197,17 +205,22 @@ func (f future) about() string {
 		formatCount(len(f.days)), isoDate(f.from), isoDate(f.days[len(f.days)-1].Date), isoDate(f.to), formatRough(f.capacity()), layerName(f.layer))
 }
 
+// draws says whether there is an interval of dates to draw: one that is over by now
+// says nothing.
+func (f future) draws(c analysis.Crossing) bool {
+	return !c.Earliest.IsZero() && !reached(c.Latest, f.at)
+}
+
 // drawInterval shades the dates between which the capacity is reached.
-func (f future) drawInterval(c *chart, class string, d dates) {
-	if !d.interval() {
+func (f future) drawInterval(c *chart, class string, full analysis.Crossing) {
+	if !f.draws(full) {
 		return
 	}
-	end := c.X.max
-	if !d.Latest.IsZero() {
-		end = dateValue(d.Latest)
+	from, to := dateValue(full.Earliest), c.X.max
+	if !full.Latest.IsZero() {
+		to = dateValue(full.Latest)
 	}
-	from := dateValue(d.Earliest)
-	c.area(class, []point{{from, c.Y.min}, {end, c.Y.min}}, []point{{from, c.Y.max}, {end, c.Y.max}})
+	c.area(class, []point{{from, c.Y.min}, {to, c.Y.min}}, []point{{from, c.Y.max}, {to, c.Y.max}})
 }
 
 func (f future) drawAhead(c *chart) {
@@ -299,47 +312,73 @@ func (f future) drawCapacities(c *chart, short bool) {
 			text = l.short
 		}
 		taken = append(taken, y)
-		c.Texts = append(c.Texts, chartText{X: c.X.Start + 6, Y: y, Anchor: "start", Text: text})
+		c.Texts = append(c.Texts, chartText{X: c.X.End - 4, Y: y, Anchor: "end", Text: text})
 	}
 }
 
-// The room that words inside a chart take, in pixels: a line, and a character.
+// The room that words inside a chart take, in pixels: a line, a character, and what
+// stands above all else to name the dates.
 const (
 	lineHeight = 15
 	charWidth  = 7
+	dateRoom   = 3*lineHeight + 10
 )
 
-// drawDates draws a vertical line for each date that matters, with words below one
-// another.
+// drawDates draws a vertical line for each date that matters.
 func (f future) drawDates(c *chart, short bool) {
-	row := 0
+	var taken []words
 	draw := func(class, name string, date time.Time) {
 		x := dateValue(date)
 		if date.IsZero() || !c.X.covers(x) {
 			return
 		}
 		c.line(class, point{x, c.Y.min}, point{x, c.Y.max})
-		if !short {
+		switch {
+		case !date.After(f.at) && len(taken) > 0:
+			name += " already"
+		case !short:
 			name += " " + isoDate(date)
 		}
-		text := chartText{X: c.X.at(x) + 5, Y: c.Y.End + 11 + lineHeight*float64(row), Anchor: "start", Text: name}
-		if text.X+charWidth*float64(len(name)) > c.X.End {
-			text.X, text.Anchor = text.X-10, "end"
-		}
-		c.Texts = append(c.Texts, text)
-		row++
+		taken = append(taken, c.nameDate(c.X.at(x), name, taken))
 	}
 	draw("date today", "made for", f.at)
 	if f.full.OrderBy.After(f.at) {
 		draw("date order", "order by", f.full.OrderBy)
 	}
-	draw("date one-down", "one down: likely "+fullName(f.oneDown.Share), f.oneDown.Likely)
-	draw("date all-links", "likely "+fullName(f.full.Share), f.full.Likely)
+	draw("date one-down", "one link down: "+f.fullName(f.oneDown), f.oneDown.Likely)
+	draw("date all-links", f.fullName(f.full), f.full.Likely)
 }
 
-func fullName(share float64) string {
-	if share == 1 {
-		return "full"
+// words is where words stand at the top of a chart: from one pixel to another, on one
+// of the lines below each other.
+type words struct {
+	from, to float64
+	line     int
+}
+
+// nameDate writes a name beside a vertical line, at the first height where it meets no other.
+func (c *chart) nameDate(x float64, name string, taken []words) words {
+	width := charWidth * float64(len(name))
+	w, text := words{from: x, to: x + 5 + width}, chartText{X: x + 5, Anchor: "start", Text: name}
+	if w.to > c.X.End {
+		w, text.X, text.Anchor = words{from: x - 5 - width, to: x}, x-5, "end"
 	}
-	return formatGoal(share)
+	for slices.ContainsFunc(taken, func(t words) bool { return t.line == w.line && t.from < w.to && w.from < t.to }) {
+		w.line++
+	}
+	text.Y = c.Y.End + 11 + lineHeight*float64(w.line)
+	c.Texts = append(c.Texts, text)
+	return w
+}
+
+// fullName is "likely full", or "full" where it is by now.
+func (f future) fullName(c analysis.Crossing) string {
+	name := "full"
+	if c.Share != 1 {
+		name = formatGoal(c.Share)
+	}
+	if reached(c.Likely, f.at) {
+		return name
+	}
+	return "likely " + name
 }

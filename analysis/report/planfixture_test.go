@@ -40,7 +40,8 @@ func grown(level, perMonth float64) analysis.Forecast {
 		}
 		f.Days = append(f.Days, day)
 	}
-	f.Weeks, f.Months = periodsOf(f.Days, 7), periodsOf(f.Days, 30)
+	f.Weeks = periodsOf(f.Days, func(t time.Time) time.Time { return t.AddDate(0, 0, 7) })
+	f.Months = periodsOf(f.Days, func(t time.Time) time.Time { return t.AddDate(0, 1, 0) })
 	for week := range 90 {
 		months := float64(week) * 7 / 30
 		likely, wide := level*math.Pow(1+perMonth, months), 0.03+0.009*months
@@ -51,17 +52,20 @@ func grown(level, perMonth float64) analysis.Forecast {
 	return f
 }
 
-func periodsOf(days []analysis.Day, length int) []analysis.Period {
+// periodsOf are weeks of seven days, or calendar months.
+func periodsOf(days []analysis.Day, next func(time.Time) time.Time) []analysis.Period {
 	var all []analysis.Period
-	for from := 0; from < len(days); from += length {
-		period := analysis.Period{Start: days[from].Date, Known: 1}
-		for _, d := range days[from:min(len(days), from+length)] {
-			period.P95BitsPerSecond = max(period.P95BitsPerSecond, d.P95BitsPerSecond)
-			period.BusyHourBitsPerSecond = max(period.BusyHourBitsPerSecond, d.BusyHourBitsPerSecond)
-			if d.P95BitsPerSecond == 0 {
-				period.Known -= 1 / float64(length)
+	for i := 0; i < len(days); {
+		period := analysis.Period{Start: days[i].Date}
+		end, known, from := next(period.Start), 0, i
+		for ; i < len(days) && days[i].Date.Before(end); i++ {
+			period.P95BitsPerSecond = max(period.P95BitsPerSecond, days[i].P95BitsPerSecond)
+			period.BusyHourBitsPerSecond = max(period.BusyHourBitsPerSecond, days[i].BusyHourBitsPerSecond)
+			if days[i].P95BitsPerSecond > 0 {
+				known++
 			}
 		}
+		period.Known = float64(known) / float64(i-from)
 		all = append(all, period)
 	}
 	return all
@@ -97,6 +101,8 @@ var policedCapacity = analysis.Capacity{
 	LowBitsPerSecond: 334.5e6, LikelyBitsPerSecond: 334.8e6, HighBitsPerSecond: 335.7e6, InnerSize: 1400, Basis: "measured with 1400 B packets",
 }
 
+var fixtureSizes = analysis.SizeModel{PerPacket: 3.1e-6, PerByte: 21.7e-9, Sizes: []int{512, 1024, 1400}, Error: 0.006}
+
 // growPlan is one tunnel that will be full, with all that a plan can hold.
 func growPlan() PlanReport {
 	f := grown(268e6, 0.042)
@@ -121,7 +127,7 @@ func growPlan() PlanReport {
 				{Name: "2 Gbps appliance", Capacity: claimed, Factor: 3.73, Full: full(claimed), Months: 15.2, AtLeast: true, Price: &analysis.Price{Currency: "USD", Once: 40000, Monthly: 150, ThreeYears: 45400, PerMonth: 2987}},
 				{Name: "larger MTU", Capacity: policedCapacity.Scaled(1.01), Factor: 1.01, Full: full(policedCapacity.Scaled(1.01)), Months: 0.2},
 			},
-			SizeModel: &analysis.SizeModel{PerPacket: 3.1e-6, PerByte: 21.6e-9, Sizes: []int{512, 1024, 1400}, Error: 0.012},
+			SizeModel: &fixtureSizes,
 			Missing: []analysis.Missing{
 				{What: "What both directions carry at once was not measured.", Command: "tunnelmark run a b -u -b 330M --bidir --json"},
 				{What: "Other ciphers were not measured.", Command: "tunnelmark find a b --suite chacha20-poly1305 --json"},
@@ -145,7 +151,7 @@ func planResults() []Result {
 		r := policerResult()
 		c := *r.Ceiling
 		c.InnerSize, c.OuterSize = size, size+64
-		c.InnerBitsPerSecond *= float64(size) / innerSize * 1.08
+		c.InnerBitsPerSecond = fixtureSizes.InnerBitsPerSecond(float64(size)) * 1.006
 		r.Ceiling, r.Size = &c, Size{Inner: size, Outer: size + 64}
 		all = append(all, r)
 	}

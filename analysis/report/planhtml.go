@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"tunnelmark/analysis"
@@ -25,21 +26,23 @@ func WritePlanHTML(w io.Writer, r PlanReport) error {
 // Bounds of the first sheet's lists; the sections after it show all.
 const (
 	maxSheetDates   = 8
-	maxSheetOptions = 6
-	maxSheetMissing = 4
-	maxSheetNotes   = 3
+	maxSheetOptions = 5
+	maxSheetMissing = 3
+	maxSheetNotes   = 2
 	maxSheetWeeks   = 3
-	maxSheetInputs  = 4
+	maxSheetInputs  = 3
 	maxSheetReasons = 4
 )
 
 // planPage is what page/plan.html shows, in its order.
 type planPage struct {
-	Title, At, Links, Layer  string
+	Title, At, Links         string
+	Layer, LayerName         string
 	Written, Author, Version string
 	Contents                 []anchor
 	Decision                 decision
 	Facts                    []fact
+	Chart                    *futureView
 	Dates                    *dateTable
 	Nothing                  []shortfallRow
 	Options                  []optionRow
@@ -75,7 +78,7 @@ type anchor struct{ ID, Name string }
 func newPlanPage(r PlanReport) planPage {
 	p := r.Plan
 	page := planPage{
-		Title: "Capacity plan of the tunnel " + Clean(p.From) + " to " + Clean(p.To), At: isoDate(p.At), Links: linksWord(p.Links), Layer: layerMeaning(p.Layer),
+		Title: "Capacity plan of the tunnel " + Clean(p.From) + " to " + Clean(p.To), At: isoDate(p.At), Links: linksWord(p.Links), Layer: layerMeaning(p.Layer), LayerName: layerName(p.Layer),
 		Written: r.Written.UTC().Format(time.DateTime + " UTC"), Author: Clean(r.Author), Version: Clean(r.ToolVersion),
 		Decision: r.decision(), Dates: firstDates(p),
 		All:     sheetLists{Options: optionRows(p), Missing: missingRows(p), Notes: cleanAll(p.Notes), Inputs: inputTable{"inputs-all", inputRows(r.Inputs)}},
@@ -91,6 +94,7 @@ func newPlanPage(r PlanReport) planPage {
 	}
 	if len(p.Outlooks) > 0 {
 		page.Facts = sheetFacts(p)
+		page.Chart = newFutureView(p, p.Outlooks[0], "sheet", 270)
 		page.All.Nothing = shortfallRows(p.Outlooks[0])
 	}
 	if len(r.Results) > 0 {
@@ -169,8 +173,8 @@ func planMethod(p analysis.Plan) []string {
 	return []string{
 		"Demand is the 95th percentile of each day’s five-minute rates by nearest rank, as transit is billed. A trend, straight or exponential as the data ask for, " +
 			"runs through the days robustly, so that holidays and outages do not bend it, and follows steps of the level; each weekday has its own season, and the last days’ deviation fades over some weeks. " +
-			"Days at 95"+nbsp+"% of the capacity or above count as lower bounds: the capacity, not the demand, set them. Where the growth cannot be told from none, no trend is stated.",
-		"A date is where the expected level of the busiest weekdays meets a share of the capacity. The earliest is where the upper end of the forecast’s 80"+nbsp+"% interval meets the lower end of the capacity’s, the latest the reverse. " +
+			"Days at 95" + nbsp + "% of the capacity or above count as lower bounds: the capacity, not the demand, set them. Where the growth cannot be told from none, no trend is stated.",
+		"A date is where the expected level of the busiest weekdays meets a share of the capacity. The earliest is where the upper end of the forecast’s 80" + nbsp + "% interval meets the lower end of the capacity’s, the latest the reverse. " +
 			"The order has to be placed the lead time before the earliest. The error beside each date is of the same method on the same series a week ahead, with every day in turn taken as the last; it says how good the method is on this demand, not how far off a date years away may be.",
 		"All rates of the plan are in one layer, the one in which the demand was counted (" + layerMeaning(p.Layer) + "); ceilings were converted to it. What a vendor claims was not measured here" + derated(p) + ".",
 	}
@@ -181,4 +185,23 @@ func derated(p analysis.Plan) string {
 		return ""
 	}
 	return " and counts only in so far as today’s device reached its own data sheet: " + formatPercent(p.Derating)
+}
+
+// piece is a part of a sentence; one that is whole, a date, is not broken over lines.
+type piece struct {
+	Text  string
+	Whole bool
+}
+
+var wholeDate = regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}`)
+
+// pieces cuts a sentence at its dates.
+func pieces(text string) []piece {
+	var all []piece
+	from := 0
+	for _, at := range wholeDate.FindAllStringIndex(text, -1) {
+		all = append(all, piece{Text: text[from:at[0]]}, piece{Text: text[at[0]:at[1]], Whole: true})
+		from = at[1]
+	}
+	return append(all, piece{Text: text[from:]})
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"tunnelmark/analysis"
@@ -16,10 +17,6 @@ type sizesView struct {
 }
 
 type sizeRow struct{ Size, Rate, Packets, Measured string }
-
-// usualSizes are those that the model is told for beside the measured ones, in bytes:
-// the frame sizes of RFC 2544, Section 9.1, less 18 B of Ethernet.
-var usualSizes = []int{64 - 18, 128 - 18, 256 - 18, 512 - 18, 1024 - 18, 1280 - 18}
 
 // newSizesView is nil where sizes were not measured.
 func newSizesView(r PlanReport) *sizesView {
@@ -36,7 +33,7 @@ func newSizesView(r PlanReport) *sizesView {
 	if mean := r.Plan.MeanInnerSize; mean > 0 {
 		view.About += fmt.Sprintf(" In busy hours the demand’s packets have %s"+nbsp+"B on average, of which the tunnel carries %s inner.", grouped(mean), formatRough(m.InnerBitsPerSecond(mean)))
 	}
-	for _, size := range sizesOf(*m) {
+	for _, size := range sizesOf(r.Plan) {
 		rate := m.InnerBitsPerSecond(float64(size))
 		row := sizeRow{Size: formatCount(size), Rate: formatRough(rate), Packets: grouped(packetsPerSecond(rate, size)), Measured: none}
 		if got := measured[size]; got > 0 {
@@ -50,21 +47,14 @@ func newSizesView(r PlanReport) *sizesView {
 // maxSizes bounds the table of sizes.
 const maxSizes = 32
 
-// sizesOf are the measured sizes and the usual ones between them.
-func sizesOf(m analysis.SizeModel) []int {
-	sizes := slices.Clone(m.Sizes)
-	if len(sizes) == 0 {
-		return nil
-	}
-	least, most := slices.Min(sizes), slices.Max(sizes)
-	for _, size := range usualSizes {
-		if size > least && size < most {
-			sizes = append(sizes, size)
-		}
+// sizesOf are the measured sizes and the mean of the demand's, in bytes.
+func sizesOf(p analysis.Plan) []int {
+	sizes := slices.Clone(p.SizeModel.Sizes[:min(len(p.SizeModel.Sizes), maxSizes)])
+	if mean := int(math.Round(p.MeanInnerSize)); mean > 0 && !slices.Contains(sizes, mean) {
+		sizes = append(sizes, mean)
 	}
 	slices.Sort(sizes)
-	sizes = slices.Compact(sizes)
-	return sizes[:min(len(sizes), maxSizes)]
+	return sizes
 }
 
 // measuredSizes are the ceilings of today's tunnel in today's direction, in bit/s, by

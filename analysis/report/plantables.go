@@ -12,14 +12,14 @@ import (
 
 // dateTable is when demand reaches shares of capacities.
 type dateTable struct {
-	ID, Caption string
-	Several     bool // Directions.
-	Rows        []dateRow
+	ID, Caption, Layer string
+	Several            bool // Directions.
+	Rows               []dateRow
 }
 
 // dateRow is when demand reaches one share of a capacity.
 type dateRow struct {
-	Direction, Share, Links, Rate     string
+	Direction, Share, Rate            string
 	Earliest, Likely, Latest, OrderBy string
 	Error                             string // Of the back-test.
 	Full                              bool   // The decision is about this share.
@@ -49,7 +49,7 @@ func firstDates(p analysis.Plan) *dateTable {
 
 // datesOf has all dates of one outlook.
 func datesOf(id string, p analysis.Plan, o analysis.Outlook) *dateTable {
-	return &dateTable{ID: id, Caption: fourInFive + " " + backTestText(o.Forecast.BackTest), Rows: dateRows(p, o)}
+	return &dateTable{ID: id, Caption: fourInFive + " " + backTestText(o.Forecast.BackTest), Layer: layerName(p.Layer), Rows: dateRows(p, o)}
 }
 
 // dateRows has the dates with all links first, then those with one down.
@@ -60,24 +60,24 @@ func dateRows(p analysis.Plan, o analysis.Outlook) []dateRow {
 		rows = append(rows, newDateRow(p, o, c, links, linksName(links)))
 	}
 	for _, c := range o.OneDown {
-		rows = append(rows, newDateRow(p, o, c, links-1, "one down"))
+		rows = append(rows, newDateRow(p, o, c, links-1, ", one link down"))
 	}
 	return rows
 }
 
 func linksName(links int) string {
 	if links == 1 {
-		return "1 tunnel"
+		return ""
 	}
-	return "all " + formatCount(links)
+	return " of all links"
 }
 
-func newDateRow(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, links int, name string) dateRow {
+func newDateRow(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, links int, which string) dateRow {
 	when := crossed(p, o, c, o.Capacity)
 	most, _ := fullest(o.Crossings)
 	row := dateRow{
-		Direction: Clean(o.Direction), Share: formatGoal(c.Share), Links: name, Full: c.Share == most.Share,
-		Rate:     formatRough(o.Capacity.LikelyBitsPerSecond*float64(links)*c.Share) + " " + layerName(p.Layer),
+		Direction: Clean(o.Direction), Share: formatGoal(c.Share) + which, Full: c.Share == most.Share,
+		Rate:     formatRough(o.Capacity.LikelyBitsPerSecond * float64(links) * c.Share),
 		Earliest: when.earliest, Likely: when.likely, Latest: when.latest, OrderBy: none, Error: testedError(o.Forecast.BackTest),
 	}
 	switch past := reached(c.OrderBy, p.At); {
@@ -165,7 +165,7 @@ func newOptionRow(p analysis.Plan, i int) optionRow {
 	}
 	row := optionRow{
 		Rank: formatCount(i + 1), Name: Clean(o.Name), Known: "measured", Claimed: o.Capacity.Claimed,
-		Capacity: capacityRange(o.Capacity, p.Layer), Factor: none,
+		Capacity: capacityRange(o.Capacity, ""), Factor: none,
 		Full: full.likely, Earliest: full.earliest, Latest: full.latest,
 		Months: monthsBought(o), PerMonth: none, ThreeYears: none, Price: none, Note: Clean(o.Note),
 	}
@@ -230,18 +230,17 @@ func boughtWords(months string) string {
 	return number + " bought"
 }
 
-// capacityRange is what one link carries.
-func capacityRange(c analysis.Capacity, layer analysis.Layer) string {
-	name := " " + layerName(layer)
+// capacityRange is what one link carries; layer may be empty where a column names it.
+func capacityRange(c analysis.Capacity, layer string) string {
 	switch low, high := formatRate(c.LowBitsPerSecond), formatRate(c.HighBitsPerSecond); {
 	case c.HighBitsPerSecond == 0:
-		return low + name + " or more"
+		return joined(" ", low, layer, "or more")
 	case c.LowBitsPerSecond <= 0:
-		return "at most " + high + name
+		return joined(" ", "at most", high, layer)
 	case low == high:
-		return low + name
+		return joined(" ", low, layer)
 	}
-	return span(c.LowBitsPerSecond, c.HighBitsPerSecond) + name
+	return joined(" ", span(c.LowBitsPerSecond, c.HighBitsPerSecond), layer)
 }
 
 // layerName is what a layer is called on a page.
@@ -275,7 +274,7 @@ func planFacts(p analysis.Plan, o analysis.Outlook) []fact {
 }
 
 func capacityFact(p analysis.Plan, o analysis.Outlook) fact {
-	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity, p.Layer), Note: Clean(o.Direction)}
+	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity, layerName(p.Layer)), Note: Clean(o.Direction)}
 	if p.Links > 1 {
 		f.Note += ", of each of " + formatCount(p.Links) + " tunnels"
 	}
@@ -294,7 +293,7 @@ func busyFact(p analysis.Plan, o analysis.Outlook) fact {
 }
 
 func growthFact(o analysis.Outlook) fact {
-	f := fact{Name: "Growth", Value: Clean(string(o.Forecast.Trend))}
+	f := fact{Name: "Growth", Value: notKnown, Note: Clean(string(o.Forecast.Trend))}
 	interval := fmt.Sprintf("80"+nbsp+"%% interval %s to %s a month", formatSigned(o.Forecast.GrowthPerMonthLow), formatSigned(o.Forecast.GrowthPerMonthHigh))
 	switch o.Forecast.Trend {
 	case analysis.NoTrend:

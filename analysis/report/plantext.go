@@ -13,10 +13,10 @@ import (
 const (
 	maxTextOutlooks = 2
 	maxTextDates    = 12
-	maxTextOptions  = 8
-	maxTextMissing  = 5
+	maxTextOptions  = 6
+	maxTextMissing  = 4
 	maxTextWeeks    = 3
-	maxTextInputs   = 6
+	maxTextInputs   = 4
 	maxTextName     = 32 // Characters.
 )
 
@@ -71,24 +71,27 @@ func (t *text) outlook(p analysis.Plan, o analysis.Outlook) {
 		t.fact(f)
 	}
 	t.line("Back-test", "%s", backTestText(o.Forecast.BackTest))
-	t.dates(dateRows(p, o))
+	t.dates(p, dateRows(p, o))
 	t.nothing(o)
 	t.gap()
 }
 
-func (t *text) dates(rows []dateRow) {
+func (t *text) dates(p analysis.Plan, rows []dateRow) {
 	if len(rows) == 0 {
 		return
 	}
-	cells := func(share, links, rate, earliest, likely, latest, order, wrong string) string {
-		return pad(share, 6) + pad(links, 10) + pad(rate, 18) + pad(earliest, dateColumn) + pad(likely, dateColumn) + pad(latest, dateColumn) + pad(order, 12) + wrong
+	cells := func(share, rate, earliest, likely, latest, order, wrong string) string {
+		return cell(share, 22) + cell(rate, 18) + cell(earliest, dateColumn) + cell(likely, dateColumn) + cell(latest, dateColumn) + cell(order, 12) + wrong
 	}
-	t.line("Dates", "%s", cells("of", "tunnels", "at", "earliest", "likely", "latest", "order by", "method errs"))
+	t.line("Dates", "%s", cells("share of capacity", "that is, "+layerName(p.Layer), "earliest", "likely", "latest", "order by", "method errs"))
 	for _, r := range rows[:min(len(rows), maxTextDates)] {
-		t.line("", "%s", cells(r.Share, r.Links, r.Rate, r.Earliest, r.Likely, r.Latest, r.OrderBy, r.Error))
+		t.line("", "%s", cells(r.Share, r.Rate, r.Earliest, r.Likely, r.Latest, r.OrderBy, r.Error))
 	}
 	t.moreOf(len(rows), maxTextDates)
 }
+
+// cell is pad with a space at least.
+func cell(s string, width int) string { return pad(s+" ", width) }
 
 // nothing says what comes if nothing is done.
 func (t *text) nothing(o analysis.Outlook) {
@@ -105,15 +108,15 @@ func (t *text) options(p analysis.Plan) {
 		return
 	}
 	rows = rows[:min(len(rows), maxTextOptions)]
-	name, rate := 0, 0
+	name, rate := 0, len("carries, inner")
 	for _, r := range rows {
 		name, rate = max(name, utf8.RuneCountInString(r.Name)), max(rate, utf8.RuneCountInString(r.Capacity))
 	}
 	name, rate = min(name, maxTextName), min(rate, maxTextName)
 	cells := func(option, known, carries, full, months, perMonth, cost string) string {
-		return pad(option, name+5) + pad(known, 14) + pad(carries, rate+2) + pad(full, dateColumn) + pad(months, 12) + pad(perMonth, 13) + cost
+		return cell(option, name+5) + cell(known, 14) + cell(carries, rate+2) + cell(full, dateColumn) + cell(months, 12) + cell(perMonth, 13) + cost
 	}
-	t.line("Options", "%s", cells("best first", "known by", "carries", "likely full", "months", "per month", "three years"))
+	t.line("Options", "%s", cells("best first", "known by", "carries, "+layerName(p.Layer), "likely full", "months", "per month", "three years"))
 	for _, r := range rows {
 		t.line("", "%s", cells(r.Rank+". "+r.Name, r.Known, r.Capacity, r.Full, r.Months, r.PerMonth, r.ThreeYears))
 	}
