@@ -59,7 +59,7 @@ type heading struct {
 // roles are words in names of columns. Names of extremes, errors and link speeds are
 // no demand, whatever else they say.
 var roles = map[string]role{
-	"time": timeRole, "timestamp": timeRole, "date": timeRole, "datetime": timeRole, "ts": timeRole, "clock": timeRole, "epoch": timeRole,
+	"time": timeRole, "timestamp": timeRole, "date": timeRole, "datetime": timeRole, "ts": timeRole, "date/time": timeRole, "clock": timeRole, "epoch": timeRole,
 	"rate": rateRole, "bitrate": rateRole, "traffic": rateRole, "throughput": rateRole, "bandwidth": rateRole, "demand": rateRole, "load": rateRole, "value": rateRole,
 }
 
@@ -101,19 +101,17 @@ func readHeading(name string) heading {
 	return h
 }
 
-// measured takes a word for a unit if it is one. Two letters, as in "Gb" or "tp", are too few
-// to tell an amount.
+// measured takes a word for a unit if it is that of a rate or of a counter.
 func (h *heading) measured(word string) {
-	bits, isBits := bitMeasure(word)
-	count, isPackets := packetMeasure(word)
-	m, r := bits, rateRole
-	if isPackets {
-		m, r = count, packetRole
+	m, known := bitMeasure(word)
+	r := rateRole
+	if !known {
+		m, known = packetMeasure(word)
+		r = packetRole
 	}
-	if !isBits && !isPackets || m.total && len(word) < 3 || h.known {
-		return
+	if known && !h.known && (!m.total || m.isCounter()) {
+		h.role, h.measure, h.known = r, m, true
 	}
-	h.role, h.measure, h.known = r, m, true
 }
 
 // nameWords are the words of a column's name, units such as "MB/s" in one piece.
@@ -244,7 +242,7 @@ func (t table) named(name string) (int, error) {
 	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
 		found := slices.DeleteFunc(t.all(), func(at int) bool { return at >= len(t.names) || !same(t.names[at], name) })
 		if len(found) > 1 {
-			return 0, fmt.Errorf("column %q is there more than once: give a number, of %s", name, t.list(found))
+			return 0, fmt.Errorf("column %s is there more than once: give a number, of %s", shown(name), t.list(found))
 		}
 		if len(found) == 1 {
 			return found[0], nil
@@ -253,7 +251,7 @@ func (t table) named(name string) (int, error) {
 	if number, err := strconv.Atoi(name); err == nil && number >= 1 && number <= len(t.cells) {
 		return number - 1, nil
 	}
-	return 0, fmt.Errorf("there is no column %q: the file has %s", name, t.list(t.all()))
+	return 0, fmt.Errorf("there is no column %s: the file has %s", shown(name), t.list(t.all()))
 }
 
 // distinct refuses a column that is to be two things.

@@ -187,18 +187,21 @@ func TestOptionsRefused(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"no layer":         {func(o *Options) { o.Layer = "" }, "inner, outer or l2"},
-		"layer":            {func(o *Options) { o.Layer = "middle" }, "inner, outer or l2"},
-		"unit":             {func(o *Options) { o.Unit = "apples" }, "Mbit/s"},
-		"scale below zero": {func(o *Options) { o.Scale = -1 }, "scale"},
-		"scale infinite":   {func(o *Options) { o.Scale = math.Inf(1) }, "scale"},
-		"scale no number":  {func(o *Options) { o.Scale = math.NaN() }, "scale"},
-		"no such column":   {func(o *Options) { o.Columns.Rate = "c" }, `1 "time", 2 "a", 3 "b"`},
-		"number too high":  {func(o *Options) { o.Columns.Rate = "4" }, `no column "4"`},
-		"number zero":      {func(o *Options) { o.Columns.Rate = "0" }, `no column "0"`},
-		"column twice":     {func(o *Options) { o.Columns.Rate, o.Columns.ReverseRate = "a", "2" }, "--reverse-column"},
-		"time is the rate": {func(o *Options) { o.Columns.Rate = "time" }, "--time-column"},
-		"packets of none":  {func(o *Options) { o.Columns.Rate, o.Columns.ReversePackets = "a", "b" }, "--reverse-column"},
+		"no layer":          {func(o *Options) { o.Layer = "" }, "inner, outer or l2"},
+		"layer":             {func(o *Options) { o.Layer = "middle" }, "inner, outer or l2"},
+		"unit":              {func(o *Options) { o.Unit = "apples" }, "Mbit/s"},
+		"unit of an amount": {func(o *Options) { o.Unit = "Mbit" }, "Mbit/s"},
+		"unit of a letter":  {func(o *Options) { o.Unit = "B" }, "bytes"},
+		"long unit":         {func(o *Options) { o.Unit = strings.Repeat("x", 5000) }, `xxx..." is not one of`},
+		"scale below zero":  {func(o *Options) { o.Scale = -1 }, "scale"},
+		"scale infinite":    {func(o *Options) { o.Scale = math.Inf(1) }, "scale"},
+		"scale no number":   {func(o *Options) { o.Scale = math.NaN() }, "scale"},
+		"no such column":    {func(o *Options) { o.Columns.Rate = "c" }, `1 "time", 2 "a", 3 "b"`},
+		"number too high":   {func(o *Options) { o.Columns.Rate = "4" }, `no column "4"`},
+		"number zero":       {func(o *Options) { o.Columns.Rate = "0" }, `no column "0"`},
+		"column twice":      {func(o *Options) { o.Columns.Rate, o.Columns.ReverseRate = "a", "2" }, "--reverse-column"},
+		"time is the rate":  {func(o *Options) { o.Columns.Rate = "time" }, "--time-column"},
+		"packets of none":   {func(o *Options) { o.Columns.Rate, o.Columns.ReversePackets = "a", "b" }, "--reverse-column"},
 	} {
 		o := outer
 		c.change(&o)
@@ -267,6 +270,24 @@ func TestEmptyColumns(t *testing.T) {
 		if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, want) {
 			t.Errorf("notes %s do not say %s", notes, want)
 		}
+	}
+}
+
+// Files of one span take the same memory, however many rows they have.
+func TestMemoryIsThatOfTheSpan(t *testing.T) {
+	allocations := func(rows int) float64 {
+		text := []byte("time,bps,pps\n")
+		for i := range rows {
+			text = fmt.Appendf(text, "%d,8000,10\n", 1769853600+i*100_000/rows)
+		}
+		return testing.AllocsPerRun(2, func() {
+			if _, err := ReadCSV(bytes.NewReader(text), outer); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if few, many := allocations(2000), allocations(50_000); many > few+20 {
+		t.Errorf("%v allocations for 2,000 rows, %v for 50,000", few, many)
 	}
 }
 

@@ -67,7 +67,7 @@ func (o Options) checked() (Options, error) {
 	switch o.Layer {
 	case analysis.InnerLayer, analysis.OuterLayer, analysis.EthernetLayer:
 	default:
-		return o, fmt.Errorf("demand layer %q is not inner, outer or l2: say where the source counts", o.Layer)
+		return o, fmt.Errorf("demand layer %s is not inner, outer or l2: say where the source counts", shown(string(o.Layer)))
 	}
 	if o.Scale == 0 {
 		o.Scale = 1
@@ -78,8 +78,8 @@ func (o Options) checked() (Options, error) {
 	if o.Location == nil {
 		o.Location = time.UTC
 	}
-	if _, known := bitMeasure(o.Unit); o.Unit != "" && !known {
-		return o, fmt.Errorf("demand unit %q is not one of %s", o.Unit, unitsAllowed)
+	if m, known := bitMeasure(o.Unit); o.Unit != "" && (!known || m.total && !m.isCounter()) {
+		return o, fmt.Errorf("demand unit %s is not one of %s", shown(o.Unit), unitsAllowed)
 	}
 	return o, nil
 }

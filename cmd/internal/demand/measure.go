@@ -16,6 +16,10 @@ type measure struct {
 	total  bool    // A counter that only grows, not a rate.
 }
 
+// isCounter says whether a measure is that of a counter. What has a prefix, as in
+// "Mbit", is an amount, by which some mean a rate.
+func (m measure) isCounter() bool { return m.total && m.factor == m.base && len(m.name) > 1 }
+
 // base is the name of a unit without prefix. A single letter is told by its case: b
 // is a bit, B a byte.
 type base struct {

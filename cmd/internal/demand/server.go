@@ -150,8 +150,8 @@ func (s *server) rangeOf(ctx context.Context, query string, r v1.Range) (*model.
 	s.warned(warnings)
 	s.warned(infos)
 	matrix, ok := value.(model.Matrix)
-	if !ok {
-		return nil, fmt.Errorf("%s answers with a %s instead of series over time", s.name, value.Type())
+	if !ok || slices.Contains(matrix, nil) {
+		return nil, fmt.Errorf("%s answers with something else instead of series over time: is it a Prometheus server?", s.name)
 	}
 	if len(matrix) > 1 {
 		return nil, fmt.Errorf("%d series, such as %s: aggregate them with sum(), or choose one by its labels", len(matrix), examples(matrix))
