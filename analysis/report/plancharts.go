@@ -13,8 +13,8 @@ import (
 
 // The looks of days that say less than others about the demand.
 var (
-	clippedLook = look{Name: "day at the capacity: demand may have been higher", Class: "clipped", shape: triangle}
-	outlierLook = look{Name: "day that says little about the trend, like a holiday or an outage", Class: "outlier", shape: plus}
+	clippedLook = look{Name: "at the capacity: demand may have been higher", Class: "clipped", shape: triangle}
+	outlierLook = look{Name: "unlike the others: a holiday, an outage", Class: "outlier", shape: plus}
 )
 
 // demandView is what a page shows of the demand in one direction.
@@ -25,6 +25,7 @@ type demandView struct {
 	Steps         string // Days since which the level is another.
 	Facts         []fact
 	Dates         *dateTable // Nil where there are none.
+	Nothing       []shortfallRow
 	Periods       []periodTable
 }
 
@@ -49,7 +50,7 @@ func newDemandView(p analysis.Plan, i int) demandView {
 	id := fmt.Sprintf("demand-%d", i+1)
 	view := demandView{
 		ID: id, Direction: Clean(o.Direction), Chart: newFutureView(p, o, id, 400),
-		BackTest: backTestText(o.Forecast.BackTest), Facts: planFacts(p, o),
+		BackTest: backTestText(o.Forecast.BackTest), Facts: planFacts(p, o), Nothing: shortfallRows(o),
 	}
 	var steps []string
 	for _, s := range o.Forecast.Steps[:min(len(o.Forecast.Steps), maxSteps)] {

@@ -26,12 +26,13 @@ func WritePlanHTML(w io.Writer, r PlanReport) error {
 // Bounds of the first sheet's lists; the sections after it show all.
 const (
 	maxSheetDates   = 8
-	maxSheetOptions = 5
+	maxSheetOptions = 4
 	maxSheetMissing = 3
 	maxSheetNotes   = 2
 	maxSheetWeeks   = 3
 	maxSheetInputs  = 3
 	maxSheetReasons = 4
+	manyLines       = 16 // From here on the sheet is printed smaller.
 )
 
 // planPage is what page/plan.html shows, in its order.
@@ -50,6 +51,7 @@ type planPage struct {
 	Notes                    []string
 	Inputs                   inputTable
 	More                     sheetMore
+	Crowded                  bool
 	All                      sheetLists
 	Result                   *page // How today's ceiling came about.
 	Sizes                    *sizesView
@@ -94,7 +96,6 @@ func newPlanPage(r PlanReport) planPage {
 	}
 	if len(p.Outlooks) > 0 {
 		page.Facts = sheetFacts(p)
-		page.Chart = newFutureView(p, p.Outlooks[0], "sheet", 270)
 		page.All.Nothing = shortfallRows(p.Outlooks[0])
 	}
 	if len(r.Results) > 0 {
@@ -107,6 +108,9 @@ func newPlanPage(r PlanReport) planPage {
 		page.Demand = append(page.Demand, newDemandView(p, i))
 	}
 	page.shorten()
+	if len(p.Outlooks) > 0 {
+		page.Chart = newFutureView(p, p.Outlooks[0], "sheet", page.chartHeight())
+	}
 	page.Contents = page.contents()
 	return page
 }
@@ -133,9 +137,20 @@ func (p *planPage) shorten() {
 	p.Inputs.Rows, p.More.Inputs = shortened(p.All.Inputs.Rows, maxSheetInputs)
 	p.Nothing, _ = shortened(p.All.Nothing, maxSheetWeeks)
 	p.Decision.Because, _ = shortened(p.Decision.Because, maxSheetReasons)
+	lines := len(p.Options) + len(p.Missing) + len(p.Notes) + len(p.Inputs.Rows) + len(p.Nothing) + len(p.Decision.Because)
 	if p.Dates != nil {
 		p.Dates.Rows, p.More.Dates = shortened(p.Dates.Rows, maxSheetDates)
+		lines += len(p.Dates.Rows)
 	}
+	p.Crowded = lines > manyLines
+}
+
+// chartHeight leaves room for the lists.
+func (p *planPage) chartHeight() float64 {
+	if p.Crowded {
+		return 200
+	}
+	return 240
 }
 
 // shortened is the beginning of a list, and how much more there is.

@@ -245,10 +245,13 @@ func capacityRange(c analysis.Capacity, layer string) string {
 
 // layerName is what a layer is called on a page.
 func layerName(l analysis.Layer) string {
-	if l == analysis.EthernetLayer {
+	switch l {
+	case analysis.InnerLayer, analysis.OuterLayer:
+		return string(l)
+	case analysis.EthernetLayer:
 		return "L2"
 	}
-	return Clean(string(l))
+	return "layer unknown"
 }
 
 // layerMeaning says what a layer counts.
@@ -261,7 +264,7 @@ func layerMeaning(l analysis.Layer) string {
 	case analysis.EthernetLayer:
 		return "L2: Ethernet frames that carry the tunnel’s packets, header and check sequence included"
 	}
-	return layerName(l)
+	return "of an unknown layer"
 }
 
 // planFacts are the figures of one outlook, in the order in which they are understood.
