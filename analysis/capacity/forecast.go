@@ -18,13 +18,13 @@ const (
 	seasonDays = 14
 	// fullFrom is the share of clipped busy hours beyond which nobody knows the demand.
 	fullFrom = 0.05
-	// alikeDays is how many days the last deviation from the trend is read from: the
+	// alikeDays is how many days the last distance from the trend is read from: the
 	// median of three forgets a single odd day, and follows a change after the second.
 	alikeDays = 3
-	// fading is what is left of that deviation after each day: half after five weeks.
+	// fading is what is left of that distance after each day: half after five weeks.
 	fading = 0.98
-	// deviationNoise is the variance of a median of three over that of one.
-	deviationNoise = 0.45
+	// recentNoise is the variance of a median of three over that of one.
+	recentNoise = 0.45
 	// nearBusiest is the share of the busiest weekday's level above which another
 	// counts as equally busy: the highest of several alike would be chance.
 	nearBusiest = 0.95
@@ -65,8 +65,8 @@ type past struct {
 	expected   line
 	possible   [2]line
 	straightly float64
-	deviation  float64 // Logarithm, on day last.
-	last       float64
+	// recent is the level of the last days, the last of which is day last.
+	recent, last float64
 }
 
 // learn needs some whole days that are not all clipped; of fewer it knows nothing.
@@ -85,7 +85,7 @@ func learn(days []day) past {
 		p.learnTrend(seen)
 	}
 	p.last = seen[len(seen)-1].t
-	p.deviation = p.lastDeviation(seen[len(seen)-alikeDays:])
+	p.recent = p.recently(seen[len(seen)-alikeDays:])
 	return p
 }
 
@@ -110,12 +110,13 @@ func (p *past) learnTrend(seen []observation) {
 	p.expected, p.trend = likely, trend
 }
 
-func (p *past) lastDeviation(last []observation) float64 {
+// recently is where the last days are; of a clipped one, where it can be expected.
+func (p *past) recently(last []observation) float64 {
 	var all []float64
 	for _, d := range last {
 		value, _ := p.expected.value(d.t)
 		residual, _ := p.expected.residual(d, value)
-		all = append(all, residual)
+		all = append(all, value+residual)
 	}
 	return median(all)
 }
@@ -123,13 +124,15 @@ func (p *past) lastDeviation(last []observation) float64 {
 // known says whether there is anything to forecast from.
 func (p *past) known() bool { return p.expected.inverse != nil }
 
-// level is the logarithm of what is expected on a day, of weekdays of that season.
+// level is the logarithm of what is expected on a day, of weekdays of that season: the
+// trend, and what is left of the last days' distance from it.
 func (p *past) level(t, season float64) float64 {
 	value, _ := p.expected.value(t)
-	return value + season + p.faded(t)*p.deviation
+	before, _ := p.expected.value(p.last)
+	return value + season + p.faded(t)*(p.recent-before)
 }
 
-// faded is what is left on a day of the last deviation.
+// faded is what is left on a day of the last days' distance.
 func (p *past) faded(t float64) float64 { return math.Pow(fading, math.Max(0, t-p.last)) }
 
 // chance is that of a level of y or more on a day, y and season being logarithms.
@@ -138,11 +141,10 @@ func (p *past) chance(t, season, y float64) float64 {
 }
 
 func (p *past) chanceOf(l *line, t, season, y float64) float64 {
-	value, deviation := l.at(t)
 	fade := p.faded(t)
-	value += season + fade*p.deviation
-	deviation = math.Hypot(deviation, fade*l.sigma*math.Sqrt(deviationNoise))
-	return l.below((value - y) / math.Max(deviation, minSigma))
+	value, deviation := l.from(t, p.last, p.recent, fade)
+	deviation = math.Hypot(deviation, fade*l.sigma*math.Sqrt(recentNoise))
+	return l.below((value + season - y) / math.Max(deviation, minSigma))
 }
 
 // quantile is the level on a day that a share of what is possible stays below.

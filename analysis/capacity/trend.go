@@ -161,10 +161,16 @@ func middle(days []observation) float64 {
 	return sum / float64(len(days))
 }
 
-// at is the trend at one day, as a logarithm, with its standard error.
-func (l *line) at(t float64) (value, deviation float64) {
+// from is the trend at day t, as a logarithm, and its standard error, if the level is known to be
+// recent on an earlier day and a share of its distance from the trend is left: as
+// far as the line goes through a point that is known, it is sure.
+func (l *line) from(t, earlier, recent, share float64) (value, deviation float64) {
 	value, gradient := l.value(t)
-	return value, math.Sqrt(math.Max(0, l.variance*gradient.in(l.inverse)))
+	before, known := l.value(earlier)
+	for i := range gradient {
+		gradient[i] -= share * known[i]
+	}
+	return value + share*(recent-before), math.Sqrt(math.Max(0, l.variance*gradient.in(l.inverse)))
 }
 
 // quantile is how many standard errors above the trend a share of what is possible lies below.
