@@ -33,24 +33,29 @@ func (p *planInputs) open(ctx context.Context, name, what string) (io.ReadCloser
 			return nil, fmt.Errorf("%s: standard input is read as %s already; give a file", what, p.taken)
 		}
 		p.taken = what
-		return p.watch(ctx, interruptible(ctx, io.NopCloser(p.stdin)), nameOf(name), 0), nil
+		stdin := func() (io.ReadCloser, error) { return io.NopCloser(p.stdin), nil }
+		return p.watch(ctx, interruptible(ctx, stdin), name, 0), nil
 	}
-	file, err := os.Open(name)
+	file, size, err := openFile(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a directory; give a file", name)
+	return p.watch(ctx, file, name, size), nil
+}
+
+// openFile opens a file and tells its size in bytes, which a pipe has not.
+func openFile(ctx context.Context, name string) (file io.ReadCloser, size int64, err error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case info.IsDir():
+		return nil, 0, fmt.Errorf("%s is a directory; give a file", name)
+	case info.Mode().IsRegular():
+		file, err := os.Open(name)
+		return file, info.Size(), err
 	}
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	if !info.Mode().IsRegular() { // A pipe may have nothing to give.
-		return p.watch(ctx, interruptible(ctx, file), name, 0), nil
-	}
-	return p.watch(ctx, file, name, info.Size()), nil
+	return interruptible(ctx, func() (io.ReadCloser, error) { return os.Open(name) }), 0, nil
 }
 
 func nameOf(name string) string {
@@ -82,7 +87,7 @@ func (p *planInputs) results(ctx context.Context, name, what string) ([]report.R
 }
 
 func (p *planInputs) watch(ctx context.Context, file io.ReadCloser, name string, size int64) io.ReadCloser {
-	return &watchedReader{ReadCloser: file, ctx: ctx, shown: p.shown, name: name, size: size, told: time.Now()}
+	return &watchedReader{ReadCloser: file, ctx: ctx, shown: p.shown, name: nameOf(name), size: size, told: time.Now()}
 }
 
 // watchedReader shows how far a long file is read, and ends when ctx does.
@@ -119,17 +124,20 @@ func (w *watchedReader) describe() string {
 	return fmt.Sprintf("reading %s: %s, %d %%", w.name, formatBytes(float64(w.count)), 100*w.count/w.size)
 }
 
-// interruptible reads what may never give anything, such as a terminal, until ctx
-// ends. The goroutine ends when the source does, or else with the program: nothing
-// can wake it. It closes the source.
-func interruptible(ctx context.Context, source io.ReadCloser) io.ReadCloser {
+// interruptible reads what may never give anything, such as a terminal or a pipe that
+// nobody writes to, until ctx ends. The goroutine ends when the source does, or else with
+// the program: nothing can wake it.
+func interruptible(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadCloser {
 	out, in := io.Pipe()
 	stop := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
 	go func() {
-		_, err := io.Copy(in, source)
+		defer stop()
+		source, err := open()
+		if err == nil {
+			_, err = io.Copy(in, source)
+			source.Close()
+		}
 		in.CloseWithError(err)
-		source.Close()
-		stop()
 	}()
 	return out
 }

@@ -181,14 +181,19 @@ func TestInterruptible(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	waiting, end := io.Pipe()
 	defer end.Close()
-	reader := interruptible(ctx, waiting)
+	reader := interruptible(ctx, func() (io.ReadCloser, error) { return waiting, nil })
 	stop()
 	if _, err := io.ReadAll(reader); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	broken := errors.New("broken")
-	if _, err := io.ReadAll(interruptible(t.Context(), io.NopCloser(iotest.ErrReader(broken)))); !errors.Is(err, broken) {
-		t.Errorf("%v, want %v", err, broken)
+	for name, open := range map[string]func() (io.ReadCloser, error){
+		"opening": func() (io.ReadCloser, error) { return nil, broken },
+		"reading": func() (io.ReadCloser, error) { return io.NopCloser(iotest.ErrReader(broken)), nil },
+	} {
+		if _, err := io.ReadAll(interruptible(t.Context(), open)); !errors.Is(err, broken) {
+			t.Errorf("%s: %v, want %v", name, err, broken)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package endtoend
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,7 +122,7 @@ func TestReadmeCommands(t *testing.T) {
 }
 
 // user follows README.md: two datacenters with a device between them, and a
-// directory with the files that it shows.
+// directory with the files that it shows and the demand that a user would have.
 type user struct {
 	lab    *lab.Lab
 	dir    string
@@ -130,6 +132,8 @@ type user struct {
 func newUser(t *testing.T, files map[string]string) *user {
 	t.Helper()
 	u := &user{dir: t.TempDir(), tokens: map[string]string{}}
+	files = maps.Clone(files)
+	files["tunnel.csv"] = string(growingDemand(180))
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(u.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -168,6 +172,7 @@ var rules = []rule{
 	{regexp.MustCompile(`^tunnelmark run .* -u -b 200M`), measures("-t", "1", "-b", "10M")},
 	{regexp.MustCompile(`^tunnelmark run `), measures("-t", "1")},
 	{regexp.MustCompile(`^tunnelmark pmtu `), exits0()},
+	{regexp.MustCompile(`^tunnelmark plan `), exits0("--scale", "0.1")},
 	{regexp.MustCompile(`^tunnelmark (agents|doctor|trust|cleanup|lab (list|up|down))\b`), exits0()},
 	{regexp.MustCompile(`^tunnelmark lab run `), (*user).labRun},
 	{regexp.MustCompile(`^man tunnelmark`), (*user).man},
@@ -199,16 +204,35 @@ func (u *user) command(words []string) *exec.Cmd {
 	return command
 }
 
-// start starts a command in a site; it is killed if the test ends before it.
+// start starts a command in a site; it is killed if the test ends before it. What it
+// prints goes to a file, too, where the command says so.
 func (u *user) start(t *testing.T, site string, words []string) *program {
 	t.Helper()
+	words, file := redirected(words)
 	p := &program{command: u.command(words), stderr: newLineWatcher()}
 	p.command.Stdout, p.command.Stderr = p.stderr, p.stderr
+	if file != "" {
+		into, err := os.Create(filepath.Join(u.dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { into.Close() })
+		p.command.Stdout = io.MultiWriter(into, p.stderr)
+	}
 	if err := u.lab.Start(site, p.command); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.command.Process.Kill() }) // Fails where it has ended.
 	return p
+}
+
+// redirected takes "> FILE" out of a command.
+func redirected(words []string) (rest []string, file string) {
+	at := slices.Index(words, ">")
+	if at < 0 || at+1 == len(words) {
+		return words, ""
+	}
+	return slices.Concat(words[:at], words[at+2:]), words[at+1]
 }
 
 // exits0 runs a command with more arguments and wants that it succeeds.
