@@ -87,7 +87,7 @@ func TestWritePlanHTMLShows(t *testing.T) {
 		{"full", fullPlan, []string{"the true demand is unknown", "bursts unknown", `class="mark clipped"`}, []string{"expected on the busiest weekdays", "area forecast"}},
 		{"brief", briefPlan, []string{"there is too little data", "inner or more", "not tested"}, []string{"not before", "line likely"}},
 		{"nothing", emptyPlan, []string{"Nothing can be decided"}, []string{`id="demand"`, `id="headline"`}},
-		{"many", manyPlan, []string{"And 38 more, under Remedies", "All that was not measured", "All notes", `id="inputs-all"`}, nil},
+		{"many", manyPlan, []string{"And 39 more, under Remedies", "All that was not measured", "All notes", `id="inputs-all"`}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -198,6 +198,9 @@ func TestDecision(t *testing.T) {
 			"Order now: the 2 tunnels a to b are full already, and the true demand is unknown.", "In 12 % of the busy hours the capacity was reached, so", act},
 		{"clipped now and then", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.ClippedTrend, ClippedShare: 0.03}, Crossings: crossing(1)}, 1,
 			"No date can be stated for the tunnel a to b: demand was cut off at the capacity, so its growth is not known.", "In 3 % of the busy hours", open},
+		{"clipped, maybe soon full", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.ClippedTrend, ClippedShare: 0.03}, Crossings: crossing(1, october)}, 1,
+			"No date can be stated for the tunnel a to b: demand was cut off at the capacity, so its growth is not known.",
+			"In 3 % of the busy hours the capacity was reached. At the fast end of the 80 % interval it is full on 2015-10-28, which would need an order by 2015-10-02.", open},
 		{"too little data", analysis.Outlook{Use: 0.4, Forecast: analysis.Forecast{Trend: analysis.TooLittleData, Days: []analysis.Day{{P95BitsPerSecond: 1}, {}}}, Crossings: crossing(1)}, 1,
 			"No date can be stated for the tunnel a to b: there is too little data.", "Demand is known of 1 days; in the busiest hour it took 40 % of the capacity.", open},
 		{"no crossing asked for", analysis.Outlook{}, 1, "No date can be stated for the tunnel a to b.", "", open},

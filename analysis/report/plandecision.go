@@ -55,9 +55,9 @@ func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
 		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: there is too little data.", subject),
 			Because: []string{tooLittle(o)}}
 	case trend == analysis.ClippedTrend:
-		return decision{Urgency: open,
-			Ask:     fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject),
-			Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))}}
+		reason := fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))
+		return decision{Urgency: open, Because: append([]string{reason}, fastEnd(p, c)...),
+			Ask: fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject)}
 	case !dated:
 		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s.", subject)}
 	case c.Likely.IsZero():
@@ -86,11 +86,17 @@ func unhurried(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decisio
 	if o.Forecast.Trend == analysis.NoTrend {
 		d.Because = append(d.Because, "The demand so far shows no trend.")
 	}
-	if !c.Earliest.IsZero() {
-		d.Because = append(d.Because, fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval it is full %s, which would need an order %s.",
-			inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At)))
-	}
+	d.Because = append(d.Because, fastEnd(p, c)...)
 	return d
+}
+
+// fastEnd says when the worst case would be full that is not a likely one.
+func fastEnd(p analysis.Plan, c analysis.Crossing) []string {
+	if c.Earliest.IsZero() {
+		return nil
+	}
+	return []string{fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval it %s %s, which would need an order %s.",
+		reaches("is", c.Share), inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At))}
 }
 
 // oneDown says until when the links can stand in for one another.

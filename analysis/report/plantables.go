@@ -122,7 +122,7 @@ func crossed(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, capacity 
 	return w
 }
 
-const notKnown = "not known"
+const notKnown = "not" + nbsp + "known"
 
 // testedError is how far off the same method was on the same series.
 func testedError(b *analysis.BackTest) string {
@@ -297,6 +297,9 @@ func busyFact(p analysis.Plan, o analysis.Outlook) fact {
 
 func growthFact(o analysis.Outlook) fact {
 	f := fact{Name: "Growth", Value: notKnown, Note: Clean(string(o.Forecast.Trend))}
+	if o.Forecast.Trend == analysis.ClippedTrend {
+		f.Note = "demand was cut off at the capacity"
+	}
 	interval := fmt.Sprintf("80"+nbsp+"%% interval %s to %s a month", formatSigned(o.Forecast.GrowthPerMonthLow), formatSigned(o.Forecast.GrowthPerMonthHigh))
 	switch o.Forecast.Trend {
 	case analysis.NoTrend:
