@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -177,6 +178,64 @@ func group(text string) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
+}
+
+// formatRough writes bit/s with three digits, for what is not known to four.
+func formatRough(bitsPerSecond float64) string { return formatIn(bitsPerSecond, bitRates, 3) }
+
+// formatPercent writes a ratio with two digits, and no more than whole per cents from
+// ten on: "8.1 %", "39 %".
+func formatPercent(ratio float64) string {
+	percent := ratio * 100
+	switch magnitude := math.Abs(percent); {
+	case magnitude == 0:
+		return "0" + nbsp + "%"
+	case magnitude < 0.05:
+		return "<" + nbsp + "0.1" + nbsp + "%"
+	case magnitude < 9.95:
+		return minus(trimmed(percent, 1)) + nbsp + "%"
+	}
+	return minus(grouped(percent)) + nbsp + "%"
+}
+
+// formatSigned is formatPercent with a sign.
+func formatSigned(ratio float64) string {
+	switch {
+	case math.Abs(ratio) < 0.0005:
+		return "±0" + nbsp + "%"
+	case ratio > 0:
+		return "+" + formatPercent(ratio)
+	}
+	return formatPercent(ratio)
+}
+
+// formatMoney writes whole units from a hundred on: "40,000 USD".
+func formatMoney(amount float64, currency string) string {
+	decimals := 0
+	if amount != math.Trunc(amount) && math.Abs(amount) < 100 {
+		decimals = 2
+	}
+	return strings.TrimSpace(group(strconv.FormatFloat(amount, 'f', decimals, 64)) + nbsp + Clean(currency))
+}
+
+// formatDays writes a lead time.
+func formatDays(d time.Duration) string {
+	days := trimmed(d.Hours()/24, 1)
+	if days == "1" {
+		return "1" + nbsp + "day"
+	}
+	return days + nbsp + "days"
+}
+
+// plain has the spaces that every program knows.
+func plain(text string) string { return strings.ReplaceAll(text, nbsp, " ") }
+
+// isoDate, longDate and quarter write days: "2015-11-26", "26 November 2015", "Q4 2015".
+func isoDate(t time.Time) string  { return t.Format(time.DateOnly) }
+func longDate(t time.Time) string { return t.Format("2" + nbsp + "January" + nbsp + "2006") }
+
+func quarter(t time.Time) string {
+	return fmt.Sprintf("Q%d"+nbsp+"%d", (int(t.Month())+2)/3, t.Year())
 }
 
 // packetsPerSecond is how many packets of so many bytes make a rate.

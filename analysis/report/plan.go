@@ -15,8 +15,8 @@ const Planning Kind = "plan"
 // PlanReport is a plan with all that is needed to judge and to repeat it.
 //
 // plandecision.go says what it asks of whoever signs, plantables.go holds the figures
-// that this rests on, as text; plantext.go puts both on a terminal, planhtml.go and
-// plancharts.go on a page.
+// that this rests on, as text; plantext.go puts both on a terminal, planhtml.go on a
+// page, with what plansizes.go, plandemand.go and plancharts.go add.
 type PlanReport struct {
 	SchemaVersion int           `json:"schema_version"` // Set by WritePlanJSON, like Kind.
 	ToolVersion   string        `json:"tool_version"`

@@ -17,18 +17,6 @@ var (
 	outlierLook = look{Name: "unlike the others: a holiday, an outage", Class: "outlier", shape: plus}
 )
 
-// demandView is what a page shows of the demand in one direction.
-type demandView struct {
-	ID, Direction string
-	Chart         *futureView
-	BackTest      string
-	Steps         string // Days since which the level is another.
-	Facts         []fact
-	Dates         *dateTable // Nil where there are none.
-	Nothing       []shortfallRow
-	Periods       []periodTable
-}
-
 // futureView is a chart of demand with its legend.
 type futureView struct {
 	Wide, Narrow           *chart
@@ -36,37 +24,6 @@ type futureView struct {
 	Forecast, Interval     bool          // Whether it draws a forecast, and an interval of dates.
 	OneDown, OneDownPeriod bool          // Whether it draws the capacity with one link down, and its interval.
 }
-
-// periodTable is the demand of each week, or of each month.
-type periodTable struct {
-	ID, Caption, Name string
-	Rows              []periodRow
-}
-
-type periodRow struct{ Start, P95, BusyHour, Known string }
-
-func newDemandView(p analysis.Plan, i int) demandView {
-	o := p.Outlooks[i]
-	id := fmt.Sprintf("demand-%d", i+1)
-	view := demandView{
-		ID: id, Direction: Clean(o.Direction), Chart: newFutureView(p, o, id, 400),
-		BackTest: backTestText(o.Forecast.BackTest), Facts: planFacts(p, o), Nothing: shortfallRows(o),
-	}
-	var steps []string
-	for _, s := range o.Forecast.Steps[:min(len(o.Forecast.Steps), maxSteps)] {
-		steps = append(steps, isoDate(s))
-	}
-	view.Steps = listed(steps...)
-	if len(o.Crossings)+len(o.OneDown) > 0 {
-		view.Dates = datesOf(id+"-dates", p, o)
-	}
-	view.addPeriods("week", "Week from", o.Forecast.Weeks, isoDate, layerName(p.Layer))
-	view.addPeriods("month", "Month", o.Forecast.Months, isoMonth, layerName(p.Layer))
-	return view
-}
-
-// maxSteps bounds a list in a sentence.
-const maxSteps = 12
 
 // newFutureView is nil where there is no day to draw.
 func newFutureView(p analysis.Plan, o analysis.Outlook, id string, height float64) *futureView {
@@ -84,21 +41,6 @@ func newFutureView(p analysis.Plan, o analysis.Outlook, id string, height float6
 		}
 	}
 	return view
-}
-
-func (v *demandView) addPeriods(unit, name string, periods []analysis.Period, write func(time.Time) string, layer string) {
-	if len(periods) == 0 {
-		return
-	}
-	t := periodTable{ID: v.ID + "-" + unit, Name: name, Caption: fmt.Sprintf("Demand %s by %s, %s. Known is the share of the time of which there is a rate.", v.Direction, unit, layer)}
-	for _, p := range periods {
-		row := periodRow{Start: write(p.Start), P95: none, BusyHour: none, Known: formatPercent(p.Known)}
-		if p.Known > 0 {
-			row.P95, row.BusyHour = formatRough(p.P95BitsPerSecond), formatRough(p.BusyHourBitsPerSecond)
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	v.Periods = append(v.Periods, t)
 }
 
 // future draws demand, past and expected, against what the links carry.
@@ -271,30 +213,27 @@ func dayTitle(d analysis.Day) string { return isoDate(d.Date) + ": " + formatRou
 // level is a share of what so many links carry.
 type level struct {
 	class, short, long string
+	share              float64
 	bitsPerSecond      float64
 }
 
-// levels has the full capacities first: their words matter most.
+// levels has the highest shares first: their words matter most.
 func (f future) levels() []level {
 	var all []level
 	add := func(class, which string, links int, crossings []analysis.Crossing) {
 		for _, c := range crossings {
 			rate := f.outlook.Capacity.LikelyBitsPerSecond * float64(links) * c.Share
 			share := formatGoal(c.Share) + which
-			one := level{class: class, short: share, long: share + ", " + formatRough(rate), bitsPerSecond: rate}
+			one := level{class: class, short: share, long: share + ", " + formatRough(rate), share: c.Share, bitsPerSecond: rate}
 			if c.Share == 1 {
 				one.class += " whole"
 			}
 			all = append(all, one)
 		}
 	}
-	one := ""
-	if f.links > 1 {
-		one = " of all links"
-	}
-	add("all-links", one, f.links, f.outlook.Crossings)
+	add("all-links", linksName(f.links), f.links, f.outlook.Crossings)
 	add("one-down", ", one link down", f.links-1, f.outlook.OneDown)
-	slices.SortStableFunc(all, func(a, b level) int { return cmp.Compare(len(b.class), len(a.class)) })
+	slices.SortStableFunc(all, func(a, b level) int { return cmp.Compare(b.share, a.share) })
 	return all
 }
 

@@ -45,25 +45,40 @@ func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
 	already := dated && reached(c.Likely, p.At)
 	switch trend := o.Forecast.Trend; {
 	case trend == analysis.AlreadyFull:
-		return decision{Urgency: act,
-			Ask: fmt.Sprintf("Order now: %s %s full already, and the true demand is unknown.", subject, are),
-			Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. "+
-				"No date and no size can be derived from it; relieve the tunnel, and plan again.", formatPercent(o.Forecast.ClippedShare))}}
+		return fullDecision(o, subject+" "+are)
 	case already:
 		return decision{Urgency: act, Ask: fmt.Sprintf("Order now: %s %s already.", subject, reaches(are, c.Share))}
 	case trend == analysis.TooLittleData:
 		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: there is too little data.", subject),
 			Because: []string{tooLittle(o)}}
 	case trend == analysis.ClippedTrend:
-		reason := fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))
-		return decision{Urgency: open, Because: append([]string{reason}, fastEnd(p, c)...),
-			Ask: fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject)}
+		return clippedDecision(p, o, c)
 	case !dated:
 		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s.", subject)}
 	case c.Likely.IsZero():
 		return unhurried(p, o, c)
 	}
 	return dueDecision(p, o, c)
+}
+
+// fullDecision is for what was at its capacity so often that nobody knows the demand.
+func fullDecision(o analysis.Outlook, itIs string) decision {
+	return decision{
+		Urgency: act, Ask: fmt.Sprintf("Order now: %s full already, and the true demand is unknown.", itIs),
+		Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. "+
+			"No date and no size can be derived from it; relieve the tunnel, and plan again.", formatPercent(o.Forecast.ClippedShare))},
+	}
+}
+
+// clippedDecision is for what was at its capacity now and then, and does not show how
+// it grows.
+func clippedDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
+	subject, _ := subjectOf(p, o)
+	reason := fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))
+	return decision{
+		Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject),
+		Because: append([]string{reason}, fastEnd(p, c)...),
+	}
 }
 
 // dueDecision is for what will be full on the likely course.
@@ -221,12 +236,4 @@ func orderTime(date, at time.Time) string {
 		return "now"
 	}
 	return "by " + isoDate(date)
-}
-
-func isoDate(t time.Time) string  { return t.Format(time.DateOnly) }
-func longDate(t time.Time) string { return t.Format("2" + nbsp + "January" + nbsp + "2006") }
-
-// quarter is "Q4 2015".
-func quarter(t time.Time) string {
-	return fmt.Sprintf("Q%d"+nbsp+"%d", (int(t.Month())+2)/3, t.Year())
 }
