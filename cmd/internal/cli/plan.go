@@ -22,7 +22,8 @@ import (
 // planFlags are those of plan. The way of a plan:
 //
 //  1. all that was typed is read (planoptions.go, plandemand.go), before any file is;
-//  2. results become what a plan needs of them (planinputs.go), and so does demand;
+//  2. files are opened (planinputs.go), and results become what a plan needs of them
+//     (planresults.go), and so does demand;
 //  3. analysis/capacity answers the question that they make;
 //  4. analysis/report writes the answer, once all of it is there.
 type planFlags struct {

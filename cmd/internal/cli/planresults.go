@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"tunnelmark/analysis"
+	"tunnelmark/analysis/capacity"
+	"tunnelmark/analysis/report"
+)
+
+// results reads what find, run or lab run have written.
+func (p *planInputs) results(ctx context.Context, name, what string) ([]report.Result, error) {
+	file, err := p.open(ctx, name, what)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	results, err := report.ReadAll(io.TeeReader(file, hash))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; give what find, run or lab run have written with --json", nameOf(name), err)
+	}
+	p.note(name, what, hex.EncodeToString(hash.Sum(nil)))
+	return results, nil
+}
+
+// measured reduces results of one file to what a plan needs.
+func measured(name string, results []report.Result) []capacity.Measured {
+	var all []capacity.Measured
+	for i, r := range results {
+		m := measuredFrom(r)
+		m.Name = nameOf(name)
+		if len(results) > 1 {
+			m.Name = fmt.Sprintf("%s, result %d", m.Name, i+1)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// measuredFrom is the one place in which a result becomes what a plan needs of it.
+func measuredFrom(r report.Result) capacity.Measured {
+	carried, size := bothWays(r.Trials)
+	return capacity.Measured{
+		From: r.Path.From, To: r.Path.To,
+		Setup: capacity.Setup{
+			Driver: r.Tunnel.Driver, Suite: r.Tunnel.Suite, Encapsulation: r.Tunnel.Encapsulation,
+			Tunnels: r.Tunnel.Count, InnerMTU: r.Tunnel.InnerMTU,
+		},
+		Ceiling:                    r.Ceiling,
+		BothWaysInnerBitsPerSecond: carried,
+		BothWaysInnerSize:          size,
+		Latency:                    hasLatency(r),
+	}
+}
+
+// bothWaysLossGoal is the loss, as a ratio, that find allows unless it is told otherwise.
+const bothWaysLossGoal = 0.001
+
+// bothWays is what the two loads of run --bidir, which ran at once, carried together;
+// zero where there is no such pair, or where one of them lost too much. Their size, in
+// bytes, is the mean of a mix, and zero where they differ.
+func bothWays(trials []analysis.Trial) (innerBitsPerSecond float64, innerSize int) {
+	if len(trials) != 2 || trials[0].Reverse == trials[1].Reverse {
+		return 0, 0
+	}
+	for _, trial := range trials {
+		if trial.Received == 0 || trial.Lossy(bothWaysLossGoal) {
+			return 0, 0
+		}
+		innerBitsPerSecond += trial.InnerReceivedBitsPerSecond()
+	}
+	if trials[0].InnerSize == trials[1].InnerSize {
+		innerSize = trials[0].InnerSize
+	}
+	return innerBitsPerSecond, innerSize
+}
+
+// hasLatency says whether round trips were measured beside a load.
+func hasLatency(r report.Result) bool {
+	for _, l := range r.Latencies {
+		if l.Share > 0 {
+			return true
+		}
+	}
+	for _, trial := range r.Trials {
+		if trial.Latency != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// errNoCeiling says what a file lacks.
+var errNoCeiling = errors.New("holds fixed loads (run) and no ceiling; give what find or lab run have written")
+
+// remedyOf is the one of a remedy's results that compares with today's: the only one, or that
+// of packets of the same size.
+func remedyOf(name string, results []report.Result, today report.Result) (capacity.Measured, error) {
+	var found []capacity.Measured
+	for _, m := range measured(name, results) {
+		if m.Ceiling != nil && (len(results) == 1 || m.Ceiling.InnerSize == today.Ceiling.InnerSize) {
+			found = append(found, m)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(results) == 1:
+		return capacity.Measured{}, errNoCeiling
+	}
+	return capacity.Measured{}, fmt.Errorf("holds %d ceilings of today's packets, which have %d B; want one", len(found), today.Ceiling.InnerSize)
+}
