@@ -218,6 +218,14 @@ func formatMoney(amount float64, currency string) string {
 	return strings.TrimSpace(group(strconv.FormatFloat(amount, 'f', decimals, 64)) + nbsp + Clean(currency))
 }
 
+// formatHours writes whole hours, and never rounds some to none.
+func formatHours(hours float64) string {
+	if hours > 0 && hours < 1 {
+		return "less than 1"
+	}
+	return trimmed(math.Round(hours), 0)
+}
+
 // formatDays writes a lead time.
 func formatDays(d time.Duration) string {
 	days := trimmed(d.Hours()/24, 1)

@@ -319,13 +319,18 @@ func burstFact(f analysis.Forecast) fact {
 	return fact{Name: "Bursts", Value: "not known"}
 }
 
-// shortfallRow is a week of doing nothing.
-type shortfallRow struct{ At, Hours, Excess string }
+// shortfallRow is a week of doing nothing; Sentence tells of it without a table.
+type shortfallRow struct{ At, Hours, Excess, Sentence string }
 
 func shortfallRows(o analysis.Outlook) []shortfallRow {
 	var rows []shortfallRow
 	for _, s := range o.DoingNothing {
-		rows = append(rows, shortfallRow{At: isoDate(s.At), Hours: trimmed(math.Round(s.Hours), 0) + " of 168", Excess: formatPercent(s.Excess)})
+		row := shortfallRow{At: isoDate(s.At), Hours: formatHours(s.Hours), Excess: formatPercent(s.Excess)}
+		row.Sentence = fmt.Sprintf("Week of %s: %s of 168 hours above the capacity, %s of their demand does not fit.", row.At, row.Hours, row.Excess)
+		if s.Hours == 0 {
+			row.Sentence = fmt.Sprintf("Week of %s: the expected demand stays below the capacity.", row.At)
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

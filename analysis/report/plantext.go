@@ -97,7 +97,7 @@ func cell(s string, width int) string { return pad(s+" ", width) }
 func (t *text) nothing(o analysis.Outlook) {
 	rows := shortfallRows(o)
 	for i, r := range rows[:min(len(rows), maxTextWeeks)] {
-		t.line(label("No action", i), "week of %s: %s hours above the capacity, %s of their demand does not fit", r.At, r.Hours, r.Excess)
+		t.line(label("No action", i), "%s", r.Sentence)
 	}
 	t.moreOf(len(rows), maxTextWeeks)
 }
