@@ -55,6 +55,8 @@ func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
 		return clippedDecision(p, o, c)
 	case !dated:
 		return decision{Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s.", subject)}
+	case trend == analysis.NoTrend && soon(p, c):
+		return noisyDecision(p, o, c)
 	case c.Likely.IsZero():
 		return unhurried(p, o, c)
 	}
@@ -77,6 +79,22 @@ func clippedDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) d
 	reason := fmt.Sprintf("In %s of the busy hours the capacity was reached.", formatPercent(o.Forecast.ClippedShare))
 	return decision{
 		Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: demand was cut off at the capacity, so its growth is not known.", subject),
+		Because: append([]string{reason}, fastEnd(p, c)...),
+	}
+}
+
+// soon says that the fast end asks for an order within a year: before a plan would be
+// made again.
+func soon(p analysis.Plan, c analysis.Crossing) bool {
+	return !c.Earliest.IsZero() && c.Earliest.Before(p.At.AddDate(1, 0, 0))
+}
+
+// noisyDecision is for demand that shows no trend because it varies too much to show one.
+func noisyDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
+	subject, _ := subjectOf(p, o)
+	reason := fmt.Sprintf("The demand shows no trend, but varies so much that growth of %s a month is not ruled out.", formatPercent(o.Forecast.GrowthPerMonthHigh))
+	return decision{
+		Urgency: open, Ask: fmt.Sprintf("No date can be stated for %s: whether its demand grows cannot be told yet.", subject),
 		Because: append([]string{reason}, fastEnd(p, c)...),
 	}
 }
