@@ -3,6 +3,7 @@ package endtoend
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,19 +48,21 @@ func demand(ts *testscript.TestScript, _ bool, arguments []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(arguments[0]), growingDemand(days), 0o600))
 }
 
-// growingDemand is an hourly mean rate, from 200 Mbit/s in the busy hour of 1 January
-// 2015 by 0.5 Mbit/s more each day, with less at night and at weekends.
+// growingDemand is an hourly mean rate, in busy hours from 200 Mbit/s on 1 January 2015 by
+// 0.5 Mbit/s more each day, with less at night and at weekends, and days that differ.
 func growingDemand(days int) []byte {
 	text := []byte("timestamp,bits_per_second\n")
-	at := time.Date(2015, time.January, 1, 0, 0, 0, 0, time.UTC)
-	for hour := range 24 * days {
-		busy := 200e6 + 0.5e6*float64(hour)/24
-		if day := at.Weekday(); day == time.Saturday || day == time.Sunday {
+	noise := rand.New(rand.NewPCG(2015, 1))
+	for day := range days {
+		busy := (200e6 + 0.5e6*float64(day)) * math.Exp(0.05*noise.NormFloat64())
+		date := time.Date(2015, time.January, 1+day, 0, 0, 0, 0, time.UTC)
+		if date.Weekday() == time.Saturday || date.Weekday() == time.Sunday {
 			busy *= 0.6
 		}
-		rate := busy * (0.65 - 0.35*math.Cos(2*math.Pi*float64(hour)/24))
-		text = fmt.Appendf(text, "%s,%.0f\n", at.Format(time.RFC3339), rate)
-		at = at.Add(time.Hour)
+		for hour := range 24 {
+			rate := busy * (0.65 - 0.35*math.Cos(2*math.Pi*float64(hour)/24))
+			text = fmt.Appendf(text, "%s,%.0f\n", date.Add(time.Duration(hour)*time.Hour).Format(time.RFC3339), rate)
+		}
 	}
 	return text
 }
