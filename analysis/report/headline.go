@@ -233,10 +233,10 @@ func (r Result) baselineFact() (fact, bool) {
 		return fact{}, false
 	}
 	f := fact{Name: "Baseline", Value: formatRate(r.Baseline.InnerBitsPerSecond) + " inner"}
-	if r.Baseline.InnerBitsPerSecond <= 0 {
+	switch {
+	case r.Baseline.InnerBitsPerSecond <= 0:
 		f.Value = "not known" // No load met its goal.
-	}
-	if r.Baseline.AtLeast {
+	case r.Baseline.AtLeast:
 		f.Value = "at least " + f.Value
 	}
 	f.Note = "the clear path" + r.share()
