@@ -398,6 +398,13 @@ func latencyResult() Result {
 	return r
 }
 
+// pathMTUResult is of a search for sizes alone.
+func pathMTUResult() Result {
+	r := latencyResult()
+	r.Kind, r.Ceiling, r.Verdict, r.Trials, r.Latencies = PathMTU, nil, nil, nil, nil
+	return r
+}
+
 // hostileResult says the worst in every string that an agent controls.
 func hostileResult() Result {
 	const attack = `"><script>alert(1)</script><img src=x onerror=alert(1)>'{{.}}</style></title>` + "\x1b[2J\u202e\x00"
@@ -438,6 +445,7 @@ var fixtures = []struct {
 	{"latency", latencyResult},
 	{"available", availableResult},
 	{"tunnels", tunnelsResult},
+	{"pmtu", pathMTUResult},
 	{"hostile", hostileResult},
 }
 

@@ -128,10 +128,12 @@ func (r Result) check() error {
 	switch {
 	case r.SchemaVersion != SchemaVersion:
 		return fmt.Errorf("schema_version is %d, want %d", r.SchemaVersion, SchemaVersion)
-	case r.Kind != Find && r.Kind != Run:
-		return fmt.Errorf("kind is %q, want %q or %q", r.Kind, Find, Run)
+	case r.Kind != Find && r.Kind != Run && r.Kind != PathMTU:
+		return fmt.Errorf("kind is %q, want %q, %q or %q", r.Kind, Find, Run, PathMTU)
 	case r.Kind == Find && (r.Ceiling == nil || r.Verdict == nil):
 		return fmt.Errorf("kind %q needs a ceiling and a verdict", Find)
+	case r.Kind == PathMTU && r.PathMTU == nil:
+		return fmt.Errorf("kind %q needs a path MTU", PathMTU)
 	}
 	return r.checkFigures()
 }

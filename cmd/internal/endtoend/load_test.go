@@ -29,6 +29,23 @@ func (s *sites) run(t *testing.T, words string) (result report.Result, text stri
 	return result, text
 }
 
+// The sizes that pass are told as JSON, too.
+func TestPathMTU(t *testing.T) {
+	labtest.CheckLeaks(t)
+	sites := startSites(t, ipv4)
+	p := start(t, "pmtu", "a", "b", "-q", "--json", "--state", sites.state)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	result, err := report.Read(strings.NewReader(p.stdout.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mtu := result.Tunnel.InnerMTU; result.PathMTU == nil || result.PathMTU.There.InnerSize != mtu || result.PathMTU.Back.InnerSize != mtu {
+		t.Errorf("got %+v, want the tunnel's MTU of %d both ways", result.PathMTU, mtu)
+	}
+}
+
 // Loads of every kind go through a tunnel, and what both ends count agrees.
 func TestLoads(t *testing.T) {
 	labtest.CheckLeaks(t)
