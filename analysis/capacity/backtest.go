@@ -17,6 +17,8 @@ const (
 	// origins it looks back.
 	calibrated = 7
 	memory     = 28
+	// rounding is what an interval of no width still holds: figures are told to a thousandth.
+	rounding = 0.001
 )
 
 // backTest forecasts each day of the past from the days up to one of the seven before
@@ -42,7 +44,7 @@ func backTest(days []day) *analysis.BackTest {
 				count++
 				sums.error += math.Abs(expected/came.P95BitsPerSecond - 1)
 				sums.repeat += math.Abs(before.P95BitsPerSecond/came.P95BitsPerSecond - 1)
-				if ratio := came.P95BitsPerSecond / expected; ratio >= low && ratio <= high {
+				if ratio := came.P95BitsPerSecond / expected; ratio >= low-rounding && ratio <= high+rounding {
 					sums.covered++
 				}
 			}

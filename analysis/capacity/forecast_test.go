@@ -80,8 +80,8 @@ func TestBackTestOfSteadyWeek(t *testing.T) {
 // A week that repeats itself to the bit is forecast without an error.
 func TestBackTestWithoutNoise(t *testing.T) {
 	got := backTest(dailies(synthetic{base: 200e6, days: 70}.demand(1), 0))
-	if got == nil || got.Error > 1e-6 {
-		t.Errorf("got %+v, want no error", got)
+	if got == nil || got.Error > 1e-6 || got.Covered < 1 {
+		t.Errorf("got %+v, want no error, all covered", got)
 	}
 }
 
