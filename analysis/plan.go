@@ -220,6 +220,8 @@ type BackTest struct {
 	// RepeatError that of repeating the week before.
 	Error       float64 `json:"error_ratio"`
 	RepeatError float64 `json:"repeat_last_week_error_ratio"`
-	// Covered is the share of what came that lay in the 80 % interval.
-	Covered float64 `json:"covered_ratio"`
+	// Intervals is how many of them had errors enough before them for an 80 % interval, and
+	// Covered the share of those in which it held what came.
+	Intervals int     `json:"intervals"`
+	Covered   float64 `json:"covered_ratio"`
 }

@@ -2,7 +2,6 @@ package capacity
 
 import (
 	"math"
-	"slices"
 
 	"tunnelmark/analysis"
 )
@@ -24,70 +23,76 @@ const (
 // backTest forecasts each day of the past from the days up to one of the seven before
 // it, as if those were all. It is nil where no forecast can be held against what came.
 func backTest(days []day) *analysis.BackTest {
-	var sums struct{ error, repeat, covered float64 }
-	count := 0
-	past := newErrors()
-	from := max(backTestFrom-2*week, len(days)-backTestDays-week)
-	for origin := max(seasonDays, from); origin < len(days); origin++ {
-		p := learn(days[:origin])
-		if !p.known() {
-			continue
-		}
-		for ahead := 1; ahead <= week && origin-1+ahead < len(days); ahead++ {
+	t := tally{ratios: map[int][]pastRatio{}}
+	for origin := max(seasonDays, len(days)-backTestDays-week); origin < len(days); origin++ {
+		past := learn(days[:origin])
+		for ahead := 1; past.known() && ahead <= week && origin-1+ahead < len(days); ahead++ {
 			came, before := days[origin-1+ahead], days[origin-1+ahead-week]
-			if !came.whole || came.Clipped || !before.whole {
-				continue
+			if came.whole && before.whole && !came.Clipped {
+				t.add(origin, ahead, past.day(came.n), came.P95BitsPerSecond, before.P95BitsPerSecond)
 			}
-			expected := p.day(came.n)
-			if origin >= backTestFrom {
-				low, high := past.interval(origin, ahead)
-				count++
-				sums.error += math.Abs(expected/came.P95BitsPerSecond - 1)
-				sums.repeat += math.Abs(before.P95BitsPerSecond/came.P95BitsPerSecond - 1)
-				if ratio := came.P95BitsPerSecond / expected; ratio >= low-rounding && ratio <= high+rounding {
-					sums.covered++
-				}
-			}
-			past.add(origin, ahead, came.P95BitsPerSecond/expected)
 		}
 	}
-	if count == 0 {
-		return nil
-	}
-	n := float64(count)
-	return &analysis.BackTest{Forecasts: count, Error: sums.error / n, RepeatError: sums.repeat / n, Covered: sums.covered / n}
+	return t.backTest()
 }
 
-// pastErrors are what came over what was expected, by how many days ahead and by
-// origin.
-type pastErrors map[int][]pastError
+// tally counts how forecasts did. The intervals of those to come are made of the ratios of what
+// came to what was expected, by how many days ahead.
+type tally struct {
+	ratios           map[int][]pastRatio
+	count, intervals int
+	errors, repeated float64
+	covered          int
+}
 
-type pastError struct {
+type pastRatio struct {
 	origin int
 	ratio  float64
 }
 
-func newErrors() pastErrors { return pastErrors{} }
-
-func (e pastErrors) add(origin, ahead int, ratio float64) {
-	e[ahead] = append(e[ahead], pastError{origin, ratio})
-}
-
-// interval holds 80 % of what came after forecasts as far ahead, of those that were
-// known at an origin.
-func (e pastErrors) interval(origin, ahead int) (low, high float64) {
-	var ratios []float64
-	for _, one := range e[ahead] {
-		if one.origin-1+ahead < origin && one.origin >= origin-memory {
-			ratios = append(ratios, one.ratio)
+// add counts one forecast; those of the first days only teach.
+func (t *tally) add(origin, ahead int, expected, came, before float64) {
+	ratio := came / expected
+	if origin >= backTestFrom {
+		t.count++
+		t.errors += math.Abs(expected/came - 1)
+		t.repeated += math.Abs(before/came - 1)
+		if low, high, ok := t.interval(origin, ahead); ok {
+			t.intervals++
+			if ratio >= low-rounding && ratio <= high+rounding {
+				t.covered++
+			}
 		}
 	}
-	if len(ratios) < calibrated {
-		return 0, math.Inf(1)
+	t.ratios[ahead] = append(t.ratios[ahead], pastRatio{origin, ratio})
+}
+
+// interval holds 80 % of what came after forecasts as far ahead, of those whose end was
+// known at an origin, as a factor either way: what fell will rise again. It is not ok where
+// those are too few.
+func (t *tally) interval(origin, ahead int) (low, high float64, ok bool) {
+	var distances []float64
+	for _, past := range t.ratios[ahead] {
+		if past.origin-1+ahead < origin && past.origin >= origin-memory {
+			distances = append(distances, math.Abs(math.Log(past.ratio)))
+		}
 	}
-	slices.Sort(ratios)
-	// One more than there are, since the next is a draw of its own.
-	tail := 0.1 * float64(len(ratios)+1)
-	lowest := max(0, int(math.Floor(tail))-1)
-	return ratios[lowest], ratios[len(ratios)-1-lowest]
+	if len(distances) < calibrated {
+		return 0, 0, false
+	}
+	// The next is one more: with few errors the interval must be wider to hold as many.
+	share := (1 - 2*tail) * (1 + 1/float64(len(distances)))
+	far := math.Exp(nearestRank(distances, min(share, 1)))
+	return 1 / far, far, true
+}
+
+func (t *tally) backTest() *analysis.BackTest {
+	if t.count == 0 {
+		return nil
+	}
+	n := float64(t.count)
+	return &analysis.BackTest{
+		Forecasts: t.count, Error: t.errors / n, RepeatError: t.repeated / n,
+		Intervals: t.intervals, Covered: float64(t.covered) / float64(max(1, t.intervals)),
+	}
 }
