@@ -39,7 +39,7 @@ type Missing struct {
 // Outlook is demand held against one ceiling.
 type Outlook struct {
 	Direction string   `json:"direction"` // "a to b", or "both directions together".
-	Capacity  Capacity `json:"capacity"`
+	Capacity  Capacity `json:"capacity"`  // Of one link.
 	// BusyHourBitsPerSecond is the highest mean over a clock hour in the last four weeks, and Use
 	// that over what the links carry together, as a ratio.
 	BusyHourBitsPerSecond float64  `json:"busy_hour_bits_per_second"`
@@ -53,7 +53,7 @@ type Outlook struct {
 	DoingNothing []Shortfall `json:"doing_nothing,omitempty"`
 }
 
-// Capacity is what one link carries, as a range. High is zero where no load failed: it
+// Capacity is what a link carries, or all links together, as a range. High is zero where no load failed: it
 // carries Low or more.
 type Capacity struct {
 	LowBitsPerSecond    float64 `json:"low_bits_per_second"`
@@ -93,7 +93,7 @@ type Crossing struct {
 // Option is one remedy.
 type Option struct {
 	Name     string   `json:"name"`
-	Capacity Capacity `json:"capacity"` // With all that it brings.
+	Capacity Capacity `json:"capacity"` // Of all links together.
 	// Factor is its likely capacity over today's.
 	Factor float64  `json:"factor"`
 	Full   Crossing `json:"full"` // At all of its capacity.
@@ -131,10 +131,16 @@ type Shortfall struct {
 type SizeModel struct {
 	PerPacket float64 `json:"seconds_per_packet"`
 	PerByte   float64 `json:"seconds_per_inner_byte"`
-	// Sizes were measured, and Error is the greatest deviation of theirs from the
-	// model, as a ratio.
-	Sizes []int   `json:"inner_sizes_bytes"`
-	Error float64 `json:"worst_error_ratio"`
+	// Points were measured, by size, and Error is the greatest deviation of theirs
+	// from the model, as a ratio.
+	Points []SizePoint `json:"points"`
+	Error  float64     `json:"worst_error_ratio"`
+}
+
+// SizePoint is a ceiling of packets of one size, in bytes.
+type SizePoint struct {
+	InnerSize          int     `json:"inner_size_bytes"`
+	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
 }
 
 // InnerBitsPerSecond is what the model says of packets of that mean length in bytes.
@@ -159,6 +165,9 @@ const (
 // bins by nearest rank, as transit is billed.
 type Forecast struct {
 	Trend Trend `json:"trend"`
+	// GrowthKnown: the past tells how demand goes on, also where there is no trend. Where the capacity
+	// cut it off, that is the least that it does.
+	GrowthKnown bool `json:"growth_known"`
 	// GrowthPerMonth is the change over the next 30 days as a ratio of today's level, with the ends of its 80 %
 	// interval.
 	GrowthPerMonth     float64 `json:"growth_per_month_ratio"`
@@ -190,9 +199,10 @@ type Day struct {
 	// BusyHourBitsPerSecond is the mean of its busiest clock hour.
 	BusyHourBitsPerSecond float64 `json:"busy_hour_bits_per_second"`
 	// Clipped: the capacity, not the demand, set it. Outlier: it says little about the
-	// trend, like a holiday or an outage.
+	// trend, like a holiday or an outage. Partial: too little of it is known.
 	Clipped bool `json:"clipped,omitempty"`
 	Outlier bool `json:"outlier,omitempty"`
+	Partial bool `json:"partial,omitempty"`
 }
 
 // Period is a week, from Monday, or a calendar month.
@@ -212,8 +222,8 @@ type Ahead struct {
 	HighBitsPerSecond   float64   `json:"high_bits_per_second"`
 }
 
-// BackTest is how the same method would have done on this series: from each day on
-// as if it were the last, for the seven days after it.
+// BackTest is how the same method would have done on this series: from each day of the
+// last half year on, as if it were the last, for the seven days after it.
 type BackTest struct {
 	Forecasts int `json:"forecasts"`
 	// Error is the mean absolute error as a ratio of what came (MAPE), and

@@ -31,6 +31,8 @@ const (
 	month       = 30 // Days of GrowthPerMonth.
 	// mostApart is how far a level's interval can reach, as a logarithm: a factor of a million.
 	mostApart = 14
+	// mostLog is the logarithm of more bit/s than there will be.
+	mostLog = 60
 )
 
 // model is a demand's past, and what it says about the time to come.
@@ -101,7 +103,8 @@ func (p *past) learnTrend(seen []observation) {
 	if straightly > 0.5 {
 		likely, trend = level, analysis.Linear
 	}
-	if low, _, high := likely.slope(); low <= 0 && high >= 0 {
+	// Said so that figures that are none make no trend.
+	if low, _, high := likely.slope(); !(low > 0 || high < 0) {
 		p.expected.steps = likely.steps
 		p.expected.solve(seen)
 		p.trend = analysis.NoTrend
@@ -161,7 +164,7 @@ func (p *past) quantile(t, season, share float64) float64 {
 }
 
 // day is what is expected on the n-th day, in bit/s.
-func (p *past) day(n int) float64 { return math.Exp(p.level(float64(n), p.season.of(n))) }
+func (p *past) day(n int) float64 { return bitsPerSecond(p.level(float64(n), p.season.of(n))) }
 
 // season is what each weekday is above the mean of its week, as a logarithm; the
 // first is that of the first day.
@@ -242,7 +245,7 @@ func (m *model) trend() analysis.Trend {
 
 // dayOf is a time in days since the first.
 func (m *model) dayOf(t time.Time) float64 {
-	return t.Sub(m.days[0].Date).Hours() / 24
+	return t.Sub(midnight(m.days[0].Date, 0)).Hours() / 24
 }
 
 // ahead is the expected level of the busiest weekdays at a time.
@@ -250,28 +253,30 @@ func (m *model) ahead(at time.Time) analysis.Ahead {
 	t, busiest := m.dayOf(at), m.past.season.busiest()
 	return analysis.Ahead{
 		Date:                at,
-		LowBitsPerSecond:    math.Exp(m.past.quantile(t, busiest, tail)),
+		LowBitsPerSecond:    bitsPerSecond(m.past.quantile(t, busiest, tail)),
 		LikelyBitsPerSecond: m.expected(at),
-		HighBitsPerSecond:   math.Exp(m.past.quantile(t, busiest, 1-tail)),
+		HighBitsPerSecond:   bitsPerSecond(m.past.quantile(t, busiest, 1-tail)),
 	}
 }
 
+// bitsPerSecond is the rate of a logarithm, as far as figures go.
+func bitsPerSecond(logarithm float64) float64 { return math.Exp(min(logarithm, mostLog)) }
+
 // expected is the likely level alone, in bit/s.
 func (m *model) expected(at time.Time) float64 {
-	return math.Exp(m.past.level(m.dayOf(at), m.past.season.busiest()))
+	return bitsPerSecond(m.past.level(m.dayOf(at), m.past.season.busiest()))
 }
 
 // horizon is how far a forecast goes: three times the past, and between one and five years.
 func (m *model) horizon() time.Time {
 	past := m.demand.End().Sub(m.demand.Start)
-	const year = 365 * 24 * time.Hour
-	return m.at.Add(max(year, min(5*year, 3*past)))
+	return m.at.Add(max(year, 3*min(past, 5*year/3)))
 }
 
 // forecast tells what demand was, and where it goes.
 func (m *model) forecast() analysis.Forecast {
 	f := analysis.Forecast{
-		Trend: m.trend(), Days: m.told(), Weeks: weeks(m.demand), Months: months(m.demand),
+		Trend: m.trend(), GrowthKnown: m.knowsGrowth(), Days: m.told(), Weeks: weeks(m.demand), Months: months(m.demand),
 		ClippedShare: m.clipped, BackTest: backTest(m.days),
 	}
 	ratio, ok := bursts(m.demand)
@@ -283,13 +288,15 @@ func (m *model) forecast() analysis.Forecast {
 	for _, at := range m.past.expected.steps {
 		f.Steps = append(f.Steps, midnight(m.days[0].Date, int(at)))
 	}
-	if f.Trend == analysis.TooLittleData {
+	if m.past.trend == analysis.TooLittleData {
 		return f
 	}
 	f.GrowthPerMonthLow, f.GrowthPerMonth, f.GrowthPerMonthHigh = m.growth()
-	for at := m.at; !at.After(m.horizon()); at = midnight(at, 7) {
+	end := m.horizon()
+	for at := m.at; at.Before(end); at = midnight(at, 7) {
 		f.Ahead = append(f.Ahead, m.ahead(at))
 	}
+	f.Ahead = append(f.Ahead, m.ahead(end))
 	return f
 }
 
@@ -314,12 +321,12 @@ func (m *model) growth() (low, likely, high float64) {
 func (m *model) told() []analysis.Day {
 	var all []analysis.Day
 	for _, d := range m.days {
+		d.Partial = !d.whole
 		if d.whole && m.past.known() && !d.Clipped {
 			value, _ := m.past.expected.value(float64(d.n))
 			residual := math.Log(d.P95BitsPerSecond) - m.past.season.of(d.n) - value
 			d.Outlier = math.Abs(residual) > outlying*m.past.expected.sigma
 		}
-		d.Outlier = d.Outlier || !d.whole
 		all = append(all, d.Day)
 	}
 	return all

@@ -24,7 +24,7 @@ const (
 
 const (
 	// testShare is the share of a ceiling that is offered in each direction to learn whether
-	// both share it: half as much again as one ceiling, and clearly below each.
+	// both share it: clearly more than one ceiling, and clearly below each.
 	testShare = 0.8
 	// headers are what a load's payload has around it in an inner packet: IPv4 and UDP.
 	headers = 20 + 8
@@ -77,7 +77,7 @@ func missingSizes(v view) []analysis.Missing {
 		return []analysis.Missing{{What: fmt.Sprintf("What the tunnel carries was measured with packets of %d B only; of smaller ones it may carry far less.", t.ceilings[0].InnerSize), Command: command}}
 	case t.model == nil:
 		return []analysis.Missing{{What: "No limit was found at two packet sizes or more, so there is no model of what the tunnel carries of other sizes.", Command: command}}
-	case len(t.model.Sizes) == 2:
+	case len(pointSizes(t.model.Points)) == 2:
 		return []analysis.Missing{{What: "The size model rests on two packet sizes, through which a model goes whatever they are; a third would test it.", Command: command}}
 	}
 	return nil
@@ -113,6 +113,7 @@ func missingRemedies(v view, options []analysis.Option) []analysis.Missing {
 	more, other := t.setup, t.setup
 	more.Tunnels = max(1, t.setup.Tunnels) + 1
 	missing := []analysis.Missing{{What: "No remedy was measured, such as one more tunnel beside today's.", Command: find(more, t.from, t.to, "")}}
+	other.InnerMTU = 0 // A cipher has its own.
 	if other.Suite = otherSuite; t.setup.Suite != "" && t.setup.Suite != otherSuite {
 		missing = append(missing, analysis.Missing{What: "No other cipher was measured.", Command: find(other, t.from, t.to, "")})
 	}
@@ -165,6 +166,9 @@ func (s Setup) flags() string {
 	add("suite", s.Suite, usualSuite)
 	add("encapsulation", s.Encapsulation, usualOuter)
 	add("tunnels", strconv.Itoa(max(1, s.Tunnels)), "1")
+	if s.Driver != existing && s.InnerMTU > 0 { // With another it would be another tunnel.
+		add("mtu", strconv.Itoa(s.InnerMTU), "")
+	}
 	return flags.String()
 }
 
@@ -180,14 +184,13 @@ func argument(word, placeholder string) string {
 	return placeholder
 }
 
-// sizesBeside are the usual sizes that a tunnel takes, and the measured one.
+// sizesBeside are the measured size and the usual ones that a tunnel takes.
 func sizesBeside(measured, innerMTU int) string {
-	sizes := []int{measured}
+	sizes := []int{measured} // The first is the plan's, where packets are not counted.
 	for _, size := range usualSizes {
-		if size <= max(measured, innerMTU) {
+		if size <= max(measured, innerMTU) && size != measured {
 			sizes = append(sizes, size)
 		}
 	}
-	slices.Sort(sizes)
-	return strings.ReplaceAll(list(slices.Compact(sizes)), " ", "")
+	return strings.ReplaceAll(list(sizes), " ", "")
 }

@@ -263,7 +263,7 @@ func (t tunnel) doubts(meanInnerSize float64) []string {
 	doubt(c.GeneratorLimited, "was set by the load generator: the tunnel carries that much or more.")
 	doubt(!c.GeneratorLimited && c.InnerUpperBitsPerSecond == 0, "was not reached: no load failed, and the tunnel carries that much or more.")
 	if t.outside(meanInnerSize) {
-		doubts = append(doubts, fmt.Sprintf("The demand's mean packet of %.0f B lies outside of the measured sizes (%s B): the size model is stretched.", meanInnerSize, list(t.model.Sizes)))
+		doubts = append(doubts, fmt.Sprintf("The demand's mean packet of %.0f B lies outside of the measured sizes (%s B): the size model is stretched.", meanInnerSize, list(pointSizes(t.model.Points))))
 	}
 	return doubts
 }

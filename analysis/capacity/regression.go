@@ -121,8 +121,8 @@ func hazard(z float64) float64 {
 	if z > 30 { // Where both are too small to be divided.
 		return z + 1/z
 	}
-	normal := distuv.UnitNormal
-	return normal.Prob(z) / normal.Survival(z)
+	// distuv's Survival is one less another, and nothing is left of that from 8 on.
+	return distuv.UnitNormal.Prob(z) / (0.5 * math.Erfc(z/math.Sqrt2))
 }
 
 // invert adds a trace of knowledge about everything, for a slope that nothing is
@@ -134,9 +134,10 @@ func invert(matrix *mat.SymDense) *mat.SymDense {
 	}
 	var factors mat.Cholesky
 	inverse := mat.NewSymDense(n, nil)
-	if !factors.Factorize(matrix) || factors.InverseTo(inverse) != nil {
-		return mat.NewSymDense(n, nil) // It does not move then.
+	if !factors.Factorize(matrix) {
+		return inverse // It does not move then.
 	}
+	_ = factors.InverseTo(inverse) // An error says that it is not exact, which steps need not be.
 	return inverse
 }
 

@@ -44,10 +44,20 @@ func dailies(d analysis.Demand, full float64) []day {
 	return days
 }
 
-// midnight is the start of the day so many days after that of t.
+// midnight is the start of the day so many days after that of t: one o'clock where
+// clocks are put forward at midnight.
 func midnight(t time.Time, after int) time.Time {
 	year, month, date := t.Date()
-	return time.Date(year, month, date+after, 0, 0, 0, 0, t.Location())
+	start := time.Date(year, month, date+after, 0, 0, 0, 0, t.Location())
+	if noon := time.Date(year, month, date+after, 12, 0, 0, 0, t.Location()); start.Day() != noon.Day() {
+		return start.Add(time.Hour)
+	}
+	return start
+}
+
+// clockHour is the end of the hour that clocks show at t.
+func clockHour(t time.Time) time.Time {
+	return t.Truncate(time.Minute).Add(time.Duration(60-t.Minute()) * time.Minute)
 }
 
 // bins are those from one, up to another that is not part of them.
@@ -95,9 +105,9 @@ func busiestHour(d analysis.Demand, within bins) (most float64, at bins) {
 	part := d
 	part.Start = d.Start.Add(time.Duration(within.from) * d.Step)
 	part.BitsPerSecond = d.BitsPerSecond[within.from:within.to]
-	for _, hour := range periods(part, func(t time.Time) time.Time { return t.Truncate(time.Hour).Add(time.Hour) }) {
+	for _, hour := range periods(part, clockHour) {
 		known := knownOf(part.BitsPerSecond[hour.from:hour.to])
-		if mean := mean(known); mean > most && 2*len(known) >= hour.to-hour.from {
+		if mean := mean(known); mean > most && 2*time.Duration(len(known))*d.Step >= time.Hour {
 			most, at = mean, bins{within.from + hour.from, within.from + hour.to}
 		}
 	}
@@ -151,24 +161,21 @@ func clippedShare(d analysis.Demand, full float64) float64 {
 
 // weeks and months are periods as bills and reports have them.
 func weeks(d analysis.Demand) []analysis.Period {
-	return reported(d, func(t time.Time) time.Time { return midnight(t, 7-(int(t.Weekday())+6)%7) })
+	return reported(d, func(t time.Time) time.Time { return midnight(t, -(int(t.Weekday())+6)%week) }, func(start time.Time) time.Time { return midnight(start, week) })
 }
 
 func months(d analysis.Demand) []analysis.Period {
-	return reported(d, func(t time.Time) time.Time {
-		return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, t.Location())
-	})
+	return reported(d, func(t time.Time) time.Time { return midnight(t, 1-t.Day()) }, func(start time.Time) time.Time { return midnight(start.AddDate(0, 1, 0), 0) })
 }
 
-func reported(d analysis.Demand, next func(time.Time) time.Time) []analysis.Period {
+// reported are periods by the start of that of a time, and by when one that starts then
+// ends; the demand may begin in the middle of one.
+func reported(d analysis.Demand, startOf, endOf func(time.Time) time.Time) []analysis.Period {
 	var all []analysis.Period
-	for start, within := range periods(d, next) {
+	for first, within := range periods(d, func(t time.Time) time.Time { return endOf(startOf(t)) }) {
 		known := knownOf(d.BitsPerSecond[within.from:within.to])
-		whole := next(start).Sub(start)
-		if len(all) == 0 { // The first may have begun before the demand did.
-			whole = max(whole, time.Duration(within.to-within.from)*d.Step)
-		}
-		one := analysis.Period{Start: start, Known: float64(len(known)) * float64(d.Step) / float64(whole)}
+		start := startOf(first)
+		one := analysis.Period{Start: start, Known: float64(len(known)) * float64(d.Step) / float64(endOf(start).Sub(start))}
 		one.P95BitsPerSecond = nearestRank(known, percentile)
 		one.BusyHourBitsPerSecond, _ = busiestHour(d, within)
 		all = append(all, one)

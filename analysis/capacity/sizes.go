@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -71,14 +72,14 @@ func (t tunnel) modelled(meanInnerSize float64) analysis.Capacity {
 		LikelyBitsPerSecond: likely,
 		HighBitsPerSecond:   likely * up * (1 + t.model.Error),
 		InnerSize:           meanInnerSize,
-		Basis:               fmt.Sprintf("by the model of what was measured with %s B packets, for %.0f B on average", list(t.model.Sizes), meanInnerSize),
+		Basis:               fmt.Sprintf("by the model of what was measured with %s B packets, for %.0f B on average", list(pointSizes(t.model.Points)), meanInnerSize),
 	}
 }
 
 // outside says whether a mean size lies beyond those that the model knows.
 func (t tunnel) outside(meanInnerSize float64) bool {
 	return t.model != nil && meanInnerSize > 0 &&
-		(meanInnerSize < float64(t.model.Sizes[0]) || meanInnerSize > float64(t.model.Sizes[len(t.model.Sizes)-1]))
+		(meanInnerSize < float64(t.model.Points[0].InnerSize) || meanInnerSize > float64(t.model.Points[len(t.model.Points)-1].InnerSize))
 }
 
 // interval holds the best figure of a ceiling, which itself may lie outside of what it was
@@ -102,25 +103,34 @@ func bounded(c analysis.Ceiling) bool { return c.InnerUpperBitsPerSecond > 0 && 
 // fitSizes finds the sum of a packet's and its bytes' time that errs least, by squares
 // of the relative errors of the time per packet. Neither part is less than none.
 func fitSizes(ceilings []analysis.Ceiling) *analysis.SizeModel {
-	var measured []analysis.Ceiling
+	var measured []analysis.SizePoint
 	for _, c := range ceilings {
 		if bounded(c) {
-			measured = append(measured, c)
+			measured = append(measured, analysis.SizePoint{InnerSize: c.InnerSize, InnerBitsPerSecond: c.InnerBitsPerSecond})
 		}
 	}
-	sizes := sizesOf(measured)
-	if len(sizes) < 2 {
+	slices.SortStableFunc(measured, func(a, b analysis.SizePoint) int { return cmp.Compare(a.InnerSize, b.InnerSize) })
+	if len(pointSizes(measured)) < 2 {
 		return nil
 	}
 	m := leastSquares(measured)
-	m.Sizes = sizes
-	for _, c := range measured {
-		m.Error = max(m.Error, math.Abs(m.InnerBitsPerSecond(float64(c.InnerSize))/c.InnerBitsPerSecond-1))
+	m.Points = measured
+	for _, p := range measured {
+		m.Error = max(m.Error, math.Abs(m.InnerBitsPerSecond(float64(p.InnerSize))/p.InnerBitsPerSecond-1))
 	}
 	return &m
 }
 
-// sizesOf are the inner sizes, each once, in order.
+// pointSizes are the inner sizes of points that are in order, each once.
+func pointSizes(points []analysis.SizePoint) []int {
+	var sizes []int
+	for _, p := range points {
+		sizes = append(sizes, p.InnerSize)
+	}
+	return slices.Compact(sizes)
+}
+
+// sizesOf are the inner sizes of ceilings, each once, in order.
 func sizesOf(ceilings []analysis.Ceiling) []int {
 	var sizes []int
 	for _, c := range ceilings {
@@ -133,7 +143,7 @@ func sizesOf(ceilings []analysis.Ceiling) []int {
 // leastSquares solves x a + z b = 1 for all measured packet rates x and byte rates z: what
 // is left over is the relative error of the time per packet. Both are taken as shares of
 // the greatest byte rate, lest the sums drown the small ones.
-func leastSquares(measured []analysis.Ceiling) analysis.SizeModel {
+func leastSquares(measured []analysis.SizePoint) analysis.SizeModel {
 	unit := 0.0
 	for _, c := range measured {
 		unit = max(unit, c.InnerBitsPerSecond/8)

@@ -107,7 +107,9 @@ func fit(days []observation, s shape) line {
 		}
 		l = with
 	}
-	l.solve(l.inliers(days))
+	if near := l.inliers(days); len(near) >= seasonDays { // Else it has not settled.
+		l.solve(near)
+	}
 	return l
 }
 
