@@ -2,10 +2,12 @@ package demand
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"strings"
@@ -35,13 +37,28 @@ func mustRead(t *testing.T, text string, o Options) Demands {
 	return d
 }
 
-// The data that ships with the project: a national academic backbone's, five minutes
-// apart without a gap.
-func TestReadRealDemand(t *testing.T) {
-	content, err := os.ReadFile("../../../../shared/data/demand-uk-academic-5min.csv")
+// backbone reads the demand of a national academic backbone, which tests of the plan share.
+func backbone(t *testing.T) []byte {
+	t.Helper()
+	file, err := os.Open("../../../analysis/capacity/testdata/demand-uk-academic-5min.csv.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer file.Close()
+	unpacked, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// Real demand is five minutes apart without a gap.
+func TestReadRealDemand(t *testing.T) {
+	content := backbone(t)
 	d, err := ReadCSV(bytes.NewReader(content), Options{Layer: analysis.EthernetLayer, Scale: 0.5})
 	if err != nil {
 		t.Fatal(err)
