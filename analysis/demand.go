@@ -24,7 +24,9 @@ type Demand struct {
 	// Start is when the first bin begins; the others follow without a gap. Its
 	// location decides where days begin.
 	Start time.Time
-	Step  time.Duration // Of each bin: 5 min, or what the samples have if that is more.
+	// Step is the length of each bin: 5 min or, where the samples are further apart, the
+	// next of 10, 15, 20, 30 and 60 min, so that no bin lies in two hours.
+	Step time.Duration
 	// BitsPerSecond is the mean rate in each bin, in Layer; NaN where nothing is known.
 	BitsPerSecond []float64
 	// PacketsPerSecond is likewise; nil where packets were not counted.

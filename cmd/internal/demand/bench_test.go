@@ -40,7 +40,7 @@ func (e *endless) row(b []byte) []byte {
 	return append(strconv.AppendInt(b, 4_838_665_000+int64(e.written%1000)*1e6, 10), '\n')
 }
 
-// BenchmarkReadCSV reads 10^7 rows, which must take less than ten seconds.
+// BenchmarkReadCSV reads 10^7 rows: three years of samples ten seconds apart.
 func BenchmarkReadCSV(b *testing.B) {
 	const rows = 10_000_000
 	b.ReportAllocs()
