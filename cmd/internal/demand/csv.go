@@ -135,7 +135,7 @@ func (f *csvFile) row() error {
 		return fmt.Errorf("line %d has %d cells where the first line has %d", r.line, len(f.cells), f.width)
 	}
 	var err error
-	if r.at, err = f.clock.read(f.cells[f.layout.time], f.fold.last.at, f.fold.backward); err != nil {
+	if r.at, err = f.clock.read(f.cells[f.layout.time], f.fold.above()); err != nil {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}
 	for kind, n := range f.layout.numbers {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -277,6 +278,21 @@ func TestBothWaysAndPackets(t *testing.T) {
 	}
 }
 
+// Gaps of either way are told, each with its way.
+func TestGapsOfBothWays(t *testing.T) {
+	text := "time,out_bps,in_bps\n1769853600,8000,\n1769853900,,16000\n1769854200,8000,\n1769854500,8000,16000\n"
+	d := mustRead(t, text, outer)
+	notes := strings.Join(d.Notes, "\n")
+	for _, want := range []string{
+		"25 % of the time holds no samples: gaps 1, the longest 5m0s from 2026-01-31 10:05.",
+		"50 % of the time holds no samples of the way back: gaps 2, the longest 5m0s from 2026-01-31 10:00.",
+	} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("notes do not say %q:\n%s", want, notes)
+		}
+	}
+}
+
 // A column that holds nothing is as good as none.
 func TestEmptyColumns(t *testing.T) {
 	d := mustRead(t, "time,in_bps,out_bps,out_pps\n1769853600,,16000,\n1769853900,,16000,\n", outer)
@@ -347,10 +363,7 @@ func TestBinsFollowSpacing(t *testing.T) {
 // Where clocks are put back, an hour comes twice without a zone to tell it; where they
 // are put forward, one never comes.
 func TestSummerTime(t *testing.T) {
-	berlin, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		t.Fatal(err)
-	}
+	berlin := mustLoad(t, "Europe/Berlin")
 	o := Options{Layer: analysis.OuterLayer, Location: berlin}
 	var rows []string
 	for at := time.Date(2025, 10, 26, 1, 0, 0, 0, berlin); len(rows) < 60; at = at.Add(5 * time.Minute) {
@@ -368,8 +381,71 @@ func TestSummerTime(t *testing.T) {
 		t.Errorf("backward (-forward +backward):\n%s", diff)
 	}
 
-	_, err = ReadCSV(strings.NewReader("time,bps\n2026-03-29 02:30:00,1\n2026-03-29 03:00:00,1\n"), o)
+	_, err := ReadCSV(strings.NewReader("time,bps\n2026-03-29 02:30:00,1\n2026-03-29 03:00:00,1\n"), o)
 	if err == nil || !strings.Contains(err.Error(), "does not exist in Europe/Berlin") {
 		t.Errorf("a time that never came: error %v", err)
 	}
+}
+
+// A row that is there twice in the hour that comes twice is that row, not one of an hour later;
+// where rows are an hour apart it is the next one.
+func TestRepeatedRowsInSummerTime(t *testing.T) {
+	berlin := mustLoad(t, "Europe/Berlin")
+	o := Options{Layer: analysis.OuterLayer, Location: berlin}
+	for spacing, repeats := range map[time.Duration]bool{5 * time.Minute: true, 30 * time.Minute: true, time.Hour: false} {
+		var rows []string
+		for at := time.Date(2025, 10, 25, 23, 0, 0, 0, berlin); at.Before(time.Date(2025, 10, 26, 6, 0, 0, 0, berlin)); at = at.Add(spacing) {
+			row := fmt.Sprintf("%s,%d", at.Format("2006-01-02 15:04:05"), at.Unix()%1e5)
+			rows = append(rows, row)
+			if repeats {
+				rows = append(rows, row)
+			}
+		}
+		for range 2 {
+			d, err := ReadCSV(strings.NewReader("time,bps\n"+strings.Join(rows, "\n")), o)
+			if want := int(8 * time.Hour / spacing); err != nil || len(d.Forward.BitsPerSecond) != want || d.Samples != want {
+				t.Errorf("%v apart: %d bins, %d samples, %v; want %d", spacing, len(d.Forward.BitsPerSecond), d.Samples, err, want)
+			}
+			slices.Reverse(rows)
+		}
+	}
+}
+
+// Lord Howe Island puts its clocks back by half an hour, and forward by as much.
+func TestHalfHourOfSummerTime(t *testing.T) {
+	lordHowe := mustLoad(t, "Australia/Lord_Howe")
+	o := Options{Layer: analysis.OuterLayer, Location: lordHowe}
+	for _, begin := range []time.Time{time.Date(2025, 4, 6, 1, 0, 0, 0, lordHowe), time.Date(2025, 10, 5, 1, 0, 0, 0, lordHowe)} {
+		text := "time,bps\n"
+		for i := range 24 {
+			text += fmt.Sprintf("%s,%d\n", begin.Add(time.Duration(i)*5*time.Minute).Format("2006-01-02 15:04:05"), 1000+i)
+		}
+		d, err := ReadCSV(strings.NewReader(text), o)
+		if err != nil || len(d.Forward.BitsPerSecond) != 24 || !d.Forward.Start.Equal(begin) {
+			t.Errorf("from %v: %d bins, %v", begin, len(d.Forward.BitsPerSecond), err)
+		}
+	}
+	_, err := ReadCSV(strings.NewReader("time,bps\n2025-10-05 02:15:00,1\n2025-10-05 02:45:00,1\n"), o)
+	if err == nil || !strings.Contains(err.Error(), "does not exist in Australia/Lord_Howe") {
+		t.Errorf("a time that never came: error %v", err)
+	}
+}
+
+// A zone without summer time shows each time once.
+func TestNoSummerTime(t *testing.T) {
+	for _, zone := range []*time.Location{mustLoad(t, "America/Panama"), mustLoad(t, "Asia/Kolkata"), time.FixedZone("", -5*3600), time.FixedZone("", 5*3600)} {
+		d := mustRead(t, "time,bps\n2026-01-31 10:00:00,1000\n2026-01-31 10:05:00,2000\n", Options{Layer: analysis.OuterLayer, Location: zone})
+		if want := time.Date(2026, 1, 31, 10, 0, 0, 0, zone); !d.Forward.Start.Equal(want) {
+			t.Errorf("%v: from %v, want %v", zone, d.Forward.Start, want)
+		}
+	}
+}
+
+func mustLoad(t *testing.T, name string) *time.Location {
+	t.Helper()
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
 }

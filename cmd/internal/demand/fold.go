@@ -59,6 +59,7 @@ type folder struct {
 	early    []row // Until then.
 	origin   row
 	last     row
+	gap      time.Duration // Between the last two times.
 	backward bool
 	dropped  int // Rows that were there twice.
 	samples  [kinds]int
@@ -79,6 +80,9 @@ func (f *folder) add(r *row) error {
 	if err != nil || !fresh {
 		return err
 	}
+	if !f.last.at.IsZero() {
+		f.gap = r.at.Sub(f.last.at).Abs()
+	}
 	f.last = *r
 	for kind, value := range r.values {
 		if !math.IsNaN(value) {
@@ -94,6 +98,9 @@ func (f *folder) add(r *row) error {
 	}
 	return nil
 }
+
+// above is what the rows so far say about the time of the next one.
+func (f *folder) above() above { return above{f.last.at, f.gap, f.backward} }
 
 // inOrder holds a row against the last one. The first two that differ in time say
 // which way the source goes.

@@ -24,9 +24,16 @@ type clock struct {
 	text  [48]byte // Of one time, reused.
 }
 
+// above is what the rows above say about the time of the next one.
+type above struct {
+	last     time.Time
+	gap      time.Duration // Between last and the other time before it.
+	backward bool
+}
+
 // read understands a cell. Times without a zone are of the clock's; where it put its
-// clocks back and an hour came twice, last and backward tell which of both is meant.
-func (c *clock) read(cell []byte, last time.Time, backward bool) (time.Time, error) {
+// clocks back and an hour came twice, the rows above tell which of both is meant.
+func (c *clock) read(cell []byte, rows above) (time.Time, error) {
 	at, zoned, ok := c.parse(cell)
 	if !ok {
 		return at, fmt.Errorf("%s is not %s", shown(cell), timesAllowed)
@@ -41,7 +48,7 @@ func (c *clock) read(cell []byte, last time.Time, backward bool) (time.Time, err
 	if c.zone == time.UTC {
 		return at, nil
 	}
-	at, ok = resolve(at, c.zone, last, backward)
+	at, ok = rows.resolve(at, c.zone)
 	if !ok {
 		return at, fmt.Errorf("%s does not exist in %s, whose clocks are put forward then: are the times of another zone?", shown(cell), c.zone)
 	}
@@ -50,7 +57,7 @@ func (c *clock) read(cell []byte, last time.Time, backward bool) (time.Time, err
 
 // looksLikeTime says whether a cell can be a time.
 func looksLikeTime(cell string) bool {
-	_, err := (&clock{zone: time.UTC}).read([]byte(cell), time.Time{}, false)
+	_, err := (&clock{zone: time.UTC}).read([]byte(cell), above{})
 	return err == nil
 }
 
@@ -126,27 +133,48 @@ func sinceEpoch(cell []byte) (time.Time, bool) {
 
 // resolve finds the moment at which clocks in a zone show what wall shows in UTC. Of
 // two it is the one that is next after last, or next before it where times go
-// backward. It is not ok where clocks never show that.
-func resolve(wall time.Time, zone *time.Location, last time.Time, backward bool) (at time.Time, ok bool) {
-	at = time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
-	if at.Hour() != wall.Hour() || at.Minute() != wall.Minute() {
-		return at, false
+// backward; or last itself, where a row repeats it: rows that are as far apart as both
+// moments are no repetition. It is not ok where clocks never show that.
+func (a above) resolve(wall time.Time, zone *time.Location) (at time.Time, ok bool) {
+	early, late, ok := showing(wall, zone)
+	repeats := a.gap <= late.Sub(early)/2
+	if a.backward {
+		if late.Before(a.last) || repeats && late.Equal(a.last) {
+			return late, ok
+		}
+		return early, ok
 	}
-	early, late := at, at
-	if other := at.Add(-time.Hour); other.Hour() == at.Hour() {
+	if early.After(a.last) || repeats && early.Equal(a.last) {
+		return early, ok
+	}
+	return late, ok
+}
+
+// showing is the first moment and the last at which clocks in a zone show what wall shows
+// in UTC. They differ where clocks were put back, by an hour or, on Lord Howe Island, by half
+// of one.
+func showing(wall time.Time, zone *time.Location) (early, late time.Time, ok bool) {
+	at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
+	early, late = at, at
+	begin, end := at.ZoneBounds()
+	if other := wallAt(wall, begin.Add(-1), zone); shows(other, wall) && other.Before(at) {
 		early = other
 	}
-	if other := at.Add(time.Hour); other.Hour() == at.Hour() {
+	if other := wallAt(wall, end, zone); shows(other, wall) && other.After(at) {
 		late = other
 	}
-	if backward {
-		if late.Before(last) {
-			return late, true
-		}
-		return early, true
-	}
-	if early.After(last) {
-		return early, true
-	}
-	return late, true
+	return early, late, shows(at, wall)
+}
+
+// wallAt is when clocks that differ from UTC as those in a zone do near a moment show what
+// wall shows.
+func wallAt(wall, near time.Time, zone *time.Location) time.Time {
+	_, offset := near.In(zone).Zone()
+	return wall.Add(-time.Duration(offset) * time.Second).In(zone)
+}
+
+// shows says whether clocks then show what wall shows in UTC.
+func shows(at, wall time.Time) bool {
+	_, offset := at.Zone()
+	return at.Add(time.Duration(offset) * time.Second).Equal(wall)
 }

@@ -35,16 +35,18 @@ func (f *folder) remark(d *Demands) error {
 			d.Notes = append(d.Notes, fmt.Sprintf("Column %s: %s.", f.labels[kind], note))
 		}
 	}
-	if note := gapNote(d.Forward); note != "" {
-		d.Notes = append(d.Notes, note)
-	}
-	if err := f.plausible(packets, d.Forward); err != nil {
+	if err := f.remarkWay(d, packets, d.Forward, ""); err != nil || d.Reverse == nil {
 		return err
 	}
-	if d.Reverse != nil {
-		return f.plausible(reversePackets, *d.Reverse)
+	return f.remarkWay(d, reversePackets, *d.Reverse, " of the way back")
+}
+
+// remarkWay does so for one way, by its column of packets.
+func (f *folder) remarkWay(d *Demands, packets int, one analysis.Demand, way string) error {
+	if note := gapNote(one, way); note != "" {
+		d.Notes = append(d.Notes, note)
 	}
-	return nil
+	return f.plausible(packets, one)
 }
 
 // plausible holds the mean size of packets against what a packet can be.
@@ -63,8 +65,8 @@ func (f *folder) plausible(kind int, d analysis.Demand) error {
 		f.labels[kind-packets], f.labels[kind], size)
 }
 
-// gapNote says how much of the time is not known; empty: none of it.
-func gapNote(d analysis.Demand) string {
+// gapNote says how much of the time is not known of a way; empty: none of it.
+func gapNote(d analysis.Demand, way string) string {
 	var unknown, gaps, length, longest int
 	var at time.Time
 	for bin := range d.BitsPerSecond {
@@ -84,6 +86,6 @@ func gapNote(d analysis.Demand) string {
 	if unknown == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2g %% of the time holds no samples: gaps %d, the longest %v from %s.",
-		100*float64(unknown)/float64(len(d.BitsPerSecond)), gaps, time.Duration(longest)*d.Step, at.Format("2006-01-02 15:04"))
+	return fmt.Sprintf("%.2g %% of the time holds no samples%s: gaps %d, the longest %v from %s.",
+		100*float64(unknown)/float64(len(d.BitsPerSecond)), way, gaps, time.Duration(longest)*d.Step, at.Format("2006-01-02 15:04"))
 }
