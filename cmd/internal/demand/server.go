@@ -51,7 +51,7 @@ func newServer(q Query) (*server, error) {
 	}
 	s := &server{name: (&url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path}).String()}
 	s.transport = http.DefaultTransport.(*http.Transport).Clone()
-	client := &http.Client{Transport: &guard{next: s.transport, address: address, token: token}, CheckRedirect: sameServer}
+	client := &http.Client{Transport: &guard{next: s.transport, token: token}, CheckRedirect: sameServer}
 	connection, err := api.NewClient(api.Config{Address: q.URL, Client: client})
 	if err != nil {
 		return nil, fmt.Errorf("use server %s: its URL is not understood", s.name)
@@ -104,9 +104,8 @@ func sameServer(request *http.Request, via []*http.Request) error {
 
 // guard adds the token to requests and bounds the answers.
 type guard struct {
-	next    http.RoundTripper
-	address *url.URL
-	token   string
+	next  http.RoundTripper
+	token string
 }
 
 func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
