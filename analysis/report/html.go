@@ -57,6 +57,9 @@ type page struct {
 	Command, YAML, Hash            string
 }
 
+// ListsTrials says whether there is a table of trials, or has to be word that there is none.
+func (p page) ListsTrials() bool { return p.Trials.Rows != nil || len(p.TCP) == 0 }
+
 func newPage(r Result) page {
 	headline := r.headline()
 	p := page{

@@ -226,7 +226,7 @@ func formatHours(hours float64) string {
 	return trimmed(math.Round(hours), 0)
 }
 
-// formatDays writes a lead time.
+// formatDays writes a time in days.
 func formatDays(d time.Duration) string {
 	days := trimmed(d.Hours()/24, 1)
 	if days == "1" {

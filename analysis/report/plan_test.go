@@ -82,9 +82,12 @@ func TestWritePlanHTMLShows(t *testing.T) {
 			`<span class="known claimed">vendor claim</span>`, `<span class="known">measured</span>`, "45,400\u00a0USD",
 		}, []string{"one link down"}},
 		{"policy", growPlan, []string{`content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"`}, []string{"http://", "https://", "@import", "url(", "<script"}},
-		{"two links", redundantPlan, []string{"one link down", `id="demand-2-wide-title"`, "links no longer stand in for one another"}, nil},
+		{"two links", redundantPlan, []string{"<h1>Capacity plan of the 2 links a to b</h1>", "of each of 2 links", "Carries, inner, all links", "Capacity, inner, all links", "one link down", `id="demand-2-wide-title"`, "links no longer stand in for one another"}, []string{"2 tunnels"}},
+		{"all reasons", fiveReasons, []string{"so the dates to order by leave none"}, nil},
+		{"part of a day", partOfADay, nil, []string{`class="mark outlier"`}},
+		{"no hash of all inputs", growPlan, nil, []string{"SHA-256 of all inputs"}},
 		{"no more than there is", steadyPlan, []string{"no trend", "before <span class=\"nowrap\">2017-02-27</span>"}, []string{`id="latency"`, `id="packet-sizes"`, `id="scaling"`, `id="remedies"`, `id="options"`, `id="nothing"`, "USD"}},
-		{"full", fullPlan, []string{"the true demand is unknown", "bursts unknown", `class="mark clipped"`}, []string{"expected on the busiest weekdays", "area forecast"}},
+		{"full", fullPlan, []string{"the true demand is unknown", "bursts unknown", `class="mark clipped"`}, []string{"expected on busy weekdays", "then the expected level", "area forecast"}},
 		{"brief", briefPlan, []string{"there is too little data", "inner or more", "not tested"}, []string{"not before", "line likely"}},
 		{"nothing", emptyPlan, []string{"Nothing can be decided"}, []string{`id="demand"`, `id="headline"`}},
 		{"many", manyPlan, []string{"And 39 more, under Remedies", "All that was not measured", "All notes", `id="inputs-all"`}, nil},
@@ -177,14 +180,14 @@ func TestDecision(t *testing.T) {
 	}{
 		{"to be ordered", analysis.Outlook{Crossings: crossing(1, october, november, december)}, 1,
 			"Order by 2 October 2015: the tunnel a to b is full in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
-		{"several tunnels", analysis.Outlook{Crossings: crossing(1, october, november, december)}, 3,
-			"Order by 2 October 2015: the 3 tunnels a to b are full in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
+		{"several links", analysis.Outlook{Crossings: crossing(1, october, november, december)}, 3,
+			"Order by 2 October 2015: the 3 links a to b are full in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
 		{"no latest date", analysis.Outlook{Crossings: crossing(1, october, november)}, 1,
 			"Order by 2 October 2015: the tunnel a to b is full in Q4 2015 (2015-10-28 at the earliest, likely 2015-11-26).", "", act},
 		{"a part of the capacity", analysis.Outlook{Crossings: crossing(0.8, october, november, december)}, 1,
 			"Order by 2 October 2015: the tunnel a to b reaches 80 % of the capacity in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
 		{"a part of several", analysis.Outlook{Crossings: crossing(0.8, october, november, december)}, 2,
-			"Order by 2 October 2015: the 2 tunnels a to b reach 80 % of the capacity in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
+			"Order by 2 October 2015: the 2 links a to b reach 80 % of the capacity in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
 		{"both directions", analysis.Outlook{Capacity: analysis.Capacity{Shared: true}, Crossings: crossing(1, october, november, december)}, 1,
 			"Order by 2 October 2015: the tunnel between a and b is full in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26).", "", act},
 		{"lead time has passed", analysis.Outlook{Crossings: crossing(1, june, november, december)}, 1,
@@ -195,14 +198,23 @@ func TestDecision(t *testing.T) {
 		{"full of too little data", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.TooLittleData}, Crossings: crossing(1, planAt, planAt, planAt)}, 1,
 			"Order now: the tunnel a to b is full already.", "", act},
 		{"clipped", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.AlreadyFull, ClippedShare: 0.12}, Crossings: crossing(1, planAt, planAt, planAt)}, 2,
-			"Order now: the 2 tunnels a to b are full already, and the true demand is unknown.", "In 12 % of the busy hours the capacity was reached, so", act},
+			"Order now: the 2 links a to b are full already, and the true demand is unknown.",
+			"In 12 % of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. No date", act},
+		{"clipped, growth known", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.AlreadyFull, GrowthKnown: true, ClippedShare: 0.12}, Crossings: crossing(1, planAt, planAt, planAt), OneDown: crossing(1, planAt, planAt)}, 2,
+			"Order now: the 2 links a to b are full already, and the true demand is unknown.",
+			"In 12 % of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. With one link", act},
+		{"no date to order by", analysis.Outlook{Crossings: []analysis.Crossing{{Share: 1, Likely: november}}, OneDown: []analysis.Crossing{{Share: 1, Likely: october}}}, 2,
+			"Order in time: the 2 links a to b are full in Q4 2015 (likely 2015-11-26).",
+			"With one link out of service the rest is full in Q4 2015 (likely 2015-10-28); to stay redundant, order in time.", act},
 		{"clipped now and then", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.ClippedTrend, ClippedShare: 0.03}, Crossings: crossing(1)}, 1,
 			"No date can be stated for the tunnel a to b: demand was cut off at the capacity, so its growth is not known.", "In 3 % of the busy hours", open},
 		{"clipped, maybe soon full", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.ClippedTrend, ClippedShare: 0.03}, Crossings: crossing(1, october)}, 1,
 			"No date can be stated for the tunnel a to b: demand was cut off at the capacity, so its growth is not known.",
 			"In 3 % of the busy hours the capacity was reached. At the fast end of the 80 % interval it is full on 2015-10-28, which would need an order by 2015-10-02.", open},
-		{"too little data", analysis.Outlook{Use: 0.4, Forecast: analysis.Forecast{Trend: analysis.TooLittleData, Days: []analysis.Day{{P95BitsPerSecond: 1}, {}}}, Crossings: crossing(1)}, 1,
-			"No date can be stated for the tunnel a to b: there is too little data.", "Demand is known of 1 days; in the busiest hour it took 40 % of the capacity.", open},
+		{"too little data", analysis.Outlook{Use: 0.4, Forecast: analysis.Forecast{Trend: analysis.TooLittleData, Days: []analysis.Day{{P95BitsPerSecond: 1}, {P95BitsPerSecond: 1, Partial: true}}}, Crossings: crossing(1)}, 1,
+			"No date can be stated for the tunnel a to b: there is too little data.", "Demand is known of 1 day; in the busiest hour it took 40 % of the capacity.", open},
+		{"too few days", analysis.Outlook{Use: 0.4, Forecast: analysis.Forecast{Trend: analysis.TooLittleData, Days: make([]analysis.Day, 30)}, Crossings: crossing(1)}, 1,
+			"No date can be stated for the tunnel a to b: there is too little data.", "Demand is known of 30 days; in the busiest hour it took 40 % of the capacity.", open},
 		{"no crossing asked for", analysis.Outlook{}, 1, "No date can be stated for the tunnel a to b.", "", open},
 		{"no trend", analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.NoTrend, Ahead: horizon}, Crossings: crossing(1)}, 1,
 			"No order is needed within the horizon: the tunnel a to b is not expected to be full before 2016-06-12.", "The demand so far shows no trend.", wait},
@@ -212,15 +224,15 @@ func TestDecision(t *testing.T) {
 		{"no horizon", analysis.Outlook{Crossings: crossing(1)}, 1,
 			"No order is needed within the horizon: the tunnel a to b is not expected to be full before the end of the forecast.", "", wait},
 		{"no part of it", analysis.Outlook{Forecast: analysis.Forecast{Ahead: horizon}, Crossings: crossing(0.8)}, 2,
-			"No order is needed within the horizon: the 2 tunnels a to b are not expected to reach 80 % of the capacity before 2016-06-12.", "", wait},
+			"No order is needed within the horizon: the 2 links a to b are not expected to reach 80 % of the capacity before 2016-06-12.", "", wait},
 		{"full on the fast course", analysis.Outlook{Forecast: analysis.Forecast{Ahead: horizon}, Crossings: crossing(1, october, none, none)}, 1,
 			"No order is needed within the horizon: the tunnel a to b is not expected to be full before 2016-06-12.",
 			"At the fast end of the 80 % interval it is full on 2015-10-28, which would need an order by 2015-10-02.", wait},
 		{"one down, later", analysis.Outlook{Forecast: analysis.Forecast{Ahead: horizon}, Crossings: crossing(1), OneDown: crossing(1, october, november, december)}, 2,
-			"No order is needed within the horizon: the 2 tunnels a to b are not expected to be full before 2016-06-12.",
+			"No order is needed within the horizon: the 2 links a to b are not expected to be full before 2016-06-12.",
 			"With one link out of service the rest is full in Q4 2015 (2015-10-28 to 2015-12-30, likely 2015-11-26); to stay redundant, order by 2015-10-02.", wait},
 		{"one down, never", analysis.Outlook{Forecast: analysis.Forecast{Ahead: horizon}, Crossings: crossing(1), OneDown: crossing(1)}, 2,
-			"No order is needed within the horizon: the 2 tunnels a to b are not expected to be full before 2016-06-12.",
+			"No order is needed within the horizon: the 2 links a to b are not expected to be full before 2016-06-12.",
 			"With one link out of service the rest is not expected to be full before 2016-06-12.", wait},
 	}
 	for _, test := range tests {
@@ -271,6 +283,13 @@ func TestPlanFormat(t *testing.T) {
 		{"open range", capacityRange(analysis.Capacity{LowBitsPerSecond: 1e9}, "outer"), "1.000 Gbit/s outer or more"},
 		{"range without a low end", capacityRange(analysis.Capacity{HighBitsPerSecond: 1e9}, "L2"), "at most 1.000 Gbit/s L2"},
 		{"no range", capacityRange(analysis.Capacity{LowBitsPerSecond: 8e8, HighBitsPerSecond: 8e8}, ""), "800.0 Mbit/s"},
+		{"tested", backTestText(&analysis.BackTest{Forecasts: 1204, RepeatError: 0.093, Error: 0.0814, Intervals: 1155, Covered: 0.79}),
+			"Tested on this series, a week ahead, 1,204 times: repeat-last-week errs 9.3 %, this method 8.1 %; its 80 % interval held 79 %."},
+		{"tested without intervals", backTestText(&analysis.BackTest{Forecasts: 12, RepeatError: 0.093, Error: 0.0814}),
+			"Tested on this series, a week ahead, 12 times: repeat-last-week errs 9.3 %, this method 8.1 %."},
+		{"growth that was cut off", growthFact(analysis.Outlook{Forecast: analysis.Forecast{Trend: analysis.AlreadyFull, GrowthKnown: true, GrowthPerMonth: 0.04}}).Value, "+4 % a month or more"},
+		{"one link", linksWord(0), "1 link"},
+		{"links", linksWord(2), "2 links"},
 		{"layer", layerName(analysis.EthernetLayer), "L2"},
 		{"long hash", shortHash(strings.Repeat("ab", 32)), "abababababababab…"},
 		{"short hash", shortHash("ab"), "ab"},
@@ -284,9 +303,35 @@ func TestPlanFormat(t *testing.T) {
 	}
 }
 
+// The model may be of the way back, which the first result is not.
+func TestSizesAreThoseOfTheModel(t *testing.T) {
+	r := redundantPlan()
+	r.Plan.Outlooks[0].Direction = "b to a"
+	r.Plan.SizeModel = &analysis.SizeModel{PerByte: 80e-9, Points: []analysis.SizePoint{{InnerSize: 512, InnerBitsPerSecond: 99e6}, {InnerSize: 512, InnerBitsPerSecond: 101e6}, {InnerSize: 1400, InnerBitsPerSecond: 100e6}}}
+	view := newPlanPage(r).Sizes
+	want := []sizeRow{
+		{"512", "100 Mbit/s", "24,414", "99.0 Mbit/s"}, {"512", "100 Mbit/s", "24,414", "101 Mbit/s"},
+		{"812", "100 Mbit/s", "15,394", none}, {"1,400", "100 Mbit/s", "8,929", "100 Mbit/s"},
+	}
+	for i := range view.Rows {
+		view.Rows[i].Rate, view.Rows[i].Measured = plain(view.Rows[i].Rate), plain(view.Rows[i].Measured)
+	}
+	if diff := cmp.Diff(want, view.Rows); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !strings.HasSuffix(view.Caption, ", b to a") {
+		t.Errorf("the caption %q does not say which way", view.Caption)
+	}
+	if marks := len(view.Chart.Marks); marks != 3 {
+		t.Errorf("the chart has %d marks, want 3", marks)
+	}
+}
+
 // A date that is not there means different things.
 func TestCrossed(t *testing.T) {
-	end := analysis.Forecast{Trend: analysis.Linear, Ahead: []analysis.Ahead{{Date: planDate(2016, time.June, 12)}}}
+	end := analysis.Forecast{GrowthKnown: true, Ahead: []analysis.Ahead{{Date: planDate(2016, time.June, 12)}}}
+	cutOff := end
+	cutOff.Trend = analysis.AlreadyFull
 	closed, november := analysis.Capacity{HighBitsPerSecond: 1}, planDate(2015, time.November, 26)
 	tests := []struct {
 		name     string
@@ -298,8 +343,9 @@ func TestCrossed(t *testing.T) {
 		{"dates", end, analysis.Crossing{Earliest: planAt, Likely: november, Latest: november}, closed, when{"already", "2015-11-26", "2015-11-26"}},
 		{"beyond the horizon", end, analysis.Crossing{Earliest: november}, closed, when{"2015-11-26", "not before 2016-06-12", "not before 2016-06-12"}},
 		{"open upwards", end, analysis.Crossing{Earliest: november, Likely: november}, analysis.Capacity{}, when{"2015-11-26", "2015-11-26", notKnown}},
-		{"no forecast", analysis.Forecast{Trend: analysis.Linear}, analysis.Crossing{}, closed, when{"not within the horizon", "not within the horizon", "not within the horizon"}},
-		{"too little data", analysis.Forecast{Trend: analysis.TooLittleData}, analysis.Crossing{Earliest: planAt}, closed, when{"already", notKnown, notKnown}},
+		{"no forecast", analysis.Forecast{GrowthKnown: true}, analysis.Crossing{}, closed, when{"not within the horizon", "not within the horizon", "not within the horizon"}},
+		{"growth not known", analysis.Forecast{}, analysis.Crossing{Earliest: planAt}, closed, when{"already", notKnown, notKnown}},
+		{"full, growth known", cutOff, analysis.Crossing{Earliest: november}, closed, when{"2015-11-26", "not before 2016-06-12", "not before 2016-06-12"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -49,7 +49,7 @@ type future struct {
 	layer    analysis.Layer
 	at       time.Time
 	links    int
-	days     []analysis.Day // That are known.
+	days     []analysis.Day // With any demand.
 	full     analysis.Crossing
 	oneDown  analysis.Crossing
 	from, to time.Time
@@ -87,20 +87,19 @@ func (f future) end() time.Time {
 	if !end.After(last) {
 		return last
 	}
-	latest := f.full.Latest
-	if f.full.Earliest.IsZero() || latest.IsZero() {
+	if f.full.Earliest.IsZero() || f.full.Latest.IsZero() {
 		return end
 	}
-	for _, date := range []time.Time{f.full.Latest, f.oneDown.Latest, last} {
-		if date.After(latest) {
-			latest = date
+	for _, date := range []time.Time{f.full.Latest, f.oneDown.Latest} {
+		if date.After(last) {
+			last = date
 		}
 	}
-	latest = latest.Add(latest.Sub(f.from) / 12)
-	if latest.After(end) {
+	last = last.Add(last.Sub(f.from) / 12)
+	if last.After(end) {
 		return end
 	}
-	return latest
+	return last
 }
 
 // highest is the most that is drawn: all days and capacities, and a forecast as far as
@@ -143,9 +142,12 @@ func (f future) chart(id string, width, height float64) *chart {
 
 // about tells those who cannot see the chart what it shows.
 func (f future) about() string {
-	return fmt.Sprintf("95th percentile of each of %s days from %s to %s, then the expected level of the busiest weekdays with its 80"+nbsp+"%% interval until %s. "+
-		"All links together carry %s %s. The table of dates and those of weeks and months hold the same figures.",
-		formatCount(len(f.days)), isoDate(f.from), isoDate(f.days[len(f.days)-1].Date), isoDate(f.to), formatRough(f.capacity()), layerName(f.layer))
+	ahead := ""
+	if len(f.outlook.Forecast.Ahead) > 0 {
+		ahead = fmt.Sprintf(", then the expected level of the busiest weekdays with its 80"+nbsp+"%% interval until %s", isoDate(f.to))
+	}
+	return fmt.Sprintf("95th percentile of each of %s days from %s to %s%s. All links together carry %s %s. The table of dates and those of weeks and months hold the same figures.",
+		formatCount(len(f.days)), isoDate(f.from), isoDate(f.days[len(f.days)-1].Date), ahead, formatRough(f.capacity()), layerName(f.layer))
 }
 
 // draws says whether there is an interval of dates to draw: one that is over by now

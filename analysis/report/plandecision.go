@@ -65,11 +65,11 @@ func decisionOf(p analysis.Plan, o analysis.Outlook) decision {
 
 // fullDecision is for what was at its capacity so often that nobody knows the demand.
 func fullDecision(o analysis.Outlook, itIs string) decision {
-	return decision{
-		Urgency: act, Ask: fmt.Sprintf("Order now: %s full already, and the true demand is unknown.", itIs),
-		Because: []string{fmt.Sprintf("In %s of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand. "+
-			"No date and no size can be derived from it; relieve the tunnel, and plan again.", formatPercent(o.Forecast.ClippedShare))},
+	reason := fmt.Sprintf("In %s of the busy hours the capacity was reached, so what was counted then is the capacity, not the demand.", formatPercent(o.Forecast.ClippedShare))
+	if !o.Forecast.GrowthKnown {
+		reason += " No date and no size can be derived from it; relieve the tunnel, and plan again."
 	}
+	return decision{Urgency: act, Ask: fmt.Sprintf("Order now: %s full already, and the true demand is unknown.", itIs), Because: []string{reason}}
 }
 
 // clippedDecision is for what was at its capacity now and then, and does not show how
@@ -103,10 +103,7 @@ func noisyDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) dec
 func dueDecision(p analysis.Plan, o analysis.Outlook, c analysis.Crossing) decision {
 	subject, are := subjectOf(p, o)
 	full := fmt.Sprintf("%s %s in %s (%s)", subject, reaches(are, c.Share), quarter(c.Likely), spread(c, p.At))
-	if reached(c.OrderBy, p.At) {
-		return decision{Urgency: act, Ask: "Order now: " + full + "."}
-	}
-	return decision{Urgency: act, Ask: "Order by " + longDate(c.OrderBy) + ": " + full + "."}
+	return decision{Urgency: act, Ask: "Order " + orderTime(c.OrderBy, p.At, longDate) + ": " + full + "."}
 }
 
 // unhurried is for what will not be full on the likely course.
@@ -129,7 +126,7 @@ func fastEnd(p analysis.Plan, c analysis.Crossing) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval it %s %s, which would need an order %s.",
-		reaches("is", c.Share), inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At))}
+		reaches("is", c.Share), inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At, isoDate))}
 }
 
 // oneDown says until when the links can stand in for one another.
@@ -146,7 +143,7 @@ func oneDown(p analysis.Plan, o analysis.Outlook) []string {
 		return []string{fmt.Sprintf("With one link out of service the rest is not expected to be full before %s.", endName(horizon(o)))}
 	}
 	return []string{fmt.Sprintf("With one link out of service the rest %s in %s (%s); to stay redundant, order %s.",
-		full, quarter(c.Likely), spread(c, p.At), orderTime(c.OrderBy, p.At))}
+		full, quarter(c.Likely), spread(c, p.At), orderTime(c.OrderBy, p.At, isoDate))}
 }
 
 // firstOption names the remedy that is ranked first.
@@ -172,18 +169,18 @@ func optionCount(n int) string {
 func tooLittle(o analysis.Outlook) string {
 	days := 0
 	for _, d := range o.Forecast.Days {
-		if d.P95BitsPerSecond > 0 {
+		if !d.Partial {
 			days++
 		}
 	}
-	return fmt.Sprintf("Demand is known of %s days; in the busiest hour it took %s of the capacity.", formatCount(days), formatPercent(o.Use))
+	return fmt.Sprintf("Demand is known of %s; in the busiest hour it took %s of the capacity.", formatDays(time.Duration(days)*24*time.Hour), formatPercent(o.Use))
 }
 
 // subjectOf is "the tunnel a to b" with its verb.
 func subjectOf(p analysis.Plan, o analysis.Outlook) (subject, are string) {
 	subject, are = "the tunnel", "is"
 	if p.Links > 1 {
-		subject, are = "the "+formatCount(p.Links)+" tunnels", "are"
+		subject, are = "the "+linksWord(p.Links), "are"
 	}
 	if o.Capacity.Shared {
 		return fmt.Sprintf("%s between %s and %s", subject, Clean(p.From), Clean(p.To)), are
@@ -225,14 +222,17 @@ func horizon(o analysis.Outlook) time.Time {
 
 // spread is "2015-10-28 to 2015-12-30, likely 2015-11-26".
 func spread(c analysis.Crossing, at time.Time) string {
-	earliest := isoDate(c.Earliest)
+	earliest, likely := isoDate(c.Earliest), "likely "+isoDate(c.Likely)
 	if reached(c.Earliest, at) {
 		earliest = "now"
 	}
-	if c.Latest.IsZero() { // Beyond the horizon, or the capacity is open upwards.
-		return earliest + " at the earliest, likely " + isoDate(c.Likely)
+	switch {
+	case c.Earliest.IsZero():
+		return likely
+	case c.Latest.IsZero(): // Beyond the horizon, or the capacity is open upwards.
+		return earliest + " at the earliest, " + likely
 	}
-	return earliest + " to " + isoDate(c.Latest) + ", likely " + isoDate(c.Likely)
+	return earliest + " to " + isoDate(c.Latest) + ", " + likely
 }
 
 func endName(end time.Time) string {
@@ -249,9 +249,12 @@ func inTime(on string, date, at time.Time) string {
 	return on + " " + isoDate(date)
 }
 
-func orderTime(date, at time.Time) string {
-	if reached(date, at) {
+func orderTime(date, at time.Time, write func(time.Time) string) string {
+	switch {
+	case date.IsZero():
+		return "in time"
+	case reached(date, at):
 		return "now"
 	}
-	return "by " + isoDate(date)
+	return "by " + write(date)
 }

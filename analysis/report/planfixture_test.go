@@ -22,9 +22,9 @@ func planDate(year int, month time.Month, day int) time.Time {
 // grown is a forecast whose level was so high at planAt and grows by so much each month.
 func grown(level, perMonth float64) analysis.Forecast {
 	f := analysis.Forecast{
-		Trend: analysis.Exponential, GrowthPerMonth: perMonth, GrowthPerMonthLow: perMonth - 0.009, GrowthPerMonthHigh: perMonth + 0.009,
+		Trend: analysis.Exponential, GrowthKnown: true, GrowthPerMonth: perMonth, GrowthPerMonthLow: perMonth - 0.009, GrowthPerMonthHigh: perMonth + 0.009,
 		LevelBitsPerSecond: level, BurstRatio: 1.62,
-		BackTest: &analysis.BackTest{Forecasts: 1204, Error: 0.0814, RepeatError: 0.093, Covered: 0.79},
+		BackTest: &analysis.BackTest{Forecasts: 1204, Error: 0.0814, RepeatError: 0.093, Intervals: 1155, Covered: 0.79},
 	}
 	noise := rand.New(rand.NewPCG(11, 12))
 	week := []float64{0.95, 1, 0.99, 1, 0.96, 0.7, 0.68}
@@ -36,7 +36,7 @@ func grown(level, perMonth float64) analysis.Forecast {
 			day.P95BitsPerSecond, day.Outlier = rate*0.4, true
 		}
 		if date.Equal(planDate(2015, time.March, 10)) {
-			day.P95BitsPerSecond, day.BusyHourBitsPerSecond, day.Outlier = 0, 0, true
+			day.P95BitsPerSecond, day.BusyHourBitsPerSecond, day.Partial = 0, 0, true
 		}
 		f.Days = append(f.Days, day)
 	}
@@ -101,7 +101,7 @@ var policedCapacity = analysis.Capacity{
 	LowBitsPerSecond: 334.5e6, LikelyBitsPerSecond: 334.8e6, HighBitsPerSecond: 335.7e6, InnerSize: 1400, Basis: "measured with 1400 B packets",
 }
 
-var fixtureSizes = analysis.SizeModel{PerPacket: 3.1e-6, PerByte: 21.7e-9, Sizes: []int{512, 1024, 1400}, Error: 0.006}
+var fixtureSizes = analysis.SizeModel{PerPacket: 3.1e-6, PerByte: 21.7e-9, Points: []analysis.SizePoint{{InnerSize: 512, InnerBitsPerSecond: 290.0e6}, {InnerSize: 1024, InnerBitsPerSecond: 325.5e6}, {InnerSize: 1400, InnerBitsPerSecond: 334.8e6}}, Error: 0.006}
 
 // growPlan is one tunnel that will be full, with all that a plan can hold.
 func growPlan() PlanReport {
@@ -147,12 +147,11 @@ func growPlan() PlanReport {
 func planResults() []Result {
 	today := latencyResult()
 	all := []Result{today}
-	for _, size := range []int{512, 1024} {
+	for _, p := range fixtureSizes.Points[:2] {
 		r := policerResult()
 		c := *r.Ceiling
-		c.InnerSize, c.OuterSize = size, size+64
-		c.InnerBitsPerSecond = fixtureSizes.InnerBitsPerSecond(float64(size)) * 1.006
-		r.Ceiling, r.Size = &c, Size{Inner: size, Outer: size + 64}
+		c.InnerSize, c.OuterSize, c.InnerBitsPerSecond = p.InnerSize, p.InnerSize+64, p.InnerBitsPerSecond
+		r.Ceiling, r.Size = &c, Size{Inner: p.InnerSize, Outer: p.InnerSize + 64}
 		all = append(all, r)
 	}
 	two := policerResult()
@@ -208,7 +207,7 @@ func fullPlan() PlanReport {
 		}
 	}
 	f.Trend, f.ClippedShare, f.Ahead, f.BackTest, f.BurstRatio, f.BurstsUnknown = analysis.AlreadyFull, 0.234, nil, nil, 0, true
-	f.GrowthPerMonth, f.GrowthPerMonthLow, f.GrowthPerMonthHigh = 0, 0, 0
+	f.GrowthKnown, f.GrowthPerMonth, f.GrowthPerMonthLow, f.GrowthPerMonthHigh = false, 0, 0, 0
 	now := analysis.Crossing{Share: 1, Earliest: planAt, Likely: planAt, Latest: planAt, OrderBy: planAt.AddDate(0, 0, -60)}
 	o.Forecast, o.Crossings, o.DoingNothing, o.Use, o.BusyHourBitsPerSecond = f, []analysis.Crossing{now}, nil, 0.99, 331e6
 	for i := range r.Plan.Options {
@@ -218,12 +217,32 @@ func fullPlan() PlanReport {
 	return r
 }
 
+// fiveReasons is of links that are full only on the fast course, in no known hurry.
+func fiveReasons() PlanReport {
+	r := redundantPlan()
+	o := &r.Plan.Outlooks[0]
+	o.Forecast.Trend, o.Crossings = analysis.NoTrend, []analysis.Crossing{{Share: 1, Earliest: planDate(2016, time.August, 1), OrderBy: planDate(2016, time.August, 1)}}
+	r.Plan.LeadTime = 0
+	return r
+}
+
+// partOfADay ends before its last day does.
+func partOfADay() PlanReport {
+	r := growPlan()
+	days := r.Plan.Outlooks[0].Forecast.Days
+	for i := range days {
+		days[i].Outlier = false
+	}
+	days[len(days)-1].P95BitsPerSecond, days[len(days)-1].Partial = 40e6, true
+	return r
+}
+
 // briefPlan has too little data for a date, and a capacity that is open upwards.
 func briefPlan() PlanReport {
 	r := growPlan()
 	p := &r.Plan
 	f := grown(120e6, 0)
-	f.Trend, f.Days, f.Weeks, f.Months, f.Ahead, f.BackTest = analysis.TooLittleData, f.Days[:9], f.Weeks[:2], f.Months[:1], nil, nil
+	f.Trend, f.GrowthKnown, f.Days, f.Weeks, f.Months, f.Ahead, f.BackTest = analysis.TooLittleData, false, f.Days[:9], f.Weeks[:2], f.Months[:1], nil, nil
 	open := policedCapacity
 	open.HighBitsPerSecond = 0
 	p.Outlooks = []analysis.Outlook{{Direction: "both directions together", Capacity: open, BusyHourBitsPerSecond: 118e6, Use: 0.352, Forecast: f, Crossings: []analysis.Crossing{{Share: 0.7}, {Share: 0.8}, {Share: 1}}}}
@@ -266,7 +285,7 @@ func hostilePlan() PlanReport {
 	o.Forecast.Days[5].Date = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
 	p.Options[0].Name, p.Options[0].Note, p.Options[0].Price.Currency = attack, attack, attack
 	p.Missing, p.Notes = []analysis.Missing{{What: attack, Command: attack}}, []string{attack}
-	r.Inputs, r.Reproduce = []Input{{attack, attack, attack}}, Reproduce{CommandLine: attack, InputsSHA256: attack}
+	r.Inputs, r.Reproduce = []Input{{attack, attack, attack}}, Reproduce{CommandLine: attack}
 	r.Results = []Result{hostileResult()}
 	return r
 }

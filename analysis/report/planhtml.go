@@ -29,16 +29,14 @@ const (
 	maxSheetOptions = 4
 	maxSheetMissing = 3
 	maxSheetNotes   = 2
-	maxSheetWeeks   = 3
 	maxSheetInputs  = 3
-	maxSheetReasons = 4
 	manyLines       = 16 // From here on the sheet is printed smaller.
 )
 
 // planPage is what page/plan.html shows, in its order.
 type planPage struct {
 	Title, At, Links         string
-	Layer, LayerName         string
+	Layer, OptionLayer       string
 	Written, Author, Version string
 	Contents                 []anchor
 	Decision                 decision
@@ -59,14 +57,13 @@ type planPage struct {
 	Derating                 string
 	Demand                   []demandView
 	Method                   []string
-	Command, Hash            string
+	Command                  string
 }
 
 // sheetLists are the lists that the first sheet shortens, in full.
 type sheetLists struct {
 	Options []optionRow
 	Missing []missingRow
-	Nothing []shortfallRow
 	Notes   []string
 	Inputs  inputTable
 }
@@ -80,39 +77,60 @@ type anchor struct{ ID, Name string }
 func newPlanPage(r PlanReport) planPage {
 	p := r.Plan
 	page := planPage{
-		Title: "Capacity plan of the tunnel " + Clean(p.From) + " to " + Clean(p.To), At: isoDate(p.At), Links: linksWord(p.Links), Layer: layerMeaning(p.Layer), LayerName: layerName(p.Layer),
+		Title: planTitle(p), At: isoDate(p.At), Links: linksWord(p.Links),
+		Layer: layerMeaning(p.Layer), OptionLayer: optionLayer(p),
 		Written: r.Written.UTC().Format(time.DateTime + " UTC"), Author: Clean(r.Author), Version: Clean(r.ToolVersion),
-		Decision: r.decision(), Dates: firstDates(p),
-		All:     sheetLists{Options: optionRows(p), Missing: missingRows(p), Notes: cleanAll(p.Notes), Inputs: inputTable{"inputs-all", inputRows(r.Inputs)}},
-		Sizes:   newSizesView(r),
-		Command: cleanLines(r.Reproduce.CommandLine), Hash: Clean(r.Reproduce.InputsSHA256),
-		Method: planMethod(p),
-	}
-	if p.Links > 1 {
-		page.Title = fmt.Sprintf("Capacity plan of the %s %s to %s", page.Links, Clean(p.From), Clean(p.To))
+		Decision: r.decision(), Dates: firstDates(p), All: newSheetLists(r), Sizes: newSizesView(p),
+		Method: planMethod(p), Command: cleanLines(r.Reproduce.CommandLine),
 	}
 	if p.Derating > 0 {
 		page.Derating = formatPercent(p.Derating)
 	}
-	if len(p.Outlooks) > 0 {
-		page.Facts = sheetFacts(p)
-		page.All.Nothing = shortfallRows(p.Outlooks[0])
-	}
-	if len(r.Results) > 0 {
-		result := newPage(r.Results[0])
-		page.Result = &result
-		page.Scaling = r.scalingRows()
-		page.Method = append(page.Method, result.Method...)
-	}
-	for i := range p.Outlooks {
-		page.Demand = append(page.Demand, newDemandView(p, i))
-	}
+	page.addResult(r)
+	page.addOutlooks(p)
 	page.shorten()
 	if len(p.Outlooks) > 0 {
 		page.Chart = newFutureView(p, p.Outlooks[0], "sheet", page.chartHeight())
 	}
 	page.Contents = page.contents()
 	return page
+}
+
+func planTitle(p analysis.Plan) string {
+	what := "tunnel"
+	if p.Links > 1 {
+		what = linksWord(p.Links)
+	}
+	return fmt.Sprintf("Capacity plan of the %s %s to %s", what, Clean(p.From), Clean(p.To))
+}
+
+func newSheetLists(r PlanReport) sheetLists {
+	return sheetLists{
+		Options: optionRows(r.Plan), Missing: missingRows(r.Plan), Notes: cleanAll(r.Plan.Notes),
+		Inputs: inputTable{"inputs-all", inputRows(r.Inputs)},
+	}
+}
+
+// addResult shows how today's ceiling came about.
+func (p *planPage) addResult(r PlanReport) {
+	if len(r.Results) == 0 {
+		return
+	}
+	result := newPage(r.Results[0])
+	p.Result = &result
+	p.Scaling = r.scalingRows()
+	p.Method = append(p.Method, result.Method...)
+}
+
+// addOutlooks has a section for each; the sheet is about the one that is full first.
+func (p *planPage) addOutlooks(plan analysis.Plan) {
+	if len(plan.Outlooks) == 0 {
+		return
+	}
+	p.Facts, p.Nothing = sheetFacts(plan), shortfallRows(plan.Outlooks[0])
+	for i := range plan.Outlooks {
+		p.Demand = append(p.Demand, newDemandView(plan, i))
+	}
 }
 
 // sheetFacts leave bursts to the section about demand, unless nobody knows them.
@@ -135,8 +153,6 @@ func (p *planPage) shorten() {
 	p.Notes, p.More.Notes = shortened(p.All.Notes, maxSheetNotes)
 	p.Inputs.ID = "inputs"
 	p.Inputs.Rows, p.More.Inputs = shortened(p.All.Inputs.Rows, maxSheetInputs)
-	p.Nothing, _ = shortened(p.All.Nothing, maxSheetWeeks)
-	p.Decision.Because, _ = shortened(p.Decision.Because, maxSheetReasons)
 	lines := len(p.Options) + len(p.Missing) + len(p.Notes) + len(p.Inputs.Rows) + len(p.Nothing) + len(p.Decision.Because)
 	if p.Dates != nil {
 		p.Dates.Rows, p.More.Dates = shortened(p.Dates.Rows, maxSheetDates)
@@ -170,7 +186,7 @@ func (p *planPage) contents() []anchor {
 	add(p.Result != nil, "headline", "Ceiling")
 	if p.Result != nil {
 		add(p.Result.Verdict != nil, "verdict", "Verdict")
-		add(p.Result.Trials.Rows != nil || len(p.Result.TCP) == 0, "trials", "Trials")
+		add(p.Result.ListsTrials(), "trials", "Trials")
 		add(p.Result.Latency != nil, "latency", "Latency")
 	}
 	add(p.Sizes != nil, "packet-sizes", "Packet sizes")
@@ -186,11 +202,11 @@ func (p *planPage) contents() []anchor {
 // planMethod says in a few sentences how the dates came about and what they do not say.
 func planMethod(p analysis.Plan) []string {
 	return []string{
-		"Demand is the 95th percentile of each day’s five-minute rates by nearest rank, as transit is billed. A trend, straight or exponential as the data ask for, " +
+		"Demand is the 95th percentile of each day’s rates by nearest rank, as transit is billed. A trend, straight or exponential as the data ask for, " +
 			"runs through the days robustly, so that holidays and outages do not bend it, and follows steps of the level; each weekday has its own season, and the last days’ deviation fades over some weeks. " +
 			"Days at 95" + nbsp + "% of the capacity or above count as lower bounds: the capacity, not the demand, set them. Where the growth cannot be told from none, no trend is stated.",
 		"A date is where the expected level of the busiest weekdays meets a share of the capacity. The earliest is where the upper end of the forecast’s 80" + nbsp + "% interval meets the lower end of the capacity’s, the latest the reverse. " +
-			"The order has to be placed the lead time before the earliest. The error beside each date is of the same method on the same series a week ahead, with every day in turn taken as the last; it says how good the method is on this demand, not how far off a date years away may be.",
+			"The order has to be placed the lead time before the earliest. The error beside each date is of the same method on the same series a week ahead, with each day of the latest half year in turn taken as the last, after three weeks to learn from; it says how good the method is on this demand, not how far off a date years away may be.",
 		"All rates of the plan are in one layer, the one in which the demand was counted (" + layerMeaning(p.Layer) + "); ceilings were converted to it. What a vendor claims was not measured here" + derated(p) + ".",
 	}
 }

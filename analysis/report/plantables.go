@@ -94,16 +94,14 @@ func newDateRow(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, links 
 type when struct{ earliest, likely, latest string }
 
 // crossed writes the dates of a crossing. One that is zero is not within the horizon, or
-// not known where nothing is known of growth or of how much more there is.
+// not known where growth is not, or how much more there is.
 func crossed(p analysis.Plan, o analysis.Outlook, c analysis.Crossing, capacity analysis.Capacity) when {
 	never := "not before " + isoDate(horizon(o))
-	switch o.Forecast.Trend {
-	case analysis.TooLittleData, analysis.AlreadyFull, analysis.ClippedTrend:
+	switch {
+	case !o.Forecast.GrowthKnown:
 		never = notKnown
-	default:
-		if horizon(o).IsZero() {
-			never = "not within the horizon"
-		}
+	case horizon(o).IsZero():
+		never = "not within the horizon"
 	}
 	write := func(date time.Time) string {
 		switch {
@@ -136,8 +134,12 @@ func backTestText(b *analysis.BackTest) string {
 	if b == nil {
 		return "The method could not be tested on this series, which is too short."
 	}
-	return fmt.Sprintf("Tested on this series, a week ahead, %s times: repeat-last-week errs %s, this method %s; its 80"+nbsp+"%% interval held %s.",
-		formatCount(b.Forecasts), formatPercent(b.RepeatError), formatPercent(b.Error), formatPercent(b.Covered))
+	text := fmt.Sprintf("Tested on this series, a week ahead, %s times: repeat-last-week errs %s, this method %s",
+		formatCount(b.Forecasts), formatPercent(b.RepeatError), formatPercent(b.Error))
+	if b.Intervals > 0 {
+		text += "; its 80" + nbsp + "% interval held " + formatPercent(b.Covered)
+	}
+	return text + "."
 }
 
 // optionRow is one remedy.
@@ -229,7 +231,7 @@ func boughtWords(months string) string {
 	return number + " bought"
 }
 
-// capacityRange is what one link carries; layer may be empty where a column names it.
+// capacityRange writes a capacity; layer may be empty where a column names it.
 func capacityRange(c analysis.Capacity, layer string) string {
 	switch low, high := formatRate(c.LowBitsPerSecond), formatRate(c.HighBitsPerSecond); {
 	case c.HighBitsPerSecond == 0:
@@ -251,6 +253,14 @@ func layerName(l analysis.Layer) string {
 		return "L2"
 	}
 	return "layer unknown"
+}
+
+// optionLayer is what the capacities of options are told in.
+func optionLayer(p analysis.Plan) string {
+	if p.Links > 1 {
+		return layerName(p.Layer) + ", all links"
+	}
+	return layerName(p.Layer)
 }
 
 // layerMeaning says what a layer counts.
@@ -278,7 +288,7 @@ func planFacts(p analysis.Plan, o analysis.Outlook) []fact {
 func capacityFact(p analysis.Plan, o analysis.Outlook) fact {
 	f := fact{Name: "Ceiling", Value: capacityRange(o.Capacity, layerName(p.Layer)), Note: Clean(o.Direction)}
 	if p.Links > 1 {
-		f.Note += ", of each of " + formatCount(p.Links) + " tunnels"
+		f.Note += ", of each of " + linksWord(p.Links)
 	}
 	f.Note += ", " + Clean(o.Capacity.Basis)
 	if o.Capacity.Claimed {
@@ -295,16 +305,20 @@ func busyFact(p analysis.Plan, o analysis.Outlook) fact {
 }
 
 func growthFact(o analysis.Outlook) fact {
-	f := fact{Name: "Growth", Value: notKnown, Note: Clean(string(o.Forecast.Trend))}
-	if o.Forecast.Trend == analysis.ClippedTrend {
-		f.Note = "demand was cut off at the capacity"
-	}
+	trend, perMonth := Clean(string(o.Forecast.Trend)), formatSigned(o.Forecast.GrowthPerMonth)+" a month"
 	interval := fmt.Sprintf("80"+nbsp+"%% interval %s to %s a month", formatSigned(o.Forecast.GrowthPerMonthLow), formatSigned(o.Forecast.GrowthPerMonthHigh))
-	switch o.Forecast.Trend {
-	case analysis.NoTrend:
+	f := fact{Name: "Growth"}
+	switch {
+	case o.Forecast.Trend == analysis.ClippedTrend:
+		f.Value, f.Note = notKnown, "demand was cut off at the capacity"
+	case !o.Forecast.GrowthKnown:
+		f.Value, f.Note = notKnown, trend
+	case o.Forecast.Trend == analysis.NoTrend:
 		f.Value, f.Note = "no trend", interval
-	case analysis.Linear, analysis.Exponential:
-		f.Value, f.Note = formatSigned(o.Forecast.GrowthPerMonth)+" a month", interval+", "+Clean(string(o.Forecast.Trend))
+	case o.Forecast.Trend == analysis.AlreadyFull:
+		f.Value, f.Note = perMonth+" or more", interval+", "+trend
+	default:
+		f.Value, f.Note = perMonth, interval+", "+trend
 	}
 	return f
 }

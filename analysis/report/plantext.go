@@ -15,7 +15,6 @@ const (
 	maxTextDates    = 12
 	maxTextOptions  = 6
 	maxTextMissing  = 4
-	maxTextWeeks    = 3
 	maxTextInputs   = 4
 	maxTextName     = 32 // Characters.
 )
@@ -60,9 +59,9 @@ func (t *text) planned(r PlanReport) {
 
 func linksWord(links int) string {
 	if links > 1 {
-		return formatCount(links) + " tunnels"
+		return formatCount(links) + " links"
 	}
-	return "1 tunnel"
+	return "1 link"
 }
 
 // outlook shows the ceiling, its use and trend, and the dates.
@@ -95,11 +94,9 @@ func cell(s string, width int) string { return pad(s+" ", width) }
 
 // nothing says what comes if nothing is done.
 func (t *text) nothing(o analysis.Outlook) {
-	rows := shortfallRows(o)
-	for i, r := range rows[:min(len(rows), maxTextWeeks)] {
+	for i, r := range shortfallRows(o) {
 		t.line(label("No action", i), "%s", r.Sentence)
 	}
-	t.moreOf(len(rows), maxTextWeeks)
 }
 
 func (t *text) options(p analysis.Plan) {
@@ -108,7 +105,8 @@ func (t *text) options(p analysis.Plan) {
 		return
 	}
 	rows = rows[:min(len(rows), maxTextOptions)]
-	name, rate := 0, len("carries, inner")
+	carries := "carries, " + optionLayer(p)
+	name, rate := 0, utf8.RuneCountInString(carries)
 	for _, r := range rows {
 		name, rate = max(name, utf8.RuneCountInString(r.Name)), max(rate, utf8.RuneCountInString(r.Capacity))
 	}
@@ -116,7 +114,7 @@ func (t *text) options(p analysis.Plan) {
 	cells := func(option, known, carries, full, months, perMonth, cost string) string {
 		return cell(option, name+5) + cell(known, 14) + cell(carries, rate+2) + cell(full, dateColumn) + cell(months, 12) + cell(perMonth, 13) + cost
 	}
-	t.line("Options", "%s", cells("best first", "known by", "carries, "+layerName(p.Layer), "likely full", "months", "per month", "three years"))
+	t.line("Options", "%s", cells("best first", "known by", carries, "likely full", "months", "per month", "three years"))
 	for _, r := range rows {
 		t.line("", "%s", cells(r.Rank+". "+r.Name, r.Known, r.Capacity, r.Full, r.Months, r.PerMonth, r.ThreeYears))
 	}
