@@ -37,6 +37,9 @@ func (q Question) lanes() ([]lane, error) {
 	}
 	back, measured := q.reverseTunnel(forward.tunnel)
 	if q.apart(forward.tunnel, back) {
+		if !carries(*q.Reverse) {
+			return []lane{forward}, nil
+		}
 		reverse := lane{direction: to + " to " + from, demand: *q.Reverse, tunnel: back, borrowed: !measured}
 		return []lane{forward, reverse}, nil
 	}

@@ -45,8 +45,10 @@ type model struct {
 	past    past
 }
 
-// newModel holds a demand against what carried it; a capacity of zero is not known.
+// newModel holds a demand, as far as it is known, against what carried it; a capacity of
+// zero is not known.
 func newModel(d analysis.Demand, at time.Time, full analysis.Capacity) model {
+	d = slice(d, 0, knownBins(d))
 	m := model{demand: d, at: at.In(d.Start.Location())}
 	if clips(d, full.LikelyBitsPerSecond) {
 		m.full = full.LikelyBitsPerSecond
@@ -69,6 +71,9 @@ type past struct {
 	straightly float64
 	// recent is the level of the last days, the last of which is day last.
 	recent, last float64
+	// shifted: for a week now the level is one that the trend does not know. It may stay
+	// there, or return.
+	shifted bool
 }
 
 // learn needs some whole days that are not all clipped; of fewer it knows nothing.
@@ -88,6 +93,7 @@ func learn(days []day) past {
 	}
 	p.last = seen[len(seen)-1].t
 	p.recent = p.recently(seen[len(seen)-alikeDays:])
+	p.shifted = p.trend != analysis.TooLittleData && p.isShift(seen[len(seen)-week:])
 	return p
 }
 
@@ -124,6 +130,31 @@ func (p *past) recently(last []observation) float64 {
 	return median(all)
 }
 
+// isShift says whether days in a row are all far from the trend, on one side of it.
+func (p *past) isShift(last []observation) bool {
+	above, below := 0, 0
+	for _, d := range last {
+		value, _ := p.expected.value(d.t)
+		switch residual, _ := p.expected.residual(d, value); {
+		case residual > outlying*p.expected.sigma:
+			above++
+		case residual < -outlying*p.expected.sigma:
+			below++
+		}
+	}
+	return max(above, below) == len(last)
+}
+
+// shift is how far, as a ratio, the last days lie from the trend where it does not know
+// their level; zero elsewhere.
+func (p *past) shift() float64 {
+	if !p.shifted {
+		return 0
+	}
+	value, _ := p.expected.value(p.last)
+	return math.Expm1(p.recent - value)
+}
+
 // known says whether there is anything to forecast from.
 func (p *past) known() bool { return p.expected.inverse != nil }
 
@@ -138,13 +169,22 @@ func (p *past) level(t, season float64) float64 {
 // faded is what is left on a day of the last days' distance.
 func (p *past) faded(t float64) float64 { return math.Pow(fading, math.Max(0, t-p.last)) }
 
-// chance is that of a level of y or more on a day, y and season being logarithms.
+// chance is that of a level of y or more on a day, y and season being logarithms. A
+// shifted level stays or returns with the same chance.
 func (p *past) chance(t, season, y float64) float64 {
-	return (1-p.straightly)*p.chanceOf(&p.possible[0], t, season, y) + p.straightly*p.chanceOf(&p.possible[1], t, season, y)
+	returns := p.chanceIf(p.faded(t), t, season, y)
+	if !p.shifted {
+		return returns
+	}
+	return (returns + p.chanceIf(1, t, season, y)) / 2
 }
 
-func (p *past) chanceOf(l *line, t, season, y float64) float64 {
-	fade := p.faded(t)
+// chanceIf is the chance if so much of the last days' distance from the trend is left.
+func (p *past) chanceIf(fade, t, season, y float64) float64 {
+	return (1-p.straightly)*p.chanceOf(&p.possible[0], fade, t, season, y) + p.straightly*p.chanceOf(&p.possible[1], fade, t, season, y)
+}
+
+func (p *past) chanceOf(l *line, fade, t, season, y float64) float64 {
 	value, deviation := l.from(t, p.last, p.recent, fade)
 	deviation = math.Hypot(deviation, fade*l.sigma*math.Sqrt(recentNoise))
 	return l.below((value + season - y) / math.Max(deviation, minSigma))

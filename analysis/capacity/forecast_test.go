@@ -195,6 +195,41 @@ func TestTrends(t *testing.T) {
 	}
 }
 
+// Days at the ceiling that the trend knows nothing of: the figures stay figures, and the
+// level may stay.
+func TestShiftedDays(t *testing.T) {
+	for _, to := range []float64{310e6, 320e6, 330e6, 340e6, 400e6} {
+		for _, days := range []int{5, 8, 10, 20} {
+			s := synthetic{base: 150e6, days: 170 + days, binNoise: 0.02, dayNoise: 0.02, step: 170, stepBy: to/150e6 - 1, cap: 350e6}
+			m := modelOf(s.demand(7), 350e6)
+			f := m.forecast()
+			for _, v := range []float64{f.GrowthPerMonthLow, f.GrowthPerMonth, f.GrowthPerMonthHigh, f.LevelBitsPerSecond, f.BackTest.Error} {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					t.Fatalf("%d days of %g: %+v", days, to, f)
+				}
+			}
+			if days < 8 {
+				continue
+			}
+			if m.past.shift() < 0.5 && len(f.Steps) == 0 {
+				t.Errorf("%d days of %g: neither a step nor a shift (%g)", days, to, m.past.shift())
+			}
+			later := m.ahead(m.at.AddDate(0, 9, 0))
+			if later.HighBitsPerSecond < 0.9*min(to, 350e6) {
+				t.Errorf("%d days of %g: at most %g after nine months", days, to, later.HighBitsPerSecond)
+			}
+		}
+	}
+}
+
+func TestHazard(t *testing.T) {
+	for z, want := range map[float64]float64{-8: 0, 0: 0.79788, 3: 3.28310, 8.2: 8.31857, 8.3: 8.41721, 20: 20.04975, 40: 40.02497} {
+		if got := hazard(z); math.Abs(got-want) > 1e-4 {
+			t.Errorf("at %g: got %g, want %g", z, got, want)
+		}
+	}
+}
+
 // A ceiling that demand was far above did not clip it.
 func TestDemandAboveIsNotClipped(t *testing.T) {
 	m := modelOf(synthetic{base: 800e6, days: 100}.demand(1), 350e6)
@@ -221,6 +256,7 @@ func TestCrossings(t *testing.T) {
 		"a share of it":    {0.5, 2.1, 2.1, [3]float64{30, 30, 30}, 30, 0},
 		"no upper bound":   {1, 1.05, 0, [3]float64{30, 30, -1}, 30, 0},
 		"out of all reach": {1, 1e5, 1e5, [3]float64{-1, -1, -1}, -1, 0},
+		"horizon":          {1, 1e3, 1e3, [3]float64{-1, -1, -1}, -1, 0},
 	} {
 		c := analysis.Capacity{LowBitsPerSecond: test.low * level, LikelyBitsPerSecond: test.low * level, HighBitsPerSecond: test.high * level}
 		got := m.crossing(test.share, c, time.Duration(test.leadDays)*24*time.Hour)
@@ -232,6 +268,26 @@ func TestCrossings(t *testing.T) {
 		}
 		if days := got.OrderBy.Sub(m.at).Hours() / 24; !got.OrderBy.IsZero() && math.Abs(days-test.orderBy) > 1.5 {
 			t.Errorf("%s: to be ordered by %v, want %g days from %v", name, got.OrderBy, test.orderBy, m.at)
+		}
+	}
+}
+
+// Where no clock shows midnight, the search for a date still goes on.
+func TestCrossingWhereMidnightIsMissing(t *testing.T) {
+	for _, name := range []string{"America/Santiago", "America/Havana", "Atlantic/Azores"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := synthetic{base: 100e6, growth: 0.001, days: 365, start: time.Date(2024, 1, 1, 0, 0, 0, 0, zone)}.demand(1)
+		m := modelOf(d, 0)
+		if got := m.crossing(1, analysis.Capacity{LowBitsPerSecond: 1e12, LikelyBitsPerSecond: 1e12}, 0); !got.Likely.IsZero() {
+			t.Errorf("%s: full on %v", name, got.Likely)
+		}
+		for i := 1; i < len(m.days); i++ {
+			if a, b := m.days[i-1].Date, m.days[i].Date; b.Sub(a) < 23*time.Hour || b.Hour() > 1 {
+				t.Errorf("%s: day %v follows %v", name, b, a)
+			}
 		}
 	}
 }
@@ -248,6 +304,7 @@ func TestOddDemand(t *testing.T) {
 	}
 	for name, d := range map[string]analysis.Demand{
 		"ten days":      hours(240, func(i int) float64 { return 3e8 + 1e5*float64(i%7) }),
+		"explosive":     hours(57*24, func(i int) float64 { return 1e-31 * math.Pow(6.5, float64(i/24)) }),
 		"all clipped":   hours(2000, func(i int) float64 { return 340e6 + 1e4*float64(i%500) }),
 		"one bin":       hours(1, func(int) float64 { return 1 }),
 		"nothing known": hours(2000, func(int) float64 { return math.NaN() }),

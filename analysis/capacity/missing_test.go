@@ -22,7 +22,7 @@ func TestMissing(t *testing.T) {
 		want   string // In what is missing or in its command; after ! what must not be.
 	}{
 		{"one size", nil, "packets of 1400 B only"},
-		{"one size, command", nil, "tunnelmark find a b --size 256,512,1024,1400"},
+		{"one size, command", nil, "tunnelmark find a b --mtu 1436 --size 1400,256,512,1024"},
 		{"two sizes", func(q *Question) { q.Measured = append(q.Measured, sizes(512)...) }, "a third would test it"},
 		{"three sizes", func(q *Question) { q.Measured = append(q.Measured, sizes(256, 512)...) }, "!--size"},
 		{"a small size", func(q *Question) { q.Measured[0].Ceiling = ceiling(64, 30e6) }, "--size 64,256,512,1024,1400"},
@@ -43,7 +43,7 @@ func TestMissing(t *testing.T) {
 		{"no reverse demand, apart", func(q *Question) { q.Directions = Apart }, "so that direction is not planned"},
 		{"reverse demand", func(q *Question) { q.Reverse = &reverse }, "!--reverse-demand"},
 		{"reverse ceiling", func(q *Question) { q.Reverse = &reverse }, "tunnelmark find b a"},
-		{"both at once", func(q *Question) { q.Reverse = &reverse }, "tunnelmark run a b -u --bidir -b 267.8M@inner -l 1372"},
+		{"both at once", func(q *Question) { q.Reverse = &reverse }, "tunnelmark run a b --mtu 1436 -u --bidir -b 267.8M@inner -l 1372"},
 		{"both at once measured", func(q *Question) { q.Reverse = &reverse; q.Measured[0].BothWaysInnerBitsPerSecond = 1e6 }, "!--bidir"},
 		{"both at once as the user says", func(q *Question) { q.Reverse = &reverse; q.Directions = Shared }, "!--bidir"},
 		{"no remedy", nil, "tunnelmark find a b --tunnels 2"},

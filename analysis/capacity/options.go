@@ -3,6 +3,7 @@ package capacity
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -73,15 +74,15 @@ func (k market) remedies() []Measured {
 // named says whether a candidate is that setup, measured.
 func (k market) named(m Measured) bool {
 	return slices.ContainsFunc(k.question.Candidates, func(c Candidate) bool {
-		return c.Measured != nil && sameSetup(c.Measured.Setup, m.Setup)
+		return c.Claim == nil && sameSetup(c.Measured[0].Setup, m.Setup)
 	})
 }
 
 // candidate is a remedy that was named, with its price.
 func (k market) candidate(c Candidate) analysis.Option {
 	var o analysis.Option
-	if c.Measured != nil {
-		o = k.measured(newTunnel(*c.Measured, nil), c.Name) // Another device may have the same setup.
+	if c.Claim == nil {
+		o = k.measured(newTunnel(c.Measured[0], c.Measured), c.Name) // Another device may have the same setup.
 	} else {
 		o = k.claimed(*c.Claim, c.Name)
 	}
@@ -94,7 +95,8 @@ func (k market) candidate(c Candidate) analysis.Option {
 
 // measured is a remedy as it was measured, for as many links as today's.
 func (k market) measured(t tunnel, name string) analysis.Option {
-	c := k.layers.capacity(t.capacity(k.size), k.question.Demand.Layer).Scaled(float64(k.question.Links))
+	inner := k.likeToday(t.capacity(k.size))
+	c := k.layers.capacity(inner, k.question.Demand.Layer).Scaled(float64(k.question.Links))
 	c.Shared = k.lane.shared
 	if k.question.Links > 1 {
 		c.Basis += fmt.Sprintf(", for each of %d links", k.question.Links)
@@ -102,18 +104,31 @@ func (k market) measured(t tunnel, name string) analysis.Option {
 	return analysis.Option{Name: name, Capacity: c, Note: strings.Join(t.doubts(k.size), " ")}
 }
 
+// likeToday tells a capacity of packets of one size for those of the demand, as if it bent with
+// the size as today's does: what else would be known of a size that was not measured?
+func (k market) likeToday(c analysis.Capacity) analysis.Capacity {
+	model := k.lane.tunnel.model
+	if model == nil || k.size == 0 || math.Abs(c.InnerSize-k.size) < 1 {
+		return c
+	}
+	bent := c.Scaled(model.InnerBitsPerSecond(k.size) / model.InnerBitsPerSecond(c.InnerSize))
+	bent.InnerSize = k.size
+	bent.Basis += fmt.Sprintf(", told for %.0f B as today's tunnel bends with the size", k.size)
+	return bent
+}
+
 // claimed is a remedy of which a vendor says what it carries, all links together: less
 // what today's device misses of its own data sheet.
 func (k market) claimed(claim Claim, name string) analysis.Option {
 	size := claim.sizeOr(k.capacity.InnerSize)
-	promised := k.layers.convert(claim.BitsPerSecond, size, claim.Layer, k.question.Demand.Layer)
-	c := analysis.Capacity{
+	promised := k.layers.convert(claim.BitsPerSecond, size, claim.Layer, analysis.InnerLayer)
+	c := k.layers.capacity(k.likeToday(analysis.Capacity{
 		LowBitsPerSecond: promised, LikelyBitsPerSecond: promised, HighBitsPerSecond: promised,
 		InnerSize: size, Claimed: true, Shared: k.lane.shared,
 		Basis: fmt.Sprintf("claimed by the vendor (%s): %s with %.0f B packets", cmp.Or(claim.Source, "no source given"), rate(claim.BitsPerSecond, claim.Layer), size),
-	}
-	if k.derating > 0 {
-		c.LowBitsPerSecond, c.LikelyBitsPerSecond = promised*k.derating, promised*k.derating
+	}), k.question.Demand.Layer)
+	if k.derating > 0 && k.derating < 1 {
+		c.LowBitsPerSecond, c.LikelyBitsPerSecond = c.LowBitsPerSecond*k.derating, c.LikelyBitsPerSecond*k.derating
 		c.Basis += fmt.Sprintf(", times the %.0f %% that today's device reaches of its own data sheet", 100*k.derating)
 	}
 	return analysis.Option{Name: name, Capacity: c, Note: strings.Join(k.claimDoubts(size), " ")}
@@ -124,7 +139,7 @@ func (k market) claimDoubts(size float64) []string {
 	if k.derating == 0 {
 		doubts = append(doubts, "This is the vendor's word: what today's device promises (--datasheet) would tell how much to believe of it.")
 	}
-	if k.size > 0 && k.size < smaller*size {
+	if k.size > 0 && k.size < smaller*size && k.lane.tunnel.model == nil {
 		doubts = append(doubts, fmt.Sprintf("It is for packets of %.0f B; the demand's have %.0f B on average, of which a device carries less.", size, k.size))
 	}
 	if k.question.Links > 1 {
@@ -142,12 +157,12 @@ func (c Claim) sizeOr(size float64) float64 {
 }
 
 // derating is what today's device reaches of its own data sheet, in its layer and, as far
-// as is known, with its packets: a ratio of at most one.
+// as is known, with its packets.
 func (l layers) derating(today tunnel, sheet Claim, planSize float64) float64 {
 	size := sheet.sizeOr(planSize)
 	c := today.capacity(size)
 	reached := l.convert(c.LikelyBitsPerSecond, c.InnerSize, analysis.InnerLayer, sheet.Layer)
-	return min(1, reached/sheet.BitsPerSecond)
+	return reached / sheet.BitsPerSecond
 }
 
 // complete says what an option brings, and what that costs.
@@ -193,14 +208,17 @@ func later(a, b time.Time) time.Time {
 //  2. Of those that do, what costs less in three years comes first, and what has a
 //     price before what has none.
 //  3. Then what buys more months comes first.
-//  4. On a tie, cost decides as in 2, then what was measured comes before what is
-//     claimed, then names decide.
+//  4. On a tie, what carries more comes first where none buys time; else cost decides as
+//     in 2, then what was measured comes before what is claimed, then names decide.
 func (k market) rank(all []analysis.Option) {
 	slices.SortStableFunc(all, func(a, b analysis.Option) int {
 		months, cost := cmp.Compare(b.Months, a.Months), compareCost(a.Price, b.Price)
 		first, then := months, cost
 		if k.lasts(a) && k.lasts(b) {
 			first, then = cost, months
+		}
+		if a.Months == 0 && b.Months == 0 && !k.lasts(a) {
+			then = cmp.Compare(b.Factor, a.Factor)
 		}
 		return cmp.Or(compareBool(!k.lasts(a), !k.lasts(b)), first, then,
 			compareBool(a.Capacity.Claimed, b.Capacity.Claimed), strings.Compare(a.Name, b.Name))

@@ -70,12 +70,12 @@ func TestOptions(t *testing.T) {
 		}, 60, []string{"box: 300 claimed, 0.86 x, 0.0 months, 5800, 0.00 a month"}},
 		{"measured by its own name and price", func(q *Question) {
 			q.Measured = append(q.Measured, twoTunnels)
-			q.Candidates = []Candidate{{Name: "second tunnel", Measured: &twoTunnels, Price: price}}
+			q.Candidates = []Candidate{{Name: "second tunnel", Measured: []Measured{twoTunnels}, Price: price}}
 		}, 60, []string{"second tunnel: 650, 1.86 x, 30.0 months, 5800, 193.33 a month"}},
 		{"another device with today's setup", func(q *Question) {
 			box := remedy(700e6, func(*Setup) {})
 			q.Measured = append(q.Measured, Measured{From: "a", To: "b", Setup: usual, Ceiling: ceiling(512, 100e6)})
-			q.Candidates = []Candidate{{Name: "lent box", Measured: &box}}
+			q.Candidates = []Candidate{{Name: "lent box", Measured: []Measured{box}}}
 		}, 60, []string{"lent box: 700, 2.00 x, 35.0 months"}},
 		{"of the other direction, and fixed loads", func(q *Question) {
 			back := twoTunnels
@@ -151,7 +151,7 @@ func TestDerating(t *testing.T) {
 		{"no data sheet", nil, nil, 2000, 2000, 0},
 		{"half", outer(700e6), nil, 1000, 2000, 0.5},
 		{"in another layer", &Claim{BitsPerSecond: 669.4e6, Layer: analysis.InnerLayer}, nil, 1000, 2000, 0.5},
-		{"better than its data sheet", outer(300e6), nil, 2000, 2000, 1},
+		{"better than its data sheet", outer(300e6), nil, 2000, 2000, 350.0 / 300},
 		// A policer of 350 Mbit/s outer: of 512 B packets 311 Mbit/s inner.
 		{"of another size", &Claim{BitsPerSecond: 622.2e6, Layer: analysis.InnerLayer, InnerSize: 512}, modelled(64*8/350e6, 8/350e6, 256), 1000, 2000, 0.5},
 	} {

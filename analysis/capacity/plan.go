@@ -13,6 +13,9 @@ import (
 // through it: far more than bursts and errors of ceilings explain.
 const farAbove = 1.5
 
+// fuller is by how much the use by packets must exceed that by bits to be told.
+const fuller = 1.1
+
 // Make makes a plan. Errors say which flag of the command line to change.
 //
 //  1. What cannot be planned is refused.
@@ -43,6 +46,7 @@ func Make(q Question) (analysis.Plan, error) {
 	}
 	for _, v := range views {
 		plan.Outlooks = append(plan.Outlooks, v.outlook)
+		plan.Notes = append(plan.Notes, q.endNotes(v, given)...)
 		plan.Notes = append(plan.Notes, q.notes(v)...)
 	}
 	plan.Notes = append(q.timeNotes(given), plan.Notes...)
@@ -66,7 +70,7 @@ type view struct {
 func (q Question) views(lanes []lane) ([]view, error) {
 	var views []view
 	for _, l := range lanes {
-		if err := checkBins(l.demand); err != nil {
+		if err := checkBins(l.demand, true); err != nil {
 			return nil, fmt.Errorf("%s until %s: %w", l.direction, date(q.At), err)
 		}
 		views = append(views, q.view(l))
@@ -186,6 +190,9 @@ func (k market) notes() []string {
 	case k.today.Likely.IsZero():
 		notes = append(notes, fmt.Sprintf("Today's capacity is not expected to be full before %s, where the forecast ends, so no option buys any time until then.", date(k.horizon)))
 	}
+	if k.derating > 1 {
+		notes = append(notes, fmt.Sprintf("Today's device reaches %.0f %% of its data sheet (--datasheet): is it in another layer, or of another device? Claims are taken as they are.", 100*k.derating))
+	}
 	if sheet := k.question.Datasheet; sheet != nil {
 		notes = append(notes, k.lane.tunnel.sheetDoubts(sheet.sizeOr(k.capacity.InnerSize))...)
 	}
@@ -220,8 +227,11 @@ func (q Question) timeNotes(given time.Time) []string {
 // notes are what is odd about a view.
 func (q Question) notes(v view) []string {
 	notes := v.tunnel.doubts(v.size)
-	if times := v.outlook.Use; times > farAbove && v.tunnel.clips(v.capacity).LikelyBitsPerSecond > 0 {
-		notes = append(notes, tooMuch(v, times))
+	notes = append(notes, q.aboveNotes(v)...)
+	notes = append(notes, v.shiftNotes()...)
+	notes = append(notes, q.packetNotes(v)...)
+	if v.tunnel.model != nil && v.size == 0 {
+		notes = append(notes, fmt.Sprintf("Packets of several sizes were measured, but not counted: the capacity (%s) is that of %d B, which stood first.", v.direction, v.tunnel.ceilings[0].InnerSize))
 	}
 	if !v.packets {
 		notes = append(notes, fmt.Sprintf("The packets that were counted beside the demand (%s) would have %.0f B each, which no packet of IP has: they were not used.", v.direction, meanSize(v.demand)))
@@ -233,6 +243,69 @@ func (q Question) notes(v view) []string {
 		notes = append(notes, "Both directions may share one engine, so the sum of their demand is held against one ceiling.")
 	}
 	return notes
+}
+
+// aboveNotes are about demand that was above what the tunnel is said to carry.
+func (q Question) aboveNotes(v view) []string {
+	together := v.tunnel.clips(v.capacity.Scaled(float64(q.Links))).LikelyBitsPerSecond
+	if together == 0 {
+		return nil
+	}
+	if times := v.outlook.Use; times > farAbove {
+		return []string{tooMuch(v, times)}
+	}
+	if share := shareBeyond(v.demand, together); share > beyondShare {
+		return []string{fmt.Sprintf("For %.2g %% of the time the demand (%s) was more than 10 %% above what the tunnel was measured to carry: "+
+			"it passed elsewhere, or the ceiling is no longer what it was. No demand is taken as cut off by it.", 100*share, v.direction)}
+	}
+	return nil
+}
+
+// shiftNotes are about last days that are like none before.
+func (v view) shiftNotes() []string {
+	shift := v.model.past.shift()
+	if shift == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("For a week and more the demand (%s) has been %+.0f %% from its trend: likely dates take it that half of that is gone in five weeks; "+
+		"the interval, that it may as well stay.", v.direction, 100*shift)}
+}
+
+// packetNotes are about hours that are fuller than they look, since their packets are
+// smaller than those of the hours with most bits.
+func (q Question) packetNotes(v view) []string {
+	if v.tunnel.model == nil || v.size == 0 {
+		return nil
+	}
+	links, layers := float64(q.Links), q.layers()
+	var byTime, byBits []float64
+	for bin := max(0, len(v.demand.BitsPerSecond)-4*week*bins24(v.demand.Step)); bin < len(v.demand.BitsPerSecond); bin++ {
+		bits, packets := v.demand.BitsPerSecond[bin], v.demand.PacketsPerSecond[bin]
+		if !(bits > 0 && packets > 0) {
+			continue
+		}
+		size := max(leastIP, bits/8/packets-layers.above(v.demand.Layer))
+		byTime = append(byTime, packets*(v.tunnel.model.PerPacket+v.tunnel.model.PerByte*size)/links)
+		byBits = append(byBits, bits/(links*v.capacity.LikelyBitsPerSecond))
+	}
+	full, told := nearestRank(byTime, percentile), nearestRank(byBits, percentile)
+	if full <= fuller*told {
+		return nil
+	}
+	return []string{fmt.Sprintf("By its packets the tunnel (%s) is fuller than by its bits: the size model says %.0f %% used where the dates rest on %.0f %%, since other hours have smaller packets than those with most bits. The dates are too late.",
+		v.direction, 100*full, 100*told)}
+}
+
+// endNotes are about demand that is known for less time than was given.
+func (q Question) endNotes(v view, given time.Time) []string {
+	end := v.model.demand.End()
+	if q.At.Before(given) {
+		given = q.At
+	}
+	if given.Sub(end) < lateEnd {
+		return nil
+	}
+	return []string{fmt.Sprintf("The demand (%s) is known until %s only.", v.direction, date(end))}
 }
 
 func tooMuch(v view, times float64) string {

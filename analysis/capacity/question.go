@@ -80,9 +80,11 @@ type Claim struct {
 
 // Candidate is a remedy that was named: claimed by a vendor, or measured.
 type Candidate struct {
-	Name     string
-	Claim    *Claim
-	Measured *Measured
+	Name  string
+	Claim *Claim
+	// Measured are its ceilings at one packet size or several: the first is the one that
+	// compares with today's.
+	Measured []Measured
 	Price    *analysis.Price // Currency, Once and Monthly. Optional.
 }
 
@@ -99,7 +101,10 @@ const (
 	mostStep   = 24 * time.Hour
 	// stale is how old demand may be before a plan says so, and mostStale before it is
 	// worth none.
-	stale     = 30 * 24 * time.Hour
+	stale = 30 * 24 * time.Hour
+	// lateEnd is how much earlier than the rest one direction's demand may end before a
+	// plan says so.
+	lateEnd   = 2 * 24 * time.Hour
 	mostStale = 5 * 365 * 24 * time.Hour
 	firstYear = 1970
 	lastYear  = 2200
@@ -187,7 +192,7 @@ var errRate = fmt.Errorf("want a rate of %g to %g bit/s", float64(leastBits), fl
 // sane is false of what is no number, too.
 func sane(bitsPerSecond float64) bool { return bitsPerSecond >= leastBits && bitsPerSecond <= mostBits }
 
-func (q Question) checkDemand() error { return checkDemand(q.Demand) }
+func (q Question) checkDemand() error { return checkDemand(q.Demand, true) }
 
 func (q Question) checkReverse() error {
 	switch {
@@ -196,13 +201,14 @@ func (q Question) checkReverse() error {
 	case q.Reverse.Layer != q.Demand.Layer:
 		return fmt.Errorf("--demand-layer: one direction is counted in layer %q, the other in %q; want one layer", q.Demand.Layer, q.Reverse.Layer)
 	}
-	if err := checkDemand(*q.Reverse); err != nil {
+	if err := checkDemand(*q.Reverse, false); err != nil {
 		return fmt.Errorf("reverse demand: %w", err)
 	}
 	return nil
 }
 
-func checkDemand(d analysis.Demand) error {
+// checkDemand wants sound bins; busy wants some traffic in them, which one way may lack.
+func checkDemand(d analysis.Demand, busy bool) error {
 	bins := len(d.BitsPerSecond)
 	switch {
 	case checkLayer(d.Layer) != nil:
@@ -214,11 +220,12 @@ func checkDemand(d analysis.Demand) error {
 	case d.PacketsPerSecond != nil && len(d.PacketsPerSecond) != bins, d.PeakBitsPerSecond != nil && len(d.PeakBitsPerSecond) != bins:
 		return fmt.Errorf("internal error: demand of %d bins with %d of packets and %d of peaks", bins, len(d.PacketsPerSecond), len(d.PeakBitsPerSecond))
 	}
-	return checkBins(d)
+	return checkBins(d, busy)
 }
 
-// checkBins wants some bin to be known, and none to be out of all bounds.
-func checkBins(d analysis.Demand) error {
+// checkBins wants no bin to be out of all bounds and, where it is to be busy, some to
+// have traffic.
+func checkBins(d analysis.Demand, busy bool) error {
 	for _, rates := range [][]float64{d.BitsPerSecond, d.PacketsPerSecond, d.PeakBitsPerSecond} {
 		for bin, rate := range rates {
 			if rate < 0 || rate > mostBits {
@@ -226,10 +233,15 @@ func checkBins(d analysis.Demand) error {
 			}
 		}
 	}
-	if !slices.ContainsFunc(d.BitsPerSecond, func(rate float64) bool { return rate > 0 }) {
+	if len(d.BitsPerSecond) == 0 || busy && !carries(d) {
 		return errors.New("demand is empty: it has no bin with a rate above zero")
 	}
 	return nil
+}
+
+// carries says whether a demand has any traffic.
+func carries(d analysis.Demand) bool {
+	return slices.ContainsFunc(d.BitsPerSecond, func(rate float64) bool { return rate > 0 })
 }
 
 // checkAt wants a day that the demand can say something about.
@@ -318,16 +330,21 @@ func (c Candidate) check() error {
 	switch {
 	case c.Name == "":
 		return errors.New("has no name")
-	case (c.Claim == nil) == (c.Measured == nil):
+	case (c.Claim == nil) == (len(c.Measured) == 0):
 		return errors.New("want a rate that a vendor claims or a result that was measured, one of them")
 	case c.Price != nil && !(c.Price.Once >= 0 && c.Price.Once <= mostPrice && c.Price.Monthly >= 0 && c.Price.Monthly <= mostPrice):
 		return fmt.Errorf("a price of %g and %g a month: want none below 0", c.Price.Once, c.Price.Monthly)
 	case c.Claim != nil:
 		return c.Claim.check()
-	case c.Measured.Ceiling == nil:
-		return fmt.Errorf("%s holds no ceiling: give the result of tunnelmark find", c.Measured.Name)
+	case c.Measured[0].Ceiling == nil:
+		return fmt.Errorf("%s holds no ceiling: give the result of tunnelmark find", c.Measured[0].Name)
 	}
-	return c.Measured.check()
+	for _, m := range c.Measured {
+		if err := m.check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkLayers wants to know what the tunnel adds to a packet where layers differ.

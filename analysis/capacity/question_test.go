@@ -96,7 +96,7 @@ func TestQuestionRefused(t *testing.T) {
 		{"option size", func(q *Question) {
 			q.Candidates = []Candidate{{Name: "x", Claim: &Claim{BitsPerSecond: 1e9, Layer: analysis.OuterLayer, InnerSize: 7}}}
 		}, "--option x: size"},
-		{"option of fixed loads", func(q *Question) { q.Candidates = []Candidate{{Name: "x", Measured: &Measured{Name: "b.json"}}} }, "b.json holds no ceiling"},
+		{"option of fixed loads", func(q *Question) { q.Candidates = []Candidate{{Name: "x", Measured: []Measured{{Name: "b.json"}}}} }, "b.json holds no ceiling"},
 		{"price NaN", func(q *Question) {
 			q.Candidates = []Candidate{{Name: "x", Claim: outer(1e9), Price: &analysis.Price{Once: nan}}}
 		}, "--option x: a price"},

@@ -18,6 +18,8 @@ const (
 	// what is counted, and beyond what is too far above it to have passed through it.
 	clippedFrom = 0.95
 	beyond      = 1.1
+	// beyondShare is how many bins may lie there by accident: a bucket, a clock.
+	beyondShare = 0.001
 )
 
 // day is one day of a demand: n says which, from the first.
@@ -79,6 +81,15 @@ func periods(d analysis.Demand, next func(time.Time) time.Time) func(yield func(
 	}
 }
 
+// knownBins is how many bins there are up to the last that is known.
+func knownBins(d analysis.Demand) int {
+	bins := len(d.BitsPerSecond)
+	for bins > 1 && !d.Known(bins-1) {
+		bins--
+	}
+	return bins
+}
+
 func knownOf(rates []float64) []float64 {
 	known := make([]float64, 0, len(rates))
 	for _, rate := range rates {
@@ -128,16 +139,19 @@ func mean(values []float64) float64 {
 // clips says whether a capacity can have clipped a demand: one that was well above
 // it now and then did not pass through it.
 func clips(d analysis.Demand, full float64) bool {
-	above, known := 0, 0
-	for _, rate := range d.BitsPerSecond {
-		if !math.IsNaN(rate) {
-			known++
-		}
-		if rate > beyond*full {
+	return full > 0 && shareBeyond(d, full) <= beyondShare
+}
+
+// shareBeyond is the share of the known bins that lie well above a rate.
+func shareBeyond(d analysis.Demand, rate float64) float64 {
+	known := knownOf(d.BitsPerSecond)
+	above := 0
+	for _, one := range known {
+		if one > beyond*rate {
 			above++
 		}
 	}
-	return full > 0 && above*1000 <= known
+	return float64(above) / float64(max(1, len(known)))
 }
 
 // clippedShare is the share of the bins in the days' busiest hours at which the

@@ -69,6 +69,30 @@ func TestPeriods(t *testing.T) {
 	}
 }
 
+// The first period may have begun before the demand did.
+func TestFirstPeriodIsPartial(t *testing.T) {
+	s := synthetic{base: 1e6, days: 20, start: time.Date(2024, 1, 27, 0, 0, 0, 0, time.UTC)} // A Saturday.
+	w, m := weeks(s.demand(1)), months(s.demand(1))
+	if want := time.Date(2024, 1, 22, 0, 0, 0, 0, time.UTC); !w[0].Start.Equal(want) || math.Abs(w[0].Known-2.0/7) > 1e-9 || w[1].Known != 1 {
+		t.Errorf("first weeks %+v, want one from %v of which two days are known", w[:2], want)
+	}
+	if want := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC); !m[0].Start.Equal(want) || math.Abs(m[0].Known-5.0/31) > 1e-9 {
+		t.Errorf("first month %+v, want one from %v of which five days are known", m[0], want)
+	}
+}
+
+// Five minutes of an hour are no hour, and hours are those that clocks show.
+func TestBusiestHourIsAnHour(t *testing.T) {
+	kolkata := time.FixedZone("Kolkata", 5*3600+1800)
+	d := analysis.Demand{Start: time.Date(2024, 1, 1, 9, 0, 0, 0, kolkata), Step: 5 * time.Minute}
+	for bin := range 25 {
+		d.BitsPerSecond = append(d.BitsPerSecond, []float64{1, 2, 9}[bin/12])
+	}
+	if most, at := busiestHour(d, bins{0, 25}); most != 2 || at != (bins{12, 24}) {
+		t.Errorf("busiest hour of %g at %v, want 2 from bin 12", most, at)
+	}
+}
+
 func TestBursts(t *testing.T) {
 	d := synthetic{base: 1e6, days: 3}.demand(1)
 	if _, ok := bursts(d); ok {

@@ -42,8 +42,8 @@ func story(t *testing.T) (q Question, truth time.Time) {
 		LeadTime:  60 * 24 * time.Hour,
 		Datasheet: &Claim{BitsPerSecond: 400e6, Layer: analysis.OuterLayer, InnerSize: 1400, Source: "data sheet"},
 		Candidates: []Candidate{
-			{Name: "other cipher", Measured: &cipher, Price: &analysis.Price{Currency: "USD"}},
-			{Name: "second tunnel", Measured: &second, Price: &analysis.Price{Currency: "USD", Once: 1500, Monthly: 40}},
+			{Name: "other cipher", Measured: []Measured{cipher}, Price: &analysis.Price{Currency: "USD"}},
+			{Name: "second tunnel", Measured: []Measured{second}, Price: &analysis.Price{Currency: "USD", Once: 1500, Monthly: 40}},
 			{Name: "2 Gbps appliance", Claim: &Claim{BitsPerSecond: 2e9, Layer: analysis.OuterLayer, InnerSize: 1400, Source: "data sheet"}, Price: &analysis.Price{Currency: "USD", Once: 14000}},
 		},
 	}, s.start.AddDate(0, 0, int(day))

@@ -221,7 +221,7 @@ func (f *planFlags) results(ctx context.Context, inputs *planInputs, given []str
 			if err != nil {
 				return nil, fmt.Errorf("--option %s: %s %w", r.name, r.file, err)
 			}
-			candidate.Measured = &m
+			candidate.Measured = m
 			all = append(all, read...)
 		}
 		q.Candidates = append(q.Candidates, candidate)

@@ -99,20 +99,24 @@ func hasLatency(r report.Result) bool {
 // errNoCeiling says what a file lacks.
 var errNoCeiling = errors.New("holds fixed loads (run) and no ceiling; give what find or lab run have written")
 
-// remedyOf is the one of a remedy's results that compares with today's: the only one, or that
-// of packets of the same size.
-func remedyOf(name string, results []report.Result, today report.Result) (capacity.Measured, error) {
-	var found []capacity.Measured
+// remedyOf are the ceilings of a remedy, that which compares with today's first: the only
+// one, or the one of packets of the same size.
+func remedyOf(name string, results []report.Result, today report.Result) ([]capacity.Measured, error) {
+	var found, others []capacity.Measured
 	for _, m := range measured(name, results) {
-		if m.Ceiling != nil && (len(results) == 1 || m.Ceiling.InnerSize == today.Ceiling.InnerSize) {
+		switch {
+		case m.Ceiling == nil:
+		case len(results) == 1 || m.Ceiling.InnerSize == today.Ceiling.InnerSize:
 			found = append(found, m)
+		default:
+			others = append(others, m)
 		}
 	}
 	switch {
 	case len(found) == 1:
-		return found[0], nil
+		return append(found, others...), nil
 	case len(results) == 1:
-		return capacity.Measured{}, errNoCeiling
+		return nil, errNoCeiling
 	}
-	return capacity.Measured{}, fmt.Errorf("holds %d ceilings of today's packets, which have %d B; want one", len(found), today.Ceiling.InnerSize)
+	return nil, fmt.Errorf("holds %d ceilings of today's packets, which have %d B; want one", len(found), today.Ceiling.InnerSize)
 }

@@ -110,13 +110,13 @@ func TestRemedyOf(t *testing.T) {
 	} {
 		got, err := remedyOf("x.json", c.results, today)
 		switch {
-		case c.want == "" && (err != nil || got.Ceiling.InnerSize != 1400):
+		case c.want == "" && (err != nil || got[0].Ceiling.InnerSize != 1400):
 			t.Errorf("%s: %+v, %v", name, got, err)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
 		}
 	}
-	if got, err := remedyOf("x.json", []report.Result{found(512)}, today); err != nil || got.Ceiling.InnerSize != 512 {
+	if got, err := remedyOf("x.json", []report.Result{found(512)}, today); err != nil || got[0].Ceiling.InnerSize != 512 {
 		t.Errorf("one of another size alone: %+v, %v", got, err)
 	}
 }
