@@ -299,6 +299,7 @@ var planFixtures = []struct {
 	{"redundant", redundantPlan},
 	{"steady", steadyPlan},
 	{"full", fullPlan},
+	{"reasons", fiveReasons},
 	{"brief", briefPlan},
 	{"nothing", emptyPlan},
 	{"many", manyPlan},

@@ -202,12 +202,17 @@ func (p *planPage) contents() []anchor {
 // planMethod says in a few sentences how the dates came about and what they do not say.
 func planMethod(p analysis.Plan) []string {
 	return []string{
-		"Demand is the 95th percentile of each day’s rates by nearest rank, as transit is billed. A trend, straight or exponential as the data ask for, " +
-			"runs through the days robustly, so that holidays and outages do not bend it, and follows steps of the level; each weekday has its own season, and the last days’ deviation fades over some weeks. " +
+		"Demand is the 95th percentile of each day’s rates by nearest rank, as transit is billed. " +
+			"A trend, straight or exponential as the data ask for, runs through the days robustly, so that holidays and outages do not bend it, " +
+			"and follows steps of the level; each weekday has its own season, and the last days’ deviation fades over some weeks. " +
 			"Days at 95" + nbsp + "% of the capacity or above count as lower bounds: the capacity, not the demand, set them. Where the growth cannot be told from none, no trend is stated.",
-		"A date is where the expected level of the busiest weekdays meets a share of the capacity. The earliest is where the upper end of the forecast’s 80" + nbsp + "% interval meets the lower end of the capacity’s, the latest the reverse. " +
-			"The order has to be placed the lead time before the earliest. The error beside each date is of the same method on the same series a week ahead, with each day of the latest half year in turn taken as the last, after three weeks to learn from; it says how good the method is on this demand, not how far off a date years away may be.",
-		"All rates of the plan are in one layer, the one in which the demand was counted (" + layerMeaning(p.Layer) + "); ceilings were converted to it. What a vendor claims was not measured here" + derated(p) + ".",
+		"A date is where the expected level of the busiest weekdays meets a share of the capacity. " +
+			"The earliest is where the upper end of the forecast’s 80" + nbsp + "% interval meets the lower end of the capacity’s, the latest the reverse. " +
+			"The order has to be placed the lead time before the earliest. " +
+			"The error beside each date is of the same method on the same series a week ahead, with each day of the latest half year in turn taken as the last, after three weeks to learn from; " +
+			"it says how good the method is on this demand, not how far off a date years away may be.",
+		"All rates of the plan are in one layer, the one in which the demand was counted (" + layerMeaning(p.Layer) + "); ceilings were converted to it. " +
+			"What a vendor claims was not measured here" + derated(p) + ".",
 	}
 }
 
