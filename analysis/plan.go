@@ -165,8 +165,7 @@ const (
 // bins by nearest rank, as transit is billed.
 type Forecast struct {
 	Trend Trend `json:"trend"`
-	// GrowthKnown: the past tells how demand goes on, also where there is no trend. Where the capacity
-	// cut it off, that is the least that it does.
+	// GrowthKnown: the past tells how demand goes on, also where there is no trend.
 	GrowthKnown bool `json:"growth_known"`
 	// GrowthPerMonth is the change over the next 30 days as a ratio of today's level, with the ends of its 80 %
 	// interval.

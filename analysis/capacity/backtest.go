@@ -16,6 +16,8 @@ const (
 	// origins it looks back.
 	calibrated = 7
 	memory     = 28
+	// outage is the share of the usual below which a day is one.
+	outage = 0.1
 	// rounding is what an interval of no width still holds: figures are told to a thousandth.
 	rounding = 0.001
 )
@@ -28,12 +30,24 @@ func backTest(days []day) *analysis.BackTest {
 		past := learn(days[:origin])
 		for ahead := 1; past.known() && ahead <= week && origin-1+ahead < len(days); ahead++ {
 			came, before := days[origin-1+ahead], days[origin-1+ahead-week]
-			if came.whole && before.whole && !came.Clipped {
+			if came.whole && before.whole && !came.Clipped && !isOutage(days[:origin], came) {
 				t.add(origin, ahead, past.day(came.n), came.P95BitsPerSecond, before.P95BitsPerSecond)
 			}
 		}
 	}
 	return t.backTest()
+}
+
+// isOutage says whether a day carried next to nothing of what the four weeks before an
+// origin did: an error as a ratio of that would hide all others.
+func isOutage(days []day, came day) bool {
+	var usual []float64
+	for _, d := range days[max(0, len(days)-4*week):] {
+		if d.whole {
+			usual = append(usual, d.P95BitsPerSecond)
+		}
+	}
+	return came.P95BitsPerSecond < outage*median(usual)
 }
 
 // tally counts how forecasts did. The intervals of those to come are made of the ratios of what

@@ -16,6 +16,9 @@ const (
 	mostDays = 3 * 365
 	// seasonDays is what a weekly season needs.
 	seasonDays = 14
+	// mostCut is the share of clipped days beyond which lower bounds say nothing of growth: any
+	// would fit.
+	mostCut = 0.2
 	// fullFrom is the share of clipped busy hours beyond which nobody knows the demand.
 	fullFrom = 0.05
 	// alikeDays is how many days the last distance from the trend is read from: the
@@ -85,7 +88,7 @@ func learn(days []day) past {
 		return p
 	}
 	p.expected = line{shape: flat, middle: middle(seen)}
-	if len(seen) < leastDays {
+	if cut := len(seen) - len(unclipped(seen)); len(seen) < leastDays || float64(cut) > mostCut*float64(len(seen)) {
 		p.expected.solve(seen)
 		p.possible = [2]line{p.expected, p.expected}
 	} else {
@@ -277,10 +280,16 @@ func (m *model) trend() analysis.Trend {
 	switch {
 	case m.clipped > fullFrom:
 		return analysis.AlreadyFull
-	case m.past.trend == analysis.NoTrend && anyClipped:
+	case anyClipped && len(m.days) >= leastDays && (m.past.trend == analysis.NoTrend || m.past.trend == analysis.TooLittleData):
 		return analysis.ClippedTrend
 	}
 	return m.past.trend
+}
+
+// knowsGrowth says whether the past tells how demand goes on.
+func (m *model) knowsGrowth() bool {
+	trend := m.trend()
+	return trend == analysis.NoTrend || trend == analysis.Linear || trend == analysis.Exponential
 }
 
 // dayOf is a time in days since the first.

@@ -35,8 +35,7 @@ type market struct {
 
 	today   analysis.Crossing                         // At all of today's capacity.
 	full    func(analysis.Capacity) analysis.Crossing // At all of that one.
-	trend   analysis.Trend
-	horizon time.Time // The plan's day, where growth is not known.
+	horizon time.Time                                 // The plan's day, where growth is not known.
 }
 
 // options are all remedies, those that were measured and those that were named, best

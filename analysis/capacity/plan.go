@@ -140,34 +140,11 @@ func doingNothing(m *model, c analysis.Capacity) []analysis.Shortfall {
 	return all
 }
 
-// knowsGrowth says whether the past tells how demand goes on. Where a capacity cut it off,
-// growth that was seen in days enough before is the least that there is.
-func (m *model) knowsGrowth() bool {
-	switch m.trend() {
-	case analysis.TooLittleData, analysis.ClippedTrend:
-		return false
-	case analysis.AlreadyFull:
-		return m.past.trend != analysis.NoTrend && m.uncut() >= leastDays
-	}
-	return true
-}
-
-// uncut is how many days the capacity did not cut off.
-func (m *model) uncut() int {
-	count := 0
-	for _, d := range m.days {
-		if d.whole && !d.Clipped {
-			count++
-		}
-	}
-	return count
-}
-
 // market is where remedies for one view are compared.
 func (q Question) market(v view) market {
 	k := market{
 		question: q, lane: v.lane, size: v.size, layers: q.layers(),
-		capacity: v.capacity.Scaled(float64(q.Links)), today: v.full, trend: v.model.trend(), horizon: v.model.horizon(),
+		capacity: v.capacity.Scaled(float64(q.Links)), today: v.full, horizon: v.model.horizon(),
 		full: func(c analysis.Capacity) analysis.Crossing { return v.model.crossing(1, c, q.LeadTime) },
 	}
 	if !v.model.knowsGrowth() {
@@ -185,8 +162,6 @@ func (k market) notes() []string {
 	switch {
 	case k.horizon.Equal(k.question.At):
 		notes = append(notes, "Nothing is known of how the demand grows, so no option is said to buy any time.")
-	case k.trend == analysis.AlreadyFull:
-		notes = append(notes, "The true demand is unknown, since the capacity cut it off: options may last for less time than stated, and more may not fit.")
 	case k.today.Likely.IsZero():
 		notes = append(notes, fmt.Sprintf("Today's capacity is not expected to be full before %s, where the forecast ends, so no option buys any time until then.", date(k.horizon)))
 	}

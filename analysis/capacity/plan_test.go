@@ -133,7 +133,7 @@ func TestNotes(t *testing.T) {
 		{"data sheet without a size", func(q *Question) { q.Datasheet = sheet(0) }, "!data sheet"},
 		{"data sheet of another size", func(q *Question) { q.Datasheet = sheet(512) }, "data sheet is for packets of 512 B, and the ceiling that is held against it for 1400 B"},
 		{"data sheet that may be reached", func(q *Question) { q.Datasheet, q.Measured[0].Ceiling.InnerUpperBitsPerSecond = sheet(1400), 0 }, "may reach more of its data sheet"},
-		{"full already", func(q *Question) { q.Demand = cut(ramp(120, 250e6, 380e6), 345e6) }, "true demand is unknown"},
+		{"full already", func(q *Question) { q.Demand = cut(ramp(120, 250e6, 380e6), 345e6) }, "Nothing is known of how the demand grows"},
 		{"nothing odd", func(*Question) {}, "!The "},
 		{"other units", func(q *Question) { q.Demand = ramp(90, 100e9, 250e9) }, "times what this tunnel carries: it did not pass through it; other units or --scale?"},
 		{"both directions", func(q *Question) { q.Reverse = &reverse }, "--directions apart"},
