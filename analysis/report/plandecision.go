@@ -125,8 +125,12 @@ func fastEnd(p analysis.Plan, c analysis.Crossing) []string {
 	if c.Earliest.IsZero() {
 		return nil
 	}
-	return []string{fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval it %s %s, which would need an order %s.",
-		reaches("is", c.Share), inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At, isoDate))}
+	full := "it " + reaches("is", c.Share)
+	if p.Links > 1 {
+		full = "they " + reaches("are", c.Share)
+	}
+	return []string{fmt.Sprintf("At the fast end of the 80"+nbsp+"%% interval %s %s, which would need an order %s.",
+		full, inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At, isoDate))}
 }
 
 // oneDown says until when the links can stand in for one another.
