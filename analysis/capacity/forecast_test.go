@@ -168,6 +168,17 @@ func TestClippedDaysCountAsMore(t *testing.T) {
 	}
 }
 
+// The fewer days are not clipped, the less they hold a line; it must not run away.
+func TestClippedDaysDoNotRunAway(t *testing.T) {
+	for seed := range uint64(5) {
+		s := synthetic{base: 330e6, growth: 0.05, days: 182, binNoise: 0.03, dayNoise: 0.04, cap: 350e6}
+		m := modelOf(s.demand(seed), 350e6)
+		if f := m.forecast(); f.BackTest != nil && f.BackTest.Error > 1 {
+			t.Errorf("seed %d: the back-test errs by %g", seed, f.BackTest.Error)
+		}
+	}
+}
+
 func TestTrends(t *testing.T) {
 	growing := synthetic{base: 100e6, growth: 0.05, days: 200, dayNoise: 0.03}
 	straightly := synthetic{base: 100e6, growth: 0.30, days: 400, dayNoise: 0.02, straight: true}

@@ -2,6 +2,7 @@ package capacity
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -71,11 +72,12 @@ func (l *line) residuals(days []observation) []float64 {
 	return all
 }
 
-// spread is a standard deviation by the median of deviations.
+// spread is a standard deviation by the median of deviations, from the median: days that are not
+// clipped may all lie below a line, and the further it went the wider it would seem.
 func spread(residuals []float64) float64 {
-	all := make([]float64, len(residuals))
+	all, middle := make([]float64, len(residuals)), median(slices.Clone(residuals))
 	for i, r := range residuals {
-		all[i] = math.Abs(r)
+		all[i] = math.Abs(r - middle)
 	}
 	return math.Max(median(all)/0.6745, minSigma)
 }

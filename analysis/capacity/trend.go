@@ -129,6 +129,7 @@ func (l *line) inliers(days []observation) []observation {
 func (l *line) bestStep(days []observation) (at float64, found bool) {
 	var pull, knows, most float64 // Of the days from one on, and their gradients.
 	var gradients gradient
+	open := 0 // Days that are not clipped: lower bounds alone would fit a step of any height.
 	first, last := days[0].t, days[len(days)-1].t
 	for i := len(days) - 1; i >= 0; i-- {
 		d := days[i]
@@ -139,7 +140,10 @@ func (l *line) bestStep(days []observation) (at float64, found bool) {
 		for j := range gradients {
 			gradients[j] += weight.knows * gradient[j]
 		}
-		if d.t-first < stepApart || last-d.t < stepApart || l.nearStep(d.t) {
+		if !d.clipped {
+			open++
+		}
+		if d.t-first < stepApart || last-d.t < stepApart || open < seasonDays || l.nearStep(d.t) {
 			continue
 		}
 		// What the new column knows beyond what the others explain of it.
