@@ -132,9 +132,9 @@ type user struct {
 func newUser(t *testing.T, files map[string]string) *user {
 	t.Helper()
 	u := &user{dir: t.TempDir(), tokens: map[string]string{}}
-	files = maps.Clone(files)
-	files["tunnel.csv"] = string(growingDemand(180))
-	for name, text := range files {
+	present := map[string]string{"tunnel.csv": string(growingDemand(180))}
+	maps.Copy(present, files)
+	for name, text := range present {
 		if err := os.WriteFile(filepath.Join(u.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
