@@ -28,6 +28,8 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":                  {"cmd/"},
 	"github.com/spf13/cobra":                  {"cmd/"},
 	"github.com/prometheus/client_golang":     {"cmd/internal/metrics", "cmd/internal/demand"},
+	"github.com/prometheus/common":            {"cmd/internal/demand"},
+	"gonum.org/v1/gonum":                      {"analysis/capacity"},
 	"github.com/vishvananda/netlink":          {"tunnel", "lab"},
 	"golang.zx2c4.com/wireguard":              {"tunnel"},
 	"golang.zx2c4.com/wireguard/wgctrl":       {"tunnel/wireguard"},
