@@ -46,9 +46,10 @@ func Run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "tunnelmark: %s\n", printable(explain(ctx, err)))
+		_, harmless := command.Annotations[buildsNothing]
+		fmt.Fprintf(stderr, "tunnelmark: %s\n", printable(explain(ctx, err, harmless)))
 	}
 	return exitCode(err)
 }
@@ -68,14 +69,20 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// buildsNothing annotates a command of which an interruption leaves nothing to remove.
+const buildsNothing = "builds-nothing"
+
 // explain says that it was the user who stopped, where it was, and what else
-// went wrong then.
-func explain(ctx context.Context, err error) string {
+// went wrong then. A harmless command builds nothing.
+func explain(ctx context.Context, err error, harmless bool) string {
 	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err.Error()
 	}
 	rest := besidesCanceled(err)
-	if len(rest) == 0 {
+	switch {
+	case len(rest) == 0 && harmless:
+		return "interrupted"
+	case len(rest) == 0:
 		return "interrupted; everything that was built has been removed"
 	}
 	return "interrupted; but " + errors.Join(rest...).Error()

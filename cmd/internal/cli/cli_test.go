@@ -96,9 +96,12 @@ func TestExplain(t *testing.T) {
 			"interrupted; but close the session: agent b is silent"},
 		"failed while stopped": {stopped, left, "close the session: agent b is silent"},
 	} {
-		if got := explain(c.ctx, c.err); got != c.want {
+		if got := explain(c.ctx, c.err, false); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+	if got := explain(stopped, context.Canceled, true); got != "interrupted" {
+		t.Errorf("a command that builds nothing: %q", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,9 @@ type planFlags struct {
 func planCommand() *cobra.Command {
 	var f planFlags
 	command := &cobra.Command{
-		Use:   "plan RESULT...",
-		Short: "Hold measured ceilings against demand: when is the tunnel full, and what would help",
+		Use:         "plan RESULT...",
+		Annotations: map[string]string{buildsNothing: ""},
+		Short:       "Hold measured ceilings against demand: when is the tunnel full, and what would help",
 		Long: `Reads what find or lab run have written with --json, today's tunnel first, and the
 demand so far, as CSV or from Prometheus. It says at which dates the demand reaches
 shares of the ceiling, each with an interval and with the error that the same method
@@ -69,12 +71,17 @@ RESULT and --demand may be - for standard input, one of them.`,
 		Args: arguments(1, report.MaxResults, "one file or more with results (today's tunnel first)"),
 		RunE: f.run,
 	}
+	f.add(command)
+	return command
+}
+
+func (f *planFlags) add(command *cobra.Command) {
 	f.output.add(command)
 	f.demand.add(command)
 	flags := command.Flags()
 	flags.IntVar(&f.links, "links", 1, "how many tunnels like today's share the demand; with several, dates are also told for one of them down")
 	flags.Var(&quantity[time.Duration]{&f.leadTime, unit.Span, "time", ""}, "lead-time", "from an order to service, such as 60d: gives dates to order by")
-	flags.StringSliceVar(&f.shares, "share", []string{"70%", "80%", "100%"}, "shares of the ceiling whose dates are wanted")
+	flags.StringSliceVar(&f.shares, "share", nil, "shares of the ceiling whose dates are wanted (default 70%,80%,100%)")
 	flags.StringVar(&f.at, "at", "", "day to plan for, such as 2015-06-15 (default: when the demand ends)")
 	flags.StringVar(&f.directions, "directions", "as-measured", "whether both directions share one limit: as-measured (shared, unless run --bidir has carried more), shared or apart")
 	flags.IntVar(&f.overhead, "overhead", 0, "what the tunnel adds to each packet in bytes, where no result knows it")
@@ -82,7 +89,6 @@ RESULT and --demand may be - for standard input, one of them.`,
 	flags.StringArrayVar(&f.options, "option", nil, "remedy: NAME=RATE,layer=LAYER[,size=BYTES][,source=TEXT][@PRICE] or NAME=RESULT.json[@PRICE], with a price such as 4000USD, 50USD/month or 4000USD+50USD/month; may be given several times")
 	flags.StringVar(&f.author, "author", "", "who makes the plan (default: user@host)")
 	complete(command, "directions", func() []string { return []string{"as-measured", "shared", "apart"} })
-	return command
 }
 
 func (f *planFlags) run(command *cobra.Command, given []string) error {
@@ -113,7 +119,7 @@ func (f *planFlags) run(command *cobra.Command, given []string) error {
 	shown.done()
 	plan.Notes = append(demands.Notes, plan.Notes...)
 	return f.write(command, report.PlanReport{
-		ToolVersion: control.Version(), Written: now, Author: f.author, Plan: plan, Inputs: inputs.read,
+		ToolVersion: control.Version(), Written: now, Author: cmp.Or(f.author, whoami()), Plan: plan, Inputs: inputs.read,
 		Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Results: results,
 	})
 }
@@ -121,11 +127,14 @@ func (f *planFlags) run(command *cobra.Command, given []string) error {
 // question is all that was typed, complete. It is read before any file.
 func (f *planFlags) question(command *cobra.Command, now time.Time) (q capacity.Question, remedies []remedy, err error) {
 	q = capacity.Question{Links: f.links, LeadTime: f.leadTime, Overhead: f.overhead}
+	if err := f.demand.check(command.Flags()); err != nil {
+		return q, nil, err
+	}
 	until, err := f.dates(&q, now)
 	if err != nil {
 		return q, nil, err
 	}
-	if err := f.demand.check(command.Flags(), until); err != nil {
+	if err := f.demand.prepare(until); err != nil {
 		return q, nil, err
 	}
 	if q.Shares, err = parseShares(f.shares); err != nil {
@@ -145,11 +154,10 @@ func (f *planFlags) question(command *cobra.Command, now time.Time) (q capacity.
 
 // dates sets the day of the plan, and says until when demand can be asked for.
 func (f *planFlags) dates(q *capacity.Question, now time.Time) (until time.Time, err error) {
-	location, err := place(f.demand.timezone)
-	if err != nil || f.at == "" {
-		return now, err
+	if f.at == "" {
+		return now, nil
 	}
-	if q.At, err = parseDate(f.at, location); err != nil {
+	if q.At, err = parseDate(f.at, f.demand.options.Location); err != nil {
 		return now, fmt.Errorf("--at: %w", err)
 	}
 	if q.At.Before(now) {
@@ -174,10 +182,7 @@ func (f *planFlags) check() error {
 	if f.links < 1 {
 		return fmt.Errorf("--links: %d is less than 1", f.links)
 	}
-	if f.author == "" {
-		f.author = whoami()
-	}
-	if _, err := parseWords("text", f.author); err != nil {
+	if _, err := parseWords("text", f.author); f.author != "" && err != nil {
 		return fmt.Errorf("--author: %w", err)
 	}
 	return f.output.check()

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"tunnelmark/analysis"
 	"tunnelmark/analysis/capacity"
+	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/demand"
 )
 
 // planned runs plan in a directory with a result and a demand that grows.
@@ -61,6 +67,35 @@ func TestPlanWritesAllOrNothing(t *testing.T) {
 	}
 }
 
+// The shares that the help tells are those of a plan.
+func TestPlanShares(t *testing.T) {
+	plan := func(arguments ...string) analysis.Plan {
+		code, out, said := planned(t.Context(), t, nil, append([]string{"today.json", "--demand", "demand.csv", "--demand-layer", "inner", "--json"}, arguments...)...)
+		var r report.PlanReport
+		if err := json.Unmarshal([]byte(out), &r); code != exitDone || err != nil {
+			t.Fatalf("exit code %d, said %q, %v", code, said, err)
+		}
+		return r.Plan
+	}
+	_, usual, found := strings.Cut(planCommand().Flag("share").Usage, "(default ")
+	if diff := cmp.Diff(plan("--share", strings.TrimSuffix(usual, ")")), plan()); diff != "" || !found {
+		t.Errorf("shares of %s (-said +used):\n%s", usual, diff)
+	}
+}
+
+// All files together are bounded as one is.
+func TestPlanOfTooManyResults(t *testing.T) {
+	var many []report.Result
+	for range report.MaxResults {
+		many = append(many, found(1400))
+	}
+	stdin := bytes.NewReader(written(t, many...))
+	code, out, said := planned(t.Context(), t, stdin, "today.json", "-", "--demand", "demand.csv", "--demand-layer", "inner")
+	if code != exitUsage || out != "" || !strings.Contains(said, "standard input: more than 256 results in all files; give fewer") {
+		t.Errorf("exit code %d, printed %q, said %q", code, out, said)
+	}
+}
+
 // impatient stops the program that reads it.
 type impatient struct {
 	io.Reader
@@ -78,7 +113,7 @@ func TestPlanInterrupted(t *testing.T) {
 	waiting, end := io.Pipe()
 	defer end.Close()
 	code, out, said := planned(ctx, t, impatient{waiting, stop}, "today.json", "--demand", "-", "--demand-layer", "inner")
-	if code != exitFailed || out != "" || !strings.Contains(said, "interrupted") {
+	if code != exitFailed || out != "" || said != "tunnelmark: interrupted\n" {
 		t.Errorf("exit code %d, printed %q, said %q", code, out, said)
 	}
 }
@@ -91,7 +126,7 @@ func TestPlanDates(t *testing.T) {
 		"2015-06-01": time.Date(2015, time.June, 1, 0, 0, 0, 0, time.UTC),
 		"2016-01-01": now,
 	} {
-		f := planFlags{at: at, demand: demandFlags{timezone: "UTC"}}
+		f := planFlags{at: at, demand: demandFlags{options: demand.Options{Location: time.UTC}}}
 		var q capacity.Question
 		if until, err := f.dates(&q, now); err != nil || !until.Equal(want) {
 			t.Errorf("at %q: until %v, %v, want %v", at, until, err, want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"time"
@@ -22,6 +21,7 @@ type demandFlags struct {
 	layer, timezone   string
 	options           demand.Options
 	query             demand.Query
+	asking            *demand.Asking // Nil where files are read.
 }
 
 func (d *demandFlags) add(command *cobra.Command) {
@@ -80,9 +80,8 @@ var (
 	prometheusFlags = []string{"query", "reverse-query", "packets-query", "reverse-packets-query", "since", "step", "prometheus-token-file"}
 )
 
-// check completes the options, and refuses what does not go together. A Prometheus server is
-// asked about what was until then.
-func (d *demandFlags) check(flags *pflag.FlagSet, until time.Time) (err error) {
+// check completes the options, and refuses what does not go together.
+func (d *demandFlags) check(flags *pflag.FlagSet) (err error) {
 	if err := d.checkSource(flags); err != nil {
 		return err
 	}
@@ -96,11 +95,20 @@ func (d *demandFlags) check(flags *pflag.FlagSet, until time.Time) (err error) {
 	if d.options.Location, err = place(d.timezone); err != nil {
 		return err
 	}
-	if !(d.options.Scale > 0) || math.IsInf(d.options.Scale, 0) {
-		return fmt.Errorf("--scale: %g is not a number above zero", d.options.Scale)
+	if d.options.Scale == 0 { // Which would be taken for the default.
+		return errors.New("--scale: 0 is not a number above zero")
+	}
+	return d.options.Check()
+}
+
+// prepare makes what a Prometheus server, if there is one, is asked about what was until then.
+func (d *demandFlags) prepare(until time.Time) (err error) {
+	if d.query.URL == "" {
+		return nil
 	}
 	d.query.Until = until
-	return nil
+	d.asking, err = demand.NewAsking(d.query, d.options)
+	return err
 }
 
 // checkSource wants one source of demand, and the flags of that one alone.
@@ -134,12 +142,8 @@ func place(timezone string) (*time.Location, error) {
 
 // read asks Prometheus, or reads one file or two.
 func (d *demandFlags) read(ctx context.Context, inputs *planInputs) (demand.Demands, error) {
-	if d.query.URL != "" {
-		server := withoutCredentials(d.query.URL)
-		inputs.shown.live("asking " + server)
-		asked, err := demand.AskPrometheus(ctx, d.query, d.options)
-		inputs.note(server, "demand", asked.SHA256)
-		return asked, err
+	if d.asking != nil {
+		return d.ask(ctx, inputs)
 	}
 	read, err := d.readFile(ctx, inputs, d.file, "demand")
 	if err != nil || d.reverseFile == "" {
@@ -153,8 +157,31 @@ func (d *demandFlags) read(ctx context.Context, inputs *planInputs) (demand.Dema
 		return read, usageError{errors.New("--reverse-demand: one of the files holds both directions; leave the other out, or name the one column of each as --rate-column")}
 	}
 	read.Reverse = &reverse.Forward
-	read.Notes = append(read.Notes, reverse.Notes...)
+	read.Notes = slices.Concat(notesOf(d.file, read), notesOf(d.reverseFile, reverse))
 	return read, nil
+}
+
+func (d *demandFlags) ask(ctx context.Context, inputs *planInputs) (demand.Demands, error) {
+	server := withoutCredentials(d.query.URL)
+	inputs.shown.live("asking " + server)
+	asked, err := d.asking.Ask(ctx)
+	if err != nil {
+		return asked, err
+	}
+	inputs.note(server, describeDemand("demand", asked), asked.SHA256)
+	return asked, nil
+}
+
+// notesOf says of one file among two which of them its notes are about.
+func notesOf(name string, read demand.Demands) (notes []string) {
+	for _, note := range read.Notes {
+		notes = append(notes, nameOf(name)+": "+note)
+	}
+	return notes
+}
+
+func describeDemand(what string, read demand.Demands) string {
+	return fmt.Sprintf("%s, %d samples", what, read.Samples)
 }
 
 func (d *demandFlags) readFile(ctx context.Context, inputs *planInputs, name, what string) (demand.Demands, error) {
@@ -167,6 +194,6 @@ func (d *demandFlags) readFile(ctx context.Context, inputs *planInputs, name, wh
 	if err != nil {
 		return read, usageUnlessCanceled(fmt.Errorf("%s: %w", nameOf(name), err))
 	}
-	inputs.note(name, what, read.SHA256)
+	inputs.note(name, describeDemand(what, read), read.SHA256)
 	return read, nil
 }

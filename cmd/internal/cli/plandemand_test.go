@@ -50,7 +50,7 @@ func TestPlanFromPrometheus(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &plan); err != nil {
 		t.Fatal(err)
 	}
-	if in := plan.Inputs[len(plan.Inputs)-1]; in.Name != server.URL || len(in.SHA256) != 64 {
+	if in := plan.Inputs[len(plan.Inputs)-1]; in.Name != server.URL || len(in.SHA256) != 64 || in.What != "demand, 1441 samples" {
 		t.Errorf("it is made from %+v, want %s", in, server.URL)
 	}
 	if !strings.Contains(plan.Reproduce.CommandLine, "--prometheus="+server.URL) || strings.Contains(out, "hunter2") || strings.Contains(out, "reader") {
@@ -66,6 +66,28 @@ func TestPlanWithoutPrometheus(t *testing.T) {
 	code, out, said := planned(t.Context(), t, nil, "today.json", "--demand-layer", "inner", "--prometheus", address, "--query", "up", "--html", "plan.html")
 	if code != exitFailed || out != "" || !strings.Contains(said, "connection refused") || strings.Contains(said, "hunter2") {
 		t.Errorf("exit code %d, printed %q, said %q", code, out, said)
+	}
+}
+
+// What is typed wrong is wrong usage, as with files, and no server is asked.
+func TestPlanMistypedForPrometheus(t *testing.T) {
+	for name, c := range map[string]struct {
+		arguments []string
+		want      string
+	}{
+		"history":  {[]string{"--query", "up", "--since", "4000d"}, "ten years"},
+		"step":     {[]string{"--query", "up", "--step", "2h"}, "1 s to 1 h"},
+		"samples":  {[]string{"--query", "up", "--step", "1s", "--since", "365d"}, "longer step"},
+		"unit":     {[]string{"--query", "up", "--demand-unit", "apples"}, "demand unit"},
+		"token":    {[]string{"--query", "up", "--prometheus-token-file", "none"}, "bearer token"},
+		"bytes":    {[]string{"--query", "rate(ifHCInOctets[5m])"}, "--demand-unit B/s"},
+		"way back": {[]string{"--query", "up", "--reverse-packets-query", "up"}, "way back"},
+		"scale":    {[]string{"--query", "up", "--scale", "-1"}, "scale"},
+	} {
+		code, out, said := planned(t.Context(), t, nil, append([]string{"none.json", "--demand-layer", "inner", "--prometheus", "http://127.0.0.1:1"}, c.arguments...)...)
+		if code != exitUsage || out != "" || !strings.Contains(said, c.want) {
+			t.Errorf("%s: exit code %d, printed %q, said %q, want %d and %q", name, code, out, said, exitUsage, c.want)
+		}
 	}
 }
 
@@ -99,9 +121,9 @@ func TestReverseDemand(t *testing.T) {
 		t.Errorf("both in one file: exit code %d, said %q", code, said)
 	}
 	two = demand("in_bps,out_bps")
-	code, _, said = planned(t.Context(), t, two, "today.json", "--demand", "demand.csv", "--reverse-demand", "-", "--rate-column", "2", "--demand-layer", "inner")
-	if code != exitDone {
-		t.Errorf("in two: exit code %d, said %q", code, said)
+	code, out, said := planned(t.Context(), t, two, "today.json", "--demand", "demand.csv", "--reverse-demand", "-", "--rate-column", "2", "--demand-layer", "inner")
+	if code != exitDone || !strings.Contains(out, `demand.csv: Column 2 "bits_per_second" was read as`) || !strings.Contains(out, `standard input: Column 2 "in_bps" was read as`) {
+		t.Errorf("in two: exit code %d, said %q, printed\n%s", code, said, out)
 	}
 	for _, files := range [][]string{{"-", "demand.csv"}, {"demand.csv", "-"}} {
 		code, _, said = planned(t.Context(), t, demand("in_bps,out_bps"), "today.json", "--demand", files[0], "--reverse-demand", files[1], "--demand-layer", "inner")

@@ -15,6 +15,7 @@ type planInputs struct {
 	stdin io.Reader
 	shown *progress
 	taken string         // What standard input was read as.
+	count int            // Of results in all files.
 	read  []report.Input // In the order in which they were given.
 }
 

@@ -25,6 +25,9 @@ func (p *planInputs) results(ctx context.Context, name, what string) ([]report.R
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; give what find, run or lab run have written with --json", nameOf(name), err)
 	}
+	if p.count += len(results); p.count > report.MaxResults {
+		return nil, fmt.Errorf("%s: more than %d results in all files; give fewer", nameOf(name), report.MaxResults)
+	}
 	p.note(name, what, hex.EncodeToString(hash.Sum(nil)))
 	return results, nil
 }

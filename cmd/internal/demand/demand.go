@@ -62,6 +62,12 @@ type Demands struct {
 // mostScale keeps every product of rates within a float64.
 const mostScale = 1e9
 
+// Check says what cannot be.
+func (o Options) Check() error {
+	_, err := o.checked()
+	return err
+}
+
 // checked returns the options with their defaults, or says what cannot be.
 func (o Options) checked() (Options, error) {
 	switch o.Layer {

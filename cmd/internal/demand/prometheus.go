@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"math"
 	"regexp"
 	"strconv"
@@ -43,28 +44,36 @@ const (
 	usualHistory = 365 * 24 * time.Hour
 )
 
-// AskPrometheus asks a Prometheus server, or one that speaks its language, for demand.
-//
-//  1. The server is asked how long it keeps samples; no more than that is asked for.
-//  2. Each query is asked in pieces that the server allows, and must give one series.
-//  3. The samples are folded like rows of a file: a moment without a sample is a gap.
-//
-// An error never holds the token, nor the password of the URL.
-func AskPrometheus(ctx context.Context, q Query, o Options) (Demands, error) {
+// Asking is what to ask of a Prometheus server, or of one that speaks its language, once.
+type Asking struct {
+	server  *server
+	query   Query
+	options Options
+	columns [kinds]*numbers // Nil where nothing is asked.
+	start   time.Time
+	rows    []row // One for each step from start.
+	notes   []string
+	hash    hash.Hash
+}
+
+// NewAsking prepares a query and reads its token. Its errors are mistakes in what it was given;
+// nothing is sent. An error never holds the token, nor the password of the URL.
+func NewAsking(q Query, o Options) (*Asking, error) {
 	o, err := o.checked()
 	if err != nil {
-		return Demands{}, err
+		return nil, err
 	}
 	if q, err = q.checked(); err != nil {
-		return Demands{}, err
+		return nil, err
 	}
-	server, err := newServer(q)
-	if err != nil {
-		return Demands{}, err
+	a := &Asking{query: q, options: o, hash: sha256.New()}
+	if a.columns, err = a.measures(); err != nil {
+		return nil, err
 	}
-	defer server.close()
-	a := &asking{server: server, query: q, options: o, hash: sha256.New()}
-	return a.ask(ctx)
+	if a.server, err = newServer(q); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // checked returns the query with its defaults, or says what cannot be asked.
@@ -83,7 +92,10 @@ func (q Query) checked() (Query, error) {
 	case q.Step < time.Second || q.Step > time.Hour || q.Step%time.Second != 0:
 		return q, fmt.Errorf("a step of %v is not of whole seconds from 1 s to 1 h", q.Step)
 	case q.Since < 0 || q.Since > mostSpan:
-		return q, fmt.Errorf("a history of %v is not from 0 to ten years", q.Since)
+		return q, fmt.Errorf("a history of %s is not from 0 to ten years", days(q.Since))
+	}
+	if err := checkSamples(q.Since, q.Step); err != nil {
+		return q, err
 	}
 	for _, text := range q.texts() {
 		if len(text) > mostQuery {
@@ -98,26 +110,27 @@ func (q Query) texts() [kinds]string {
 	return [kinds]string{q.Forward, q.Reverse, q.Packets, q.ReversePackets}
 }
 
-// asking is one request for demand under way.
-type asking struct {
-	server  *server
-	query   Query
-	options Options
-	start   time.Time
-	rows    []row // One for each step from start.
-	notes   []string
-	hash    hash.Hash
+// checkSamples bounds how many samples one series has.
+func checkSamples(since, step time.Duration) error {
+	if since/step >= mostSamples {
+		return fmt.Errorf("%s in steps of %v are more than %d samples: ask for less time, or a longer step", days(since), step, mostSamples)
+	}
+	return nil
 }
 
-func (a *asking) ask(ctx context.Context) (Demands, error) {
-	numbers, err := a.columns()
-	if err != nil {
-		return Demands{}, err
-	}
+// Ask asks for the demand.
+//
+//  1. The server is asked how long it keeps samples; no more than that is asked for.
+//  2. Each query is asked in pieces that the server allows, and must give one series.
+//  3. The samples are folded like rows of a file: a moment without a sample is a gap.
+//
+// An error never holds the token, nor the password of the URL.
+func (a *Asking) Ask(ctx context.Context) (Demands, error) {
+	defer a.server.close()
 	if err := a.lay(a.server.retention(ctx)); err != nil {
 		return Demands{}, err
 	}
-	for kind, n := range numbers {
+	for kind, n := range a.columns {
 		if n == nil {
 			continue
 		}
@@ -125,7 +138,7 @@ func (a *asking) ask(ctx context.Context) (Demands, error) {
 			return Demands{}, err
 		}
 	}
-	d, err := a.fold(numbers)
+	d, err := a.fold()
 	if err != nil {
 		return Demands{}, fmt.Errorf("samples of %s: %w", a.server.name, err)
 	}
@@ -140,9 +153,9 @@ var timesEight = regexp.MustCompile(`\*\s*8(\.0*)?([^0-9.]|$)|(^|[^0-9.])8(\.0*)
 // namesBytes is how it names what it counts.
 var namesBytes = regexp.MustCompile(`(?i)bytes|octets`)
 
-// columns says what the numbers of each query stand for. A server's numbers have no
+// measures says what the numbers of each query stand for. A server's numbers have no
 // unit; without the user's they are bit/s, unless the query speaks of bytes alone.
-func (a *asking) columns() ([kinds]*numbers, error) {
+func (a *Asking) measures() ([kinds]*numbers, error) {
 	var all [kinds]*numbers
 	bits, _ := bitMeasure("bit/s")
 	if a.options.Unit != "" {
@@ -170,7 +183,7 @@ func (a *asking) columns() ([kinds]*numbers, error) {
 
 // lay makes the rows, no further back than the server keeps samples; zero: it does not
 // say how far that is.
-func (a *asking) lay(kept time.Duration) error {
+func (a *Asking) lay(kept time.Duration) error {
 	since, step := a.query.Since, a.query.Step
 	switch {
 	case since == 0 && kept > 0:
@@ -181,10 +194,10 @@ func (a *asking) lay(kept time.Duration) error {
 		a.notes = append(a.notes, fmt.Sprintf("The server keeps %s, so that no more than that was asked for.", days(kept)))
 		since = kept
 	}
-	count := int(since/step) + 1
-	if count > mostSamples {
-		return fmt.Errorf("%s in steps of %v are more than %d samples: ask for less time, or a longer step", days(since), step, mostSamples)
+	if err := checkSamples(since, step); err != nil {
+		return err
 	}
+	count := int(since/step) + 1
 	a.start = a.query.Until.Truncate(step).Add(-time.Duration(count-1) * step)
 	a.rows = make([]row, count)
 	for i := range a.rows {
@@ -193,15 +206,24 @@ func (a *asking) lay(kept time.Duration) error {
 	return nil
 }
 
+// days writes a time to a tenth of a day, and one below a day as it is.
 func days(d time.Duration) string {
-	return strconv.FormatFloat(d.Hours()/24, 'f', -1, 64) + " days"
+	const day = 24 * time.Hour
+	switch {
+	case d.Abs() < day:
+		return d.String()
+	case d == day:
+		return "1 day"
+	}
+	return strconv.FormatFloat(math.Round(10*d.Hours()/24)/10, 'f', -1, 64) + " days"
 }
 
 // series asks one query in pieces, and puts its samples into the rows.
-func (a *asking) series(ctx context.Context, kind int, n *numbers) error {
+func (a *Asking) series(ctx context.Context, kind int, n *numbers) error {
 	fmt.Fprintln(a.hash, kind)
 	text := a.query.texts()[kind]
-	labels, samples := "", 0
+	var first model.Metric
+	samples := 0
 	for from := 0; from < len(a.rows); from += mostPoints {
 		to := min(from+mostPoints, len(a.rows)) - 1
 		piece, err := a.server.rangeOf(ctx, text, v1.Range{Start: a.rows[from].at, End: a.rows[to].at, Step: a.query.Step})
@@ -211,10 +233,10 @@ func (a *asking) series(ctx context.Context, kind int, n *numbers) error {
 		if piece == nil {
 			continue
 		}
-		if is := labelsOf(piece); samples == 0 {
-			labels = is
-		} else if is != labels {
-			return fmt.Errorf("query %s gives %s and, later, %s: aggregate them with sum()", n.label, labels, is)
+		if samples == 0 {
+			first = piece.Metric
+		} else if later := piece.Metric; !later.Equal(first) {
+			return fmt.Errorf("query %s gives %s and, later, %s: aggregate them with sum()", n.label, without(first, later), without(later, first))
 		}
 		samples += len(piece.Values)
 		if err := a.keep(kind, n, piece.Values, from, to); err != nil {
@@ -228,8 +250,18 @@ func (a *asking) series(ctx context.Context, kind int, n *numbers) error {
 	return nil
 }
 
+// without shows the labels of a series that another has not.
+func without(series, other model.Metric) string {
+	rest := maps.Clone(series)
+	maps.DeleteFunc(rest, func(name model.LabelName, value model.LabelValue) bool {
+		also, has := other[name]
+		return has && also == value
+	})
+	return short(rest.String())
+}
+
 // keep puts the samples of one piece, from one row to another, into their rows.
-func (a *asking) keep(kind int, n *numbers, samples []model.SamplePair, from, to int) error {
+func (a *Asking) keep(kind int, n *numbers, samples []model.SamplePair, from, to int) error {
 	for _, s := range samples {
 		at := s.Timestamp.Time()
 		index := int(at.Sub(a.start) / a.query.Step)
@@ -253,9 +285,9 @@ func (a *asking) keep(kind int, n *numbers, samples []model.SamplePair, from, to
 }
 
 // fold folds the rows of which anything is known.
-func (a *asking) fold(all [kinds]*numbers) (Demands, error) {
+func (a *Asking) fold() (Demands, error) {
 	f := newFolder(a.options)
-	for kind, n := range all {
+	for kind, n := range a.columns {
 		if n != nil {
 			f.use(kind, n.label, &n.measure)
 		}

@@ -122,7 +122,15 @@ func (p *prometheus) ask(t *testing.T, change func(*Query, *Options)) (Demands, 
 	if change != nil {
 		change(&q, &o)
 	}
-	return AskPrometheus(t.Context(), q, o)
+	return ask(t.Context(), q, o)
+}
+
+func ask(ctx context.Context, q Query, o Options) (Demands, error) {
+	a, err := NewAsking(q, o)
+	if err != nil {
+		return Demands{}, err
+	}
+	return a.Ask(ctx)
 }
 
 func TestAskInPieces(t *testing.T) {
@@ -223,18 +231,58 @@ func TestAskForCounter(t *testing.T) {
 	}
 }
 
+func TestDays(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		90 * time.Minute: "1h30m0s", 24 * time.Hour: "1 day", 100 * time.Hour: "4.2 days", 15 * 24 * time.Hour: "15 days",
+	} {
+		if got := days(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+// from and till are the value one within their time.
+func from(begin time.Time) func(time.Time) float64 {
+	return func(at time.Time) float64 {
+		if at.Before(begin) {
+			return unknown
+		}
+		return 1
+	}
+}
+
+func till(end time.Time) func(time.Time) float64 {
+	return func(at time.Time) float64 {
+		if at.Before(end) {
+			return 1
+		}
+		return unknown
+	}
+}
+
+// Series whose labels differ late are not one, and the message says in what they differ.
+func TestLongLabels(t *testing.T) {
+	long := strings.Repeat("x", 2*mostMessage)
+	p := serve(t, &prometheus{series: func(string) []stream {
+		return []stream{
+			{fmt.Sprintf(`{"a":%q,"b":"old"}`, long), till(until.AddDate(0, 0, -40))},
+			{fmt.Sprintf(`{"a":%q,"b":"new"}`, long), from(until.AddDate(0, 0, -20))},
+		}
+	}})
+	_, err := p.ask(t, func(q *Query, _ *Options) { q.Since = 76 * 24 * time.Hour }) // Two pieces, with one of them each.
+	if err == nil || !strings.Contains(err.Error(), `gives {b="old"} and, later, {b="new"}: aggregate them with sum()`) {
+		t.Errorf("error %v, want that there are two series", err)
+	}
+}
+
 func TestAskRefuses(t *testing.T) {
 	two := func(string) []stream {
 		return []stream{{`{"ifName":"st0.0"}`, always(1)}, {`{"ifName":"st0.1"}`, always(2)}}
 	}
 	renamed := func(string) []stream {
 		return []stream{
-			{`{"instance":"old"}`, func(at time.Time) float64 {
-				return map[bool]float64{true: 1, false: unknown}[at.Before(until.AddDate(0, 0, -40))]
-			}},
-			{`{"instance":"new"}`, func(at time.Time) float64 {
-				return map[bool]float64{true: 1, false: unknown}[at.After(until.AddDate(0, 0, -20))]
-			}},
+			{`{"instance":"old"}`, till(until.AddDate(0, 0, -40))},
+			{`{"instance":"new"}`, from(until.AddDate(0, 0, -20))},
 		}
 	}
 	for name, c := range map[string]struct {
@@ -277,6 +325,27 @@ func TestAskRefuses(t *testing.T) {
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v tells the password", name, err)
 		}
+	}
+}
+
+// What is wrong with a query by itself is told before anything is sent.
+func TestNewAskingSendsNothing(t *testing.T) {
+	p := serve(t, &prometheus{series: one(always(1))})
+	for name, q := range map[string]Query{
+		"sound":            {Forward: "x", Since: time.Hour},
+		"bytes":            {Forward: "rate(ifHCOutOctets[5m])"},
+		"step":             {Forward: "x", Step: 2 * time.Hour},
+		"since":            {Forward: "x", Since: 4000 * 24 * time.Hour},
+		"too many samples": {Forward: "x", Since: 30 * 24 * time.Hour, Step: time.Second},
+		"token":            {Forward: "x", TokenFile: "/nonexistent"},
+	} {
+		q.URL = p.URL
+		if _, err := NewAsking(q, outer); (err == nil) != (name == "sound") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if len(p.tokens) > 0 {
+		t.Errorf("%d requests were sent", len(p.tokens))
 	}
 }
 
@@ -394,7 +463,7 @@ func TestAskGivesUp(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}})
-	_, err := AskPrometheus(ctx, Query{URL: p.URL, Forward: "x"}, outer)
+	_, err := ask(ctx, Query{URL: p.URL, Forward: "x"}, outer)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that the request was given up", err)
 	}
@@ -438,7 +507,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Cleanup(answers.Close)
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		body = answer
-		d, err := AskPrometheus(t.Context(), Query{URL: answers.URL, Forward: "x", Until: until, Since: time.Hour}, outer)
+		d, err := ask(t.Context(), Query{URL: answers.URL, Forward: "x", Until: until, Since: time.Hour}, outer)
 		if err != nil {
 			if len(err.Error()) > 4000 {
 				t.Errorf("message of %d bytes", len(err.Error()))
