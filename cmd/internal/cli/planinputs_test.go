@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 func TestPlanInputs(t *testing.T) {
@@ -72,27 +74,27 @@ func TestInterruptible(t *testing.T) {
 }
 
 func TestWatchedReader(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	var told bytes.Buffer
-	w := &watchedReader{
-		ReadCloser: io.NopCloser(iotest.OneByteReader(strings.NewReader("demand"))), ctx: ctx,
-		shown: &progress{to: &told, width: 80}, name: "d.csv", size: 6,
-	}
-	if n, err := w.Read(make([]byte, 8)); n != 1 || err != nil {
-		t.Errorf("read %d, %v", n, err)
-	}
-	if got, want := told.String(), "reading d.csv: 0.0 kB, 16 %"; got != want {
-		t.Errorf("told %q, want %q", got, want)
-	}
-	if _, err := w.Read(make([]byte, 8)); err != nil || strings.Count(told.String(), "reading") != 1 {
-		t.Errorf("%v, told %q, want one line until it is time for another", err, told.String())
-	}
-	stop()
-	if _, err := w.Read(make([]byte, 8)); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want %v", err, context.Canceled)
-	}
-	w.size = 0
-	if got := w.describe(); got != "reading d.csv: 0.0 kB" {
-		t.Errorf("of unknown size: %q", got)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		var told bytes.Buffer
+		inputs := &planInputs{shown: &progress{to: &told, width: 80}}
+		reader := inputs.watch(ctx, io.NopCloser(iotest.OneByteReader(strings.NewReader("demand"))), "d.csv", 6)
+		for _, want := range []string{"", "reading d.csv: 0.0 kB, 33 %", ""} { // A byte each.
+			told.Reset()
+			time.Sleep(showEvery / 2)
+			if _, err := reader.Read(make([]byte, 8)); err != nil || !strings.HasSuffix(told.String(), want) || want == "" && told.Len() > 0 {
+				t.Errorf("told %q, %v, want %q", told.String(), err, want)
+			}
+		}
+		stop()
+		if _, err := reader.Read(make([]byte, 8)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want %v", err, context.Canceled)
+		}
+	})
+}
+
+func TestWatchedReaderOfUnknownSize(t *testing.T) {
+	if got := (&watchedReader{name: "d.csv"}).describe(); got != "reading d.csv: 0.0 kB" {
+		t.Errorf("%q", got)
 	}
 }
