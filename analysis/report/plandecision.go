@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"tunnelmark/analysis"
@@ -30,8 +31,13 @@ func (r PlanReport) decision() decision {
 	}
 	o := p.Outlooks[0]
 	d := decisionOf(p, o)
-	d.Because = append(d.Because, oneDown(p, o)...)
-	d.Because = append(d.Because, firstOption(p)...)
+	if d.Urgency == wait && threatened(o) {
+		d = redundancyDecision(p, o, d)
+	} else {
+		d.Because = append(d.Because, oneDown(p, o)...)
+	}
+	d.Because = append(d.Because, lateService(p, o)...)
+	d.Because = append(d.Because, firstOption(p, o)...)
 	if p.LeadTime == 0 && len(o.Crossings) > 0 {
 		d.Because = append(d.Because, "No lead time was given, so the dates to order by leave none.")
 	}
@@ -133,6 +139,36 @@ func fastEnd(p analysis.Plan, c analysis.Crossing) []string {
 		full, inTime("on", c.Earliest, p.At), orderTime(c.OrderBy, p.At, isoDate))}
 }
 
+// threatened says that with one link down the rest will be full, or is.
+func threatened(o analysis.Outlook) bool {
+	c, ok := fullest(o.OneDown)
+	return ok && !c.Likely.IsZero()
+}
+
+// redundancyDecision is for links that carry all, but not for one another.
+func redundancyDecision(p analysis.Plan, o analysis.Outlook, otherwise decision) decision {
+	c, _ := fullest(o.OneDown)
+	when := "already"
+	if !reached(c.Likely, p.At) {
+		when = fmt.Sprintf("in %s (%s)", quarter(c.Likely), spread(c, p.At))
+	}
+	return decision{
+		Urgency: act,
+		Ask:     fmt.Sprintf("Order %s to stay redundant: with one link out of service the rest %s %s.", orderTime(c.OrderBy, p.At, longDate), reaches("is", c.Share), when),
+		Because: append(otherwise.Because, strings.Replace(otherwise.Ask, "No order is needed within the horizon: ", "With all links no order is needed: ", 1)),
+	}
+}
+
+// lateService says that what is ordered on the plan's day comes after the likely date.
+func lateService(p analysis.Plan, o analysis.Outlook) []string {
+	c, _ := fullest(o.Crossings)
+	service := p.At.Add(p.LeadTime)
+	if c.Likely.IsZero() || reached(c.Likely, p.At) || !service.After(c.Likely) {
+		return nil
+	}
+	return []string{fmt.Sprintf("What is ordered on the plan's day is in service on %s: after the likely date.", isoDate(service))}
+}
+
 // oneDown says until when the links can stand in for one another.
 func oneDown(p analysis.Plan, o analysis.Outlook) []string {
 	c, ok := fullest(o.OneDown)
@@ -151,9 +187,13 @@ func oneDown(p analysis.Plan, o analysis.Outlook) []string {
 }
 
 // firstOption names the remedy that is ranked first.
-func firstOption(p analysis.Plan) []string {
-	if len(p.Options) == 0 {
+func firstOption(p analysis.Plan, o analysis.Outlook) []string {
+	c, _ := fullest(o.Crossings)
+	switch {
+	case len(p.Options) == 0:
 		return nil
+	case o.Forecast.GrowthKnown && !c.Likely.IsZero() && p.Options[0].Months == 0:
+		return []string{fmt.Sprintf("Of %s none buys time.", optionCount(len(p.Options)))}
 	}
 	row := newOptionRow(p, 0)
 	cost := ""

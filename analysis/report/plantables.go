@@ -177,7 +177,7 @@ func newOptionRow(p analysis.Plan, i int) optionRow {
 		row.Factor = trimmed(o.Factor, 2) + nbsp + "×"
 	}
 	if o.Price != nil {
-		row.addPrice(*o.Price)
+		row.addPrice(*o.Price, o.AtLeast)
 	}
 	if full.likely == notKnown {
 		row.Months, row.PerMonth = notKnown, none
@@ -185,7 +185,7 @@ func newOptionRow(p analysis.Plan, i int) optionRow {
 	return row
 }
 
-func (row *optionRow) addPrice(price analysis.Price) {
+func (row *optionRow) addPrice(price analysis.Price, atLeast bool) {
 	money := func(amount float64) string { return formatMoney(amount, price.Currency) }
 	row.ThreeYears = money(price.ThreeYears)
 	row.Price = money(price.Once) + " once"
@@ -195,6 +195,9 @@ func (row *optionRow) addPrice(price analysis.Price) {
 	switch {
 	case price.PerMonth > 0:
 		row.PerMonth = money(price.PerMonth)
+		if atLeast && price.Once > 0 {
+			row.PerMonth = "at most " + row.PerMonth
+		}
 	case price.ThreeYears > 0:
 		row.PerMonth = "buys no time"
 	}
