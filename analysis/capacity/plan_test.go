@@ -260,3 +260,100 @@ func FuzzMake(f *testing.F) {
 		}
 	})
 }
+
+// bimodal is demand of small packets by day and of large ones, which are more bits, at
+// night: outer packets of 264 and 1464 B.
+func bimodal() analysis.Demand {
+	d := ramp(90, 95e6, 95e6)
+	for bin := range d.BitsPerSecond {
+		size := 264.0
+		if bin%24 < 3 {
+			d.BitsPerSecond[bin], size = 200e6, 1464
+		}
+		d.PacketsPerSecond = append(d.PacketsPerSecond, d.BitsPerSecond[bin]/8/size)
+	}
+	return d
+}
+
+// packetBound is a device of 50,000 packets and 1 Gbit/s in a second, at three sizes.
+func packetBound(q *Question) {
+	q.Measured = nil
+	for _, size := range []int{1400, 512, 64} {
+		rate := 8 * float64(size) / (1.0/50e3 + 8*float64(size)/1e9)
+		q.Measured = append(q.Measured, Measured{Name: "a.json", From: "a", To: "b", Setup: usual, Ceiling: ceiling(size, rate)})
+	}
+}
+
+// What a user must know of the demand beside the dates.
+func TestNotesOnDemand(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Question)
+		want   string
+	}{
+		{"a little above the ceiling", func(q *Question) { q.Demand = ramp(90, 380e6, 410e6) }, "was more than 10 % above what the tunnel was measured to carry"},
+		{"a new level for eight days", func(q *Question) {
+			q.Demand = ramp(90, 100e6, 100e6)
+			for bin := 82 * 24; bin < 90*24; bin++ {
+				q.Demand.BitsPerSecond[bin] *= 2
+			}
+		}, "has been +100 % from its trend"},
+		{"a way back that ends early", func(q *Question) {
+			d := ramp(90, 50e6, 50e6)
+			for bin := 60 * 24; bin < 90*24; bin++ {
+				d.BitsPerSecond[bin] = math.NaN()
+			}
+			q.Reverse = &d
+		}, "(both directions together) is known until 2015-05-02 only"},
+		{"packets smaller than those of most bits", func(q *Question) { packetBound(q); q.Demand = bimodal() }, "is fuller than by its bits: the size model says 99 % used where the dates rest on 53 %"},
+		{"several sizes, no packets", packetBound, "is that of 1400 B, which stood first"},
+		{"more than its data sheet", func(q *Question) {
+			q.Datasheet = &Claim{BitsPerSecond: 300e6, Layer: analysis.OuterLayer, InnerSize: 1400}
+		}, "reaches 117 % of its data sheet (--datasheet): is it in another layer"},
+	} {
+		q := asked()
+		tt.change(&q)
+		if notes := strings.Join(mustMake(t, q).Notes, "\n"); !strings.Contains(notes, tt.want) {
+			t.Errorf("%s: got\n%s\nwant %q", tt.name, notes, tt.want)
+		}
+	}
+}
+
+// A way back without traffic is no reason to refuse the other.
+func TestIdleWayBack(t *testing.T) {
+	for _, directions := range []Directions{AsMeasured, Apart} {
+		q := asked()
+		idle := q.Demand
+		idle.BitsPerSecond = make([]float64, len(q.Demand.BitsPerSecond))
+		q.Reverse, q.Directions = &idle, directions
+		p, want := mustMake(t, q), mustMake(t, asked())
+		if got := p.Outlooks[0].Crossings; len(p.Outlooks) != 1 || got[2] != want.Outlooks[0].Crossings[2] {
+			t.Errorf("directions %q: %d outlooks, full %+v, want one as without it", directions, len(p.Outlooks), got)
+		}
+	}
+}
+
+// A remedy that was measured with large packets, or claimed for them, is told for the demand's.
+func TestRemedyOfOtherPackets(t *testing.T) {
+	q := asked()
+	packetBound(&q)
+	q.Demand = ramp(90, 20e6, 30e6)
+	for _, rate := range q.Demand.BitsPerSecond {
+		q.Demand.PacketsPerSecond = append(q.Demand.PacketsPerSecond, rate/8/264)
+	}
+	twice := func(size int) Measured {
+		c := ceiling(size, 2*8*float64(size)/(1.0/50e3+8*float64(size)/1e9))
+		return Measured{Name: "fast.json", From: "a", To: "b", Setup: usual, Ceiling: c}
+	}
+	outer := 2 * twice(1400).Ceiling.InnerBitsPerSecond * 1464 / 1400
+	q.Candidates = []Candidate{
+		{Name: "one size", Measured: []Measured{twice(1400)}},
+		{Name: "all sizes", Measured: []Measured{twice(1400), twice(512), twice(64)}},
+		{Name: "claim", Claim: &Claim{BitsPerSecond: outer / 2, Layer: analysis.OuterLayer, InnerSize: 1400}},
+	}
+	for _, o := range mustMake(t, q).Options {
+		if math.Abs(o.Factor-2) > 0.01 {
+			t.Errorf("%s: %.2f times today's, want 2: %s", o.Name, o.Factor, o.Capacity.Basis)
+		}
+	}
+}

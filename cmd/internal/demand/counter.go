@@ -89,7 +89,9 @@ func (c *counter) notes() ([]string, error) {
 	}
 	var notes []string
 	if c.wraps > 0 {
-		notes = append(notes, fmt.Sprintf("the counter wrapped at 2^32 %s, which was made up for", times(c.wraps)))
+		// One that wraps twice between two samples cannot be told from one that does not.
+		notes = append(notes, fmt.Sprintf("the counter wrapped at 2^32 %s, which was made up for; where it counted more than 2^32 between two samples, rates are too low, and nothing shows it: "+
+			"a 64-bit counter (ifHCInOctets) would", times(c.wraps)))
 	}
 	if c.resets > 0 {
 		notes = append(notes, fmt.Sprintf("the counter was reset %s; each is a gap", times(c.resets)))
