@@ -112,7 +112,7 @@ func (t *text) options(p analysis.Plan) {
 	}
 	name, rate = min(name, maxTextName), min(rate, maxTextName)
 	cells := func(option, known, carries, full, months, perMonth, cost string) string {
-		return cell(option, name+5) + cell(known, 14) + cell(carries, rate+2) + cell(full, dateColumn) + cell(months, 12) + cell(perMonth, 13) + cost
+		return cell(option, name+5) + cell(known, 14) + cell(carries, rate+2) + cell(full, dateColumn) + cell(months, 12) + cell(perMonth, 21) + cost
 	}
 	t.line("Options", "%s", cells("best first", "known by", carries, "likely full", "months", "per month", "three years"))
 	for _, r := range rows {
