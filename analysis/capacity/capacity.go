@@ -11,8 +11,8 @@
 //  5. trend.go, regression.go: a line, straight or exponential, through the days, robust against
 //     holidays and outages, with steps where the level changed and with clipped
 //     days as lower bounds.
-//  6. forecast.go, backtest.go: the line, the week's season and the last days'
-//     deviation say what comes; the same method on the past says how well.
+//  6. past.go, season.go, forecast.go: the line, the week's season and the last days'
+//     distance from both say what comes; backtest.go says how well they would have.
 //  7. crossing.go: the dates at which the forecast reaches a capacity.
 //  8. options.go: the same dates for each remedy.
 //  9. missing.go: what was not measured.
