@@ -17,5 +17,5 @@
 //  8. options.go: the same dates for each remedy.
 //  9. missing.go: what was not measured.
 //
-// plan.go goes this way.
+// plan.go goes this way, and notes.go says what is odd about it.
 package capacity
