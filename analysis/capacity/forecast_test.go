@@ -209,8 +209,8 @@ func TestTrends(t *testing.T) {
 // Days at the ceiling that the trend knows nothing of: the figures stay figures, and the
 // level may stay.
 func TestShiftedDays(t *testing.T) {
-	for _, to := range []float64{310e6, 320e6, 330e6, 340e6, 400e6} {
-		for _, days := range []int{5, 8, 10, 20} {
+	for _, to := range []float64{320e6, 400e6} {
+		for _, days := range []int{5, 10, 20} {
 			s := synthetic{base: 150e6, days: 170 + days, binNoise: 0.02, dayNoise: 0.02, step: 170, stepBy: to/150e6 - 1, cap: 350e6}
 			m := modelOf(s.demand(7), 350e6)
 			f := m.forecast()
