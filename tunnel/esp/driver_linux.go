@@ -74,16 +74,20 @@ func associations(spec tunnel.Spec, keys tunnel.Keys) (*outbound, *inbound, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	send, err := suite.transform(keys, tunnel.Send)
+	send, err := suite.transform(keys, tunnel.Send, !spec.NoESN)
 	if err != nil {
 		return nil, nil, err
 	}
-	receive, err := suite.transform(keys, tunnel.Receive)
+	receive, err := suite.transform(keys, tunnel.Receive, !spec.NoESN)
 	if err != nil {
 		return nil, nil, err
+	}
+	packets := spec.ReplayWindow
+	if packets == 0 {
+		packets = defaultWindow
 	}
 	selectors := newSelectors(spec.Remote, spec.Local)
-	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors), nil
+	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors, packets), nil
 }
 
 func openOuter(spec tunnel.Spec, place tunnel.Place) (*outbox, *inbox, error) {

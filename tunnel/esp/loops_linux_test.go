@@ -136,6 +136,28 @@ func TestLoopsCarry(t *testing.T) {
 	}
 }
 
+// Every suite through both loops, and no packet more than there are sequence
+// numbers: what is left over is refused and counted.
+func TestLoopsEndWithSequenceNumbers(t *testing.T) {
+	for _, suite := range suites {
+		t.Run(string(suite.name), func(t *testing.T) {
+			l := newLoops(t, suite.name, 1400)
+			l.sender.sa, l.receiver.sa = newSAsOf(t, suite.name, false, leastWindow)
+			l.sender.sa.sequence = l.sender.sa.last - 5
+			l.receiver.sa.window.accept(l.sender.sa.sequence)
+			l.from.read, l.to.keep = batchOf(7, 1400), true
+			l.carry(t)
+			if diff := cmp.Diff(batchOf(5, 1400), l.to.written); diff != "" {
+				t.Errorf("packets (-want +got):\n%s", diff)
+			}
+			want := tunnel.Counters{OutPackets: 5, OutInnerBytes: 5 * 1400, SendRefused: 2}
+			if diff := cmp.Diff(want, l.out.read()); diff != "" {
+				t.Errorf("counters (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // The whole way through both loops, system calls included, allocates nothing.
 func TestLoopsDoNotAllocate(t *testing.T) {
 	for _, suite := range suites {
@@ -157,11 +179,11 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 		t.Run(string(suite.name), func(t *testing.T) {
 			out, in := newSAs(t, suite.name)
 			inner := ipv4(1400)
-			buffer := make([]byte, headroom+len(inner)+tailroom)
+			buffer := make([]byte, out.headroom+len(inner)+out.tailroom())
 			into := make([]byte, len(buffer))
 			got := testing.AllocsPerRun(100, func() {
-				copy(buffer[headroom:], inner)
-				n := out.seal(buffer, len(inner))
+				copy(buffer[out.headroom:], inner)
+				n, _ := out.seal(buffer, len(inner))
 				if _, v := in.open(buffer[:n], into); v != delivered {
 					t.Fatalf("got verdict %d, want delivered", v)
 				}

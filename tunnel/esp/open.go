@@ -1,16 +1,6 @@
 package esp
 
-import (
-	"crypto/cipher"
-	"encoding/binary"
-	"math"
-
-	"golang.zx2c4.com/wireguard/replay"
-)
-
-// replayWindow is how many sequence numbers replay.Filter remembers: the
-// highest and 127 blocks of 64 before it.
-const replayWindow = 127*64 + 1
+import "encoding/binary"
 
 // verdict is what became of one datagram.
 type verdict int
@@ -27,21 +17,15 @@ const (
 
 // inbound is the SA on which this end receives. One goroutine uses it.
 type inbound struct {
-	aead      cipher.AEAD
+	transform
 	spi       uint32
 	selectors selectors
-	highest   uint64 // Highest sequence number authenticated and not replayed.
-	window    replay.Filter
-
-	// Both belong to the call of open that is going on, as in outbound.
-	aad   [aadLength]byte
-	nonce [nonceLength]byte
+	window    window
 }
 
-func newInbound(spi uint32, t transform, s selectors) *inbound {
-	in := &inbound{aead: t.aead, spi: spi, selectors: s}
-	copy(in.nonce[:], t.salt[:])
-	return in
+// newInbound makes an SA with an anti-replay window of that many packets.
+func newInbound(spi uint32, t transform, s selectors, packets int) *inbound {
+	return &inbound{transform: t, spi: spi, selectors: s, window: newWindow(packets)}
 }
 
 // open takes the payload of a UDP datagram and puts the inner packet at the
@@ -53,16 +37,16 @@ func (in *inbound) open(datagram, into []byte) (int, verdict) {
 	if v := in.classify(datagram); v != delivered {
 		return 0, v
 	}
-	sequence := extend(in.highest, binary.BigEndian.Uint32(datagram[4:]))
-	plain, ok := in.decrypt(datagram, sequence, into)
+	sequence := in.sequence(datagram)
+	if !in.window.fresh(sequence) { // First, since it costs least (Section 3.4.3).
+		return 0, replayed
+	}
+	plain, ok := in.protection.open(datagram, sequence, into)
 	if !ok {
 		return 0, badICV
 	}
-	// Only now: an unauthenticated number must not move the window (RFC 4303,
-	// Section 3.4.3).
-	if !in.accept(sequence) {
-		return 0, replayed
-	}
+	// Only now: an unauthenticated number must not move the window.
+	in.window.accept(sequence)
 	return in.unwrap(plain)
 }
 
@@ -81,28 +65,19 @@ func (in *inbound) classify(datagram []byte) verdict {
 	default:
 		return unknownSPI
 	}
-	if len(datagram) < leastPacket {
+	if len(datagram) < in.leastPacket() {
 		return malformed
 	}
 	return delivered
 }
 
-// decrypt checks the ICV and returns the payload with its trailer.
-func (in *inbound) decrypt(datagram []byte, sequence uint64, into []byte) ([]byte, bool) {
-	binary.BigEndian.PutUint32(in.aad[0:], in.spi) // RFC 4106, Section 5.
-	binary.BigEndian.PutUint64(in.aad[4:], sequence)
-	copy(in.nonce[saltLength:], datagram[headerLength:headroom])
-	plain, err := in.aead.Open(into[:0], in.nonce[:], datagram[headroom:], in.aad[:])
-	return plain, err == nil
-}
-
-// accept moves the anti-replay window over an authenticated sequence number.
-func (in *inbound) accept(sequence uint64) bool {
-	if !in.window.ValidateCounter(sequence, math.MaxUint64) {
-		return false
+// sequence is the packet's number, of which an extended one is sent by half.
+func (in *inbound) sequence(datagram []byte) uint64 {
+	low := binary.BigEndian.Uint32(datagram[4:])
+	if in.extended {
+		return in.window.extend(low)
 	}
-	in.highest = max(in.highest, sequence)
-	return true
+	return uint64(low)
 }
 
 // unwrap checks the trailer, drops padding, and compares the inner packet with

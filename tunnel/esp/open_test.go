@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/overhead"
 )
 
 // trailer returns padding of that length, its length, and the next header.
@@ -22,44 +25,132 @@ func trailer(padding int, next byte) []byte {
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
+// Every inner length from the least header on, of both IP versions, with every
+// suite, and with sequence numbers of both lengths.
 func TestRoundTrip(t *testing.T) {
-	packets := [][]byte{ipv4(20), ipv4(21), ipv4(22), ipv4(23), ipv4(1400), ipv6(40), ipv6(41), ipv6(1438), ipv4(65400)}
-	for _, s := range suites {
-		t.Run(string(s.name), func(t *testing.T) {
-			out, in := newSAs(t, s.name)
-			for _, want := range packets {
-				packet := sealed(out, want)
-				if len(packet)%alignment != 0 {
-					t.Errorf("inner length %d: packet of %d bytes is not aligned", len(want), len(packet))
-				}
-				into := make([]byte, len(packet))
-				n, v := in.open(packet, into)
-				if v != delivered {
-					t.Fatalf("inner length %d: got verdict %d, want delivered", len(want), v)
-				}
-				if diff := cmp.Diff(want, into[:n]); diff != "" {
-					t.Errorf("inner length %d (-want +got):\n%s", len(want), diff)
+	const longest = 1500
+	for i := range 2 * len(suites) {
+		s, extended := anySuite(uint8(i))
+		t.Run(fmt.Sprintf("%s, extended %t", s.name, extended), func(t *testing.T) {
+			out, in := newSAsOf(t, s.name, extended, defaultWindow)
+			for length := ipv4Header; length <= longest; length++ {
+				checkRoundTrip(t, out, in, ipv4(length))
+				if length >= ipv6Header {
+					checkRoundTrip(t, out, in, ipv6(length))
 				}
 			}
+			checkRoundTrip(t, out, in, ipv4(65400))
 		})
+	}
+}
+
+func checkRoundTrip(t *testing.T, out *outbound, in *inbound, want []byte) {
+	t.Helper()
+	packet := sealed(out, want)
+	if encrypted := len(packet) - out.headroom - out.icv; encrypted%out.alignment != 0 {
+		t.Errorf("inner length %d: %d bytes are encrypted, want a multiple of %d", len(want), encrypted, out.alignment)
+	}
+	into := make([]byte, len(packet))
+	n, v := in.open(packet, into)
+	if v != delivered {
+		t.Fatalf("inner length %d: got verdict %d, want delivered", len(want), v)
+	}
+	if !bytes.Equal(want, into[:n]) { // cmp.Diff alone would take most of the test's time.
+		t.Fatalf("inner length %d (-want +got):\n%s", len(want), cmp.Diff(want, into[:n]))
+	}
+}
+
+// What is sent has the length that package overhead reckons with, which is what
+// MTUs come from.
+func TestLengthIsAsReckoned(t *testing.T) {
+	for _, s := range suites {
+		out, _ := newSAs(t, s.name)
+		reckoned, err := overhead.ESP(s.name, tunnel.Raw, overhead.IPv4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for inner := ipv4Header; inner < 100; inner++ {
+			if got, want := len(sealed(out, ipv4(inner))), reckoned.OuterLength(inner)-ipv4Header; got != want {
+				t.Errorf("%s, inner length %d: got a packet of %d bytes, want %d", s.name, inner, got, want)
+			}
+		}
+	}
+}
+
+// Every bit of a packet of every suite.
+func TestFlippedBits(t *testing.T) {
+	for i := range 2 * len(suites) {
+		s, extended := anySuite(uint8(i))
+		t.Run(fmt.Sprintf("%s, extended %t", s.name, extended), func(t *testing.T) {
+			out, in := newSAsOf(t, s.name, extended, defaultWindow)
+			packet := sealed(out, ipv4(60))
+			into := make([]byte, len(packet))
+			for bit := range 8 * len(packet) {
+				packet[bit/8] ^= 1 << (bit % 8)
+				if _, v := in.open(packet, into); v == delivered {
+					t.Errorf("bit %d flipped: delivered", bit)
+				}
+				packet[bit/8] ^= 1 << (bit % 8)
+			}
+		})
+	}
+}
+
+// A packet is not taken for one of the other length of sequence numbers, nor for
+// one of another epoch.
+func TestSequenceNumberIsAuthenticated(t *testing.T) {
+	for _, s := range suites {
+		out, _ := newSAsOf(t, s.name, true, defaultWindow)
+		_, in := newSAsOf(t, s.name, false, defaultWindow)
+		packet := sealed(out, ipv4(60))
+		if _, v := in.open(packet, make([]byte, len(packet))); v != badICV {
+			t.Errorf("%s: 64 bits taken for 32: got verdict %d, want %d", s.name, v, badICV)
+		}
+		_, in = newSAsOf(t, s.name, true, defaultWindow)
+		in.window.accept(1 << 32)
+		if _, v := in.open(packet, make([]byte, len(packet))); v != badICV {
+			t.Errorf("%s: packet of epoch 0 in epoch 1: got verdict %d, want %d", s.name, v, badICV)
+		}
+	}
+}
+
+// Sequence numbers never cycle: the last one is used, and then no more.
+func TestSequenceNumbersEnd(t *testing.T) {
+	for _, extended := range []bool{true, false} {
+		out, in := newSAsOf(t, tunnel.AES128GCM, extended, defaultWindow)
+		out.sequence = out.last - 1
+		in.window.accept(out.sequence)
+		checkRoundTrip(t, out, in, ipv4(60))
+		buffer := make([]byte, out.headroom+60+out.tailroom())
+		copy(buffer[out.headroom:], ipv4(60))
+		for range 2 {
+			if n, ok := out.seal(buffer, 60); ok || n != 0 {
+				t.Errorf("extended %t: sealed %d bytes behind the last sequence number", extended, n)
+			}
+		}
 	}
 }
 
 // The trailer of every length class, byte by byte.
 func TestPad(t *testing.T) {
 	tests := []struct {
-		inner []byte
-		want  []byte
+		inner     []byte
+		alignment int
+		want      []byte
 	}{
-		{ipv4(22), []byte{0, 4}},
-		{ipv4(21), []byte{1, 1, 4}},
-		{ipv4(20), []byte{1, 2, 2, 4}},
-		{ipv4(23), []byte{1, 2, 3, 3, 4}},
-		{ipv6(42), []byte{0, 41}},
+		{ipv4(22), 4, []byte{0, 4}},
+		{ipv4(21), 4, []byte{1, 1, 4}},
+		{ipv4(20), 4, []byte{1, 2, 2, 4}},
+		{ipv4(23), 4, []byte{1, 2, 3, 3, 4}},
+		{ipv6(42), 4, []byte{0, 41}},
+		{ipv4(30), 16, []byte{0, 4}},
+		{ipv4(29), 16, []byte{1, 1, 4}},
+		{ipv4(31), 16, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 4}},
+		{ipv6(40), 16, []byte{1, 2, 3, 4, 5, 6, 6, 41}},
 	}
 	for _, test := range tests {
-		buffer := append(bytes.Clone(test.inner), make([]byte, tailroom)...)
-		got := buffer[len(test.inner):pad(buffer, len(test.inner))]
+		buffer := append(bytes.Clone(test.inner), make([]byte, test.alignment+trailerLength)...)
+		got := buffer[len(test.inner):pad(buffer, len(test.inner), test.alignment)]
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("inner length %d (-want +got):\n%s", len(test.inner), diff)
 		}
@@ -68,6 +159,7 @@ func TestPad(t *testing.T) {
 
 // What arrives in the clear around ESP (RFC 3948, Section 2), or is no packet.
 func TestClassify(t *testing.T) {
+	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true).layout
 	tests := []struct {
 		name     string
 		datagram []byte
@@ -80,8 +172,9 @@ func TestClassify(t *testing.T) {
 		{"IKE behind non-ESP marker", []byte{0, 0, 0, 0, 1, 2, 3}, ignored},
 		{"another SPI", binary.BigEndian.AppendUint32(nil, testSPI+1), unknownSPI},
 		{"header only", binary.BigEndian.AppendUint32(nil, testSPI), malformed},
-		{"one byte short", append(binary.BigEndian.AppendUint32(nil, testSPI), make([]byte, leastPacket-5)...), malformed},
-		{"zeros", append(binary.BigEndian.AppendUint32(nil, testSPI), make([]byte, leastPacket-4)...), badICV},
+		{"one byte short", packetOf(gcm, testSPI, 1, make([]byte, gcm.alignment-1)), malformed},
+		{"zeros", packetOf(gcm, testSPI, 1, make([]byte, gcm.alignment)), badICV},
+		{"sequence number 0", packetOf(gcm, testSPI, 0, make([]byte, gcm.alignment)), replayed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -153,37 +246,57 @@ func TestSelectorsWithoutVersion(t *testing.T) {
 	}
 }
 
+// No packet is delivered twice, however much has come since. Left of the window
+// an extended number means one of the next epoch, so that what was sealed with the
+// old one fails its check (RFC 4303, Appendix A2.3).
 func TestReplay(t *testing.T) {
-	out, in := newSAs(t, suites[0].name)
-	open := func(packet []byte) verdict {
-		_, v := in.open(packet, make([]byte, len(packet)))
-		return v
+	for _, size := range []int{leastWindow, 64, 100} {
+		for extended, leftOfWindow := range map[bool]verdict{true: badICV, false: replayed} {
+			t.Run(fmt.Sprintf("window of %d, extended %t", size, extended), func(t *testing.T) {
+				out, in := newSAsOf(t, suites[0].name, extended, size)
+				open := func(packet []byte) verdict {
+					_, v := in.open(packet, make([]byte, len(packet)))
+					return v
+				}
+				var packets [][]byte
+				for range 3 * size {
+					packets = append(packets, sealed(out, ipv4(40)))
+				}
+				for i, packet := range packets {
+					if got := open(packet); got != delivered {
+						t.Fatalf("packet %d: got verdict %d, want delivered", i, got)
+					}
+					for distance := range i + 1 {
+						want := replayed
+						if distance >= size {
+							want = leftOfWindow
+						}
+						if got := open(packets[i-distance]); got != want {
+							t.Fatalf("packet %d again, %d later: got verdict %d, want %d", i-distance, distance, got, want)
+						}
+					}
+				}
+			})
+		}
 	}
+}
+
+// Late is not replayed, up to the window's edge.
+func TestLatePackets(t *testing.T) {
+	out, in := newSAsOf(t, suites[0].name, false, leastWindow)
 	var packets [][]byte
-	for range replayWindow + 1 {
+	for range leastWindow + 1 {
 		packets = append(packets, sealed(out, ipv4(40)))
 	}
 	steps := []struct {
-		name   string
-		number int
+		number int // From 0.
 		want   verdict
-	}{
-		{"second packet first", 1, delivered},
-		{"first packet late", 0, delivered},
-		{"first packet again", 0, replayed},
-		{"last packet", replayWindow, delivered},
-		{"oldest inside the window, again", 1, replayed},
-		{"next to it, never seen", 2, delivered},
-	}
-	for _, step := range steps {
-		if got := open(packets[step.number]); got != step.want {
-			t.Errorf("%s: got verdict %d, want %d", step.name, got, step.want)
+	}{{1, delivered}, {0, delivered}, {0, replayed}, {leastWindow, delivered}, {1, replayed}, {2, delivered}, {0, replayed}}
+	for i, step := range steps {
+		packet := packets[step.number]
+		if _, got := in.open(packet, make([]byte, len(packet))); got != step.want {
+			t.Errorf("step %d, packet %d: got verdict %d, want %d", i, step.number, got, step.want)
 		}
-	}
-	// Left of the window a number means one of the next epoch, so that what was
-	// sealed with the old one fails its check (RFC 4303, Appendix A2.3).
-	if got := open(packets[0]); got != badICV {
-		t.Errorf("left of the window: got verdict %d, want %d", got, badICV)
 	}
 }
 
@@ -210,7 +323,7 @@ func TestForgeryMovesNothing(t *testing.T) {
 func TestSequenceWraps(t *testing.T) {
 	out, in := newSAs(t, suites[0].name)
 	out.sequence = math.MaxUint32 - 3
-	in.accept(out.sequence)
+	in.window.accept(out.sequence)
 	var packets [][]byte
 	for range 8 {
 		packets = append(packets, sealed(out, ipv4(40)))
@@ -220,37 +333,7 @@ func TestSequenceWraps(t *testing.T) {
 			t.Errorf("packet %d: got verdict %d, want delivered", i, v)
 		}
 	}
-	if want := uint64(math.MaxUint32 - 3 + 8); in.highest != want {
-		t.Errorf("highest: got %d, want %d", in.highest, want)
-	}
-}
-
-func TestExtend(t *testing.T) {
-	const wrap = 1 << 32
-	tests := []struct {
-		highest uint64
-		low     uint32
-		want    uint64
-	}{
-		{0, 1, 1},
-		{0, math.MaxUint32, math.MaxUint32}, // Nothing was before epoch 0.
-		{100, 101, 101},
-		{100, 50, 50},
-		{replayWindow, 1, 1},
-		{replayWindow, 0, wrap}, // Left of the window: next epoch.
-		{wrap - 1, 0, wrap},
-		{wrap - 1, wrap - replayWindow, wrap - replayWindow},
-		{wrap - 1, wrap - replayWindow - 1, 2*wrap - replayWindow - 1},
-		{wrap, math.MaxUint32, wrap - 1},
-		{wrap + 5, wrap - replayWindow + 6, wrap - replayWindow + 6},
-		{wrap + 5, wrap - replayWindow + 5, 2*wrap - replayWindow + 5},
-		{7*wrap + 5, 6, 7*wrap + 6},
-	}
-	for _, test := range tests {
-		t.Run(fmt.Sprintf("%d after %d", test.low, test.highest), func(t *testing.T) {
-			if got := extend(test.highest, test.low); got != test.want {
-				t.Errorf("got %d, want %d", got, test.want)
-			}
-		})
+	if want := uint64(math.MaxUint32 - 3 + 8); in.window.highest != want {
+		t.Errorf("highest: got %d, want %d", in.window.highest, want)
 	}
 }

@@ -1,59 +1,48 @@
 package esp
 
 import (
-	"crypto/cipher"
 	"encoding/binary"
+	"math"
 )
 
 // outbound is the SA on which this end sends. One goroutine uses it.
 type outbound struct {
-	aead     cipher.AEAD
+	transform
 	spi      uint32
 	sequence uint64 // Of the last packet; the first has 1 (RFC 4303, Section 2.2).
-
-	// Both belong to the call of seal that is going on. They are here and not
-	// on its stack because what is passed through an interface escapes.
-	aad   [aadLength]byte
-	nonce [nonceLength]byte
+	last     uint64 // The highest sequence number that there is.
 }
 
 func newOutbound(spi uint32, t transform) *outbound {
-	o := &outbound{aead: t.aead, spi: spi}
-	copy(o.nonce[:], t.salt[:])
+	o := &outbound{transform: t, spi: spi, last: math.MaxUint32}
+	if t.extended {
+		o.last = math.MaxUint64
+	}
 	return o
 }
 
 // seal turns the inner packet at buffer[headroom:headroom+inner] into an ESP
 // packet at the front of buffer and returns its length. It needs tailroom
 // behind the inner packet, and an inner packet that the selectors have passed.
-func (o *outbound) seal(buffer []byte, inner int) int {
-	plain := pad(buffer[headroom:], inner)
+// It refuses when the sequence numbers are used up: they must not cycle
+// (RFC 4303, Section 3.3.3).
+func (o *outbound) seal(buffer []byte, inner int) (length int, ok bool) {
+	if o.sequence == o.last {
+		return 0, false
+	}
 	o.sequence++
-	// The counter itself is the IV: unique for each packet under one key, which
-	// is all that RFC 4106, Section 3.1, and RFC 7634, Section 2, ask for.
-	return o.encrypt(buffer, plain, o.sequence, o.sequence)
-}
-
-// encrypt writes the headers before the padded packet at buffer[headroom:] and
-// seals it in place.
-func (o *outbound) encrypt(buffer []byte, length int, sequence, iv uint64) int {
-	binary.BigEndian.PutUint32(buffer[0:], o.spi)
-	binary.BigEndian.PutUint32(buffer[4:], uint32(sequence))
-	binary.BigEndian.PutUint64(buffer[headerLength:], iv)
-
-	binary.BigEndian.PutUint32(o.aad[0:], o.spi) // RFC 4106, Section 5.
-	binary.BigEndian.PutUint64(o.aad[4:], sequence)
-	binary.BigEndian.PutUint64(o.nonce[saltLength:], iv) // RFC 4106, Section 4.
-
-	plain := buffer[headroom : headroom+length]
-	sealed := o.aead.Seal(plain[:0], o.nonce[:], plain, o.aad[:])
-	return headroom + len(sealed)
+	end := o.headroom + pad(buffer[o.headroom:], inner, o.alignment)
+	packet := buffer[:end+o.icv]
+	binary.BigEndian.PutUint32(packet[0:], o.spi)
+	binary.BigEndian.PutUint32(packet[4:], uint32(o.sequence))
+	o.protection.seal(packet, o.sequence)
+	return len(packet), true
 }
 
 // pad appends the trailer to the inner packet at the front of buffer: padding
 // that counts from 1, its length, the next header (RFC 4303, Section 2.4). It
-// returns the length of all that.
-func pad(buffer []byte, inner int) int {
+// returns the length of all that, a multiple of alignment, a power of two.
+func pad(buffer []byte, inner, alignment int) int {
 	padding := -(inner + trailerLength) & (alignment - 1)
 	end := inner + padding
 	for i := range padding {

@@ -38,7 +38,7 @@ type sender struct {
 func newSender(clear clearSide, outer *outbox, sa *outbound, s selectors, mtu int, l *ledger) *sender {
 	return &sender{
 		clear: clear, outer: outer, sa: sa, selectors: s, mtu: mtu, ledger: l,
-		buffers: newBuffers(batchSize, headroom+mtu+tailroom),
+		buffers: newBuffers(batchSize, sa.headroom+mtu+sa.tailroom()),
 		sizes:   make([]int, batchSize),
 		packets: make([][]byte, 0, batchSize),
 		inner:   make([]int, 0, batchSize),
@@ -63,7 +63,7 @@ func stopped(err error) bool {
 // step carries one batch.
 func (s *sender) step() error {
 	s.packets, s.inner, s.counts = s.packets[:0], s.inner[:0], tunnel.Counters{}
-	count, err := s.clear.Read(s.buffers, s.sizes, headroom)
+	count, err := s.clear.Read(s.buffers, s.sizes, s.sa.headroom)
 	if stopped(err) {
 		return err
 	}
@@ -79,15 +79,21 @@ func (s *sender) step() error {
 }
 
 func (s *sender) seal(buffer []byte, size int) {
-	switch {
+	switch front := s.sa.headroom; {
 	case size > s.mtu: // Would not fit its buffer. The kernel does not let such pass.
 		s.counts.Malformed++
-	case !s.selectors.match(buffer[headroom : headroom+size]):
+		return
+	case !s.selectors.match(buffer[front : front+size]):
 		s.counts.WrongSelectors++ // RFC 4301, Section 5.1, step 2: discard.
-	default:
-		s.packets = append(s.packets, buffer[:s.sa.seal(buffer, size)])
-		s.inner = append(s.inner, size)
+		return
 	}
+	length, ok := s.sa.seal(buffer, size)
+	if !ok {
+		s.counts.SendRefused++
+		return
+	}
+	s.packets = append(s.packets, buffer[:length])
+	s.inner = append(s.inner, size)
 }
 
 func (s *sender) send() error {

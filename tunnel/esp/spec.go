@@ -19,11 +19,9 @@ func checkSpec(spec tunnel.Spec) error {
 	if spec.Encapsulation != tunnel.UDP {
 		return fmt.Errorf("encapsulation %q is not %q: %w", spec.Encapsulation, tunnel.UDP, tunnel.ErrNotSupported)
 	}
-	if spec.NoESN {
-		return fmt.Errorf("32-bit sequence numbers: %w; the kernel's ESP has them (driver xfrm)", tunnel.ErrNotSupported)
-	}
-	if spec.ReplayWindow != 0 && spec.ReplayWindow != replayWindow {
-		return fmt.Errorf("replay window of %d packets: here it is always %d: %w", spec.ReplayWindow, replayWindow, tunnel.ErrNotSupported)
+	if spec.ReplayWindow != 0 && (spec.ReplayWindow < leastWindow || spec.ReplayWindow > mostWindow) {
+		return fmt.Errorf("replay window of %d packets: want %d to %d, or 0 for %d: %w",
+			spec.ReplayWindow, leastWindow, mostWindow, defaultWindow, tunnel.ErrNotSupported)
 	}
 	for name, end := range map[string]tunnel.End{"local": spec.Local, "remote": spec.Remote} {
 		if end.SPI < leastSPI {

@@ -32,6 +32,13 @@ func TestCheckSpec(t *testing.T) {
 		{"one peer, two ports", func(s *tunnel.Spec) { s.Remote.Outer = netip.MustParseAddrPort("192.0.2.1:4501") }, ""},
 
 		{"no suite", func(s *tunnel.Spec) { s.Suite = "" }, `suite "" is none of`},
+		{"CBC", func(s *tunnel.Spec) { s.Suite = tunnel.AES256CBCSHA512 }, ""},
+		{"32-bit sequence numbers", func(s *tunnel.Spec) { s.NoESN = true }, ""},
+		{"least replay window", func(s *tunnel.Spec) { s.ReplayWindow = 32 }, ""},
+		{"largest replay window", func(s *tunnel.Spec) { s.ReplayWindow = 4096 }, ""},
+		{"replay window too small", func(s *tunnel.Spec) { s.ReplayWindow = 31 }, "replay window of 31 packets: want 32 to 4096, or 0 for 8129"},
+		{"replay window too large", func(s *tunnel.Spec) { s.ReplayWindow = 4097 }, "replay window of 4097 packets"},
+		{"negative replay window", func(s *tunnel.Spec) { s.ReplayWindow = -1 }, "replay window of -1 packets"},
 		{"raw", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, `encapsulation "raw" is not "udp"`},
 		{"MTU too small", func(s *tunnel.Spec) { s.MTU = 1279 }, "IPv6 inside wants 1280 or more"},
 		{"MTU too large", func(s *tunnel.Spec) { s.MTU = 65471 }, "MTU 65471: want at most 65470"},
@@ -70,9 +77,9 @@ func expectError(t *testing.T, err error, want string) {
 }
 
 func TestCheckSpecNotSupported(t *testing.T) {
-	suite, raw := goodSpec(), goodSpec()
-	suite.Suite, raw.Encapsulation = "3des-cbc", tunnel.Raw
-	for _, spec := range []tunnel.Spec{suite, raw} {
+	suite, raw, window := goodSpec(), goodSpec(), goodSpec()
+	suite.Suite, raw.Encapsulation, window.ReplayWindow = "3des-cbc", tunnel.Raw, 8
+	for _, spec := range []tunnel.Spec{suite, raw, window} {
 		if err := (Driver{}).Check(spec); !errors.Is(err, tunnel.ErrNotSupported) {
 			t.Errorf("got %v, want an error that wraps ErrNotSupported", err)
 		}
@@ -100,14 +107,14 @@ func TestCheckPath(t *testing.T) {
 func TestTransformClearsKey(t *testing.T) {
 	for _, s := range suites {
 		keys := &lentKeys{}
-		if _, err := s.transform(keys, tunnel.Send); err != nil {
+		if _, err := s.transform(keys, tunnel.Send, true); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
 		lengths, err := s.name.Transform()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := lengths.Key + saltLength; len(keys.lent) != want {
+		if want := lengths.KeyMaterial(); len(keys.lent) != want {
 			t.Errorf("%s: took %d bytes, want %d", s.name, len(keys.lent), want)
 		}
 		for i, b := range keys.lent {
@@ -136,6 +143,6 @@ func TestTransformRefusesShortKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send)
+	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send, true)
 	expectError(t, err, "got 20 bytes, want 36")
 }

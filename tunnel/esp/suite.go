@@ -1,42 +1,55 @@
 package esp
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
+	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"tunnelmark/tunnel"
 )
 
-// saltLength is the part of the nonce that comes with the key, in bytes
-// (RFC 4106, Section 8.1; RFC 7634, Section 2).
-const saltLength = 4
-
 // firstGeneration is the only one: a session ends long before 2^32 packets of
-// one key would be unsafe, let alone its 2^64 sequence numbers be used up.
+// one key would be unsafe, and seal refuses where the sequence numbers are used up.
 const firstGeneration = 0
 
-// suite is one row of the table of cipher suites.
+// protection is what a suite does to the packets of one SA. One goroutine uses it.
+type protection interface {
+	// seal takes a packet that is whole but for its IV and ICV. It fills in both,
+	// and encrypts in place what lies between them.
+	seal(packet []byte, sequence uint64)
+	// open checks the ICV of a packet of at least layout.leastPacket bytes before it
+	// looks at anything else, and says whether it is right. It decrypts what lies
+	// between IV and ICV to the front of into, which does not overlap the packet and
+	// has room for as much.
+	open(packet []byte, sequence uint64, into []byte) (plain []byte, ok bool)
+}
+
+// suite is one row of the table of cipher suites: an AEAD, or a cipher without
+// integrity beside an HMAC (RFC 4303, Section 3.3.2). What is nil it has not.
 type suite struct {
-	name    tunnel.Suite
-	newAEAD func(key []byte) (cipher.AEAD, error)
+	name   tunnel.Suite
+	aead   func(key []byte) (cipher.AEAD, error)
+	cipher func(key []byte) (*cbc, error) // None is NULL (RFC 2410).
+	hash   func() hash.Hash
 }
 
-// suites are the AEADs of package tunnel's table.
+// suites are those of package tunnel's table.
 var suites = []suite{
-	{tunnel.AES128GCM, newGCM},                      // RFC 4106, Section 8.1.
-	{tunnel.AES256GCM, newGCM},                      // RFC 4106, Section 8.1.
-	{tunnel.ChaCha20Poly1305, chacha20poly1305.New}, // RFC 7634, Section 2.
-}
-
-func newGCM(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
+	{name: tunnel.AES128GCM, aead: newGCM},                           // RFC 4106, Section 8.1.
+	{name: tunnel.AES256GCM, aead: newGCM},                           // RFC 4106, Section 8.1.
+	{name: tunnel.ChaCha20Poly1305, aead: chacha20poly1305.New},      // RFC 7634, Section 2.
+	{name: tunnel.AES128CBCSHA1, cipher: newCBC, hash: sha1.New},     // RFC 3602; RFC 2404.
+	{name: tunnel.AES256CBCSHA1, cipher: newCBC, hash: sha1.New},     // RFC 3602; RFC 2404.
+	{name: tunnel.AES128CBCSHA256, cipher: newCBC, hash: sha256.New}, // RFC 3602; RFC 4868.
+	{name: tunnel.AES256CBCSHA256, cipher: newCBC, hash: sha256.New}, // RFC 3602; RFC 4868.
+	{name: tunnel.AES128CBCSHA512, cipher: newCBC, hash: sha512.New}, // RFC 3602; RFC 4868.
+	{name: tunnel.AES256CBCSHA512, cipher: newCBC, hash: sha512.New}, // RFC 3602; RFC 4868.
+	{name: tunnel.NullSHA256, hash: sha256.New},                      // RFC 2410; RFC 4868.
 }
 
 func findSuite(name tunnel.Suite) (suite, error) {
@@ -50,15 +63,16 @@ func findSuite(name tunnel.Suite) (suite, error) {
 	return suite{}, fmt.Errorf("suite %q is none of %q: %w", name, known, tunnel.ErrNotSupported)
 }
 
-// transform is the cipher of one SA with its salt.
+// transform is a suite with the key of one direction.
 type transform struct {
-	aead cipher.AEAD
-	salt [saltLength]byte
+	protection
+	layout
+	extended bool // Extended sequence numbers.
 }
 
-// transform makes the cipher of one direction. The key material lives no
-// longer than this call; what stays is inside the cipher object.
-func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction) (transform, error) {
+// transform makes the ciphers of one direction. The key material lives no longer
+// than this call; what stays is inside the cipher objects.
+func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended bool) (transform, error) {
 	lengths, err := s.name.Transform()
 	if err != nil {
 		return transform{}, err
@@ -72,9 +86,26 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction) (transfor
 	if len(material) != size {
 		return transform{}, fmt.Errorf("take key of suite %q: got %d bytes, want %d", s.name, len(material), size)
 	}
-	aead, err := s.newAEAD(material[:lengths.Key])
-	if err != nil {
+	t := transform{layout: layoutOf(lengths), extended: extended}
+	if t.protection, err = s.protect(material, lengths, extended); err != nil {
 		return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
 	}
-	return transform{aead: aead, salt: [saltLength]byte(material[lengths.Key:])}, nil
+	return t, nil
+}
+
+// protect cuts the material up: cipher key, then salt or the HMAC's key.
+func (s suite) protect(material []byte, lengths tunnel.Transform, extended bool) (protection, error) {
+	key, rest := material[:lengths.Key], material[lengths.Key:]
+	if s.aead != nil {
+		aead, err := s.aead(key)
+		return newCombined(aead, rest, extended), err
+	}
+	var c *cbc
+	if s.cipher != nil {
+		var err error
+		if c, err = s.cipher(key); err != nil {
+			return nil, err
+		}
+	}
+	return newSeparate(c, s.hash, rest, lengths, extended), nil
 }
