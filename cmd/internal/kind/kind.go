@@ -51,7 +51,6 @@ const (
 )
 
 var (
-	aeads     = []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256GCM, tunnel.ChaCha20Poly1305}
 	udpOrRaw  = []tunnel.Encapsulation{tunnel.UDP, tunnel.Raw}
 	onlyInUDP = []tunnel.Encapsulation{tunnel.UDP}
 )
@@ -60,7 +59,7 @@ var (
 // last.
 func All() []Kind {
 	return []Kind{
-		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: aeads, Encapsulations: onlyInUDP, Inner: true, Many: true, added: overhead.ESP},
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
