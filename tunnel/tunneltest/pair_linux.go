@@ -56,11 +56,18 @@ func (s *Site) outer(ipv6 bool) netip.Addr {
 // the test ends.
 func (l *Link) OpenPair(t testing.TB, driver tunnel.Driver, template tunnel.Spec, outer6 bool, secret string) *Pair {
 	t.Helper()
+	return l.OpenPairOf(t, driver, driver, template, outer6, secret)
+}
+
+// OpenPairOf is OpenPair with the halves of two drivers, which must understand
+// each other.
+func (l *Link) OpenPairOf(t testing.TB, left, right tunnel.Driver, template tunnel.Spec, outer6 bool, secret string) *Pair {
+	t.Helper()
 	leftSpec, rightSpec := l.Specs(template, outer6)
 	leftKeys, rightKeys := Keys(secret)
 	pair := &Pair{
-		Left:  l.Left.open(t, driver, leftSpec, leftKeys),
-		Right: l.Right.open(t, driver, rightSpec, rightKeys),
+		Left:  l.Left.open(t, left, leftSpec, leftKeys),
+		Right: l.Right.open(t, right, rightSpec, rightKeys),
 	}
 	pair.Left.await(t)
 	pair.Right.await(t)
