@@ -20,6 +20,11 @@ const (
 	NullSHA256       Suite = "null-sha256"        // HMAC-SHA2-256-128, in clear: for measuring only.
 )
 
+// NullNull neither encrypts nor authenticates, which no SA may (RFC 4303, Section
+// 3.2): it shows what a tunnel costs without its ciphers, and takes whatever anyone
+// forges. Whoever offers it must be told so at both ends.
+const NullNull Suite = "null-null"
+
 // Transform is what a suite is made of. All lengths are in bytes.
 type Transform struct {
 	Key       int // Of the cipher, without its salt; 0 for NULL.
@@ -35,7 +40,7 @@ type Transform struct {
 func (t Transform) KeyMaterial() int { return t.Key + t.Salt + t.Integrity }
 
 // IsAEAD says that one algorithm both encrypts and authenticates.
-func (t Transform) IsAEAD() bool { return t.Integrity == 0 }
+func (t Transform) IsAEAD() bool { return t.Integrity == 0 && t.ICV > 0 }
 
 // suites is the one table of cipher suites. Lengths of AEADs: RFC 4106, Sections
 // 3.1, 6 and 8.1; RFC 7634, Section 2. Of CBC: RFC 3602, Section 3. Of HMACs:
@@ -54,17 +59,23 @@ var suites = []struct {
 	{AES128CBCSHA512, Transform{Key: 16, Integrity: 64, IV: 16, Align: 16, ICV: 32}},
 	{AES256CBCSHA512, Transform{Key: 32, Integrity: 64, IV: 16, Align: 16, ICV: 32}},
 	{NullSHA256, Transform{Integrity: 32, Align: 4, ICV: 16}},
+	{NullNull, Transform{Align: 4}},
 }
 
-// Suites lists the suites that have a name here, AEADs first. Which of them a
-// driver and a machine can do is the driver's to say.
+// Suites lists the suites that protect what they carry, AEADs first. Which of them
+// a driver and a machine can do is the driver's to say.
 func Suites() []Suite {
-	names := make([]Suite, len(suites))
-	for i, s := range suites {
-		names[i] = s.name
+	var names []Suite
+	for _, s := range suites {
+		if s.name.Protects() {
+			names = append(names, s.name)
+		}
 	}
 	return names
 }
+
+// Protects says that the suite authenticates what it carries, at least.
+func (s Suite) Protects() bool { return s != NullNull }
 
 // Transform looks the suite up. One that has no name here is an error that wraps
 // ErrNotSupported.

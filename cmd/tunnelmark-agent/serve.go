@@ -48,7 +48,7 @@ type serveFlags struct {
 
 func (f *serveFlags) addFlags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&f.policy, "policy", "", "YAML file with name, outer, ports, limits, drivers, peers, strongswan")
+	flags.StringVar(&f.policy, "policy", "", "YAML file with name, outer, ports, limits, drivers, insecure, peers, strongswan")
 	flags.StringVar(&f.name, "name", "", "what this agent is called (default: the policy's, else the host's name)")
 	flags.StringVar(&f.outer, "outer", "", "address on which tunnels arrive; needed here or in the policy")
 	flags.StringVar(&f.ports, "ports", "", "UDP ports on which tunnels may arrive (default 4500-4510)")

@@ -30,7 +30,7 @@ const (
 // the CPU of everything: both halves, generator and reader. The reader's pace
 // holds the generator back, so that they do not starve the tunnel.
 func BenchmarkPair(b *testing.B) {
-	for _, suite := range tunnel.Suites() {
+	for _, suite := range append(tunnel.Suites(), tunnel.NullNull) {
 		b.Run(string(suite), func(b *testing.B) { benchmarkPair(b, suite) })
 	}
 }

@@ -2,17 +2,21 @@ package esp
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
-// anySuite picks a row of the table, and whether sequence numbers are extended.
+// protecting are the suites of which no forgery is delivered.
+var protecting = slices.DeleteFunc(slices.Clone(suites), func(s suite) bool { return !s.name.Protects() })
+
+// anySuite picks one of them, and whether sequence numbers are extended.
 func anySuite(choice uint8) (s suite, extended bool) {
-	return suites[int(choice/2)%len(suites)], choice%2 == 0
+	return protecting[int(choice/2)%len(protecting)], choice%2 == 0
 }
 
 // Whatever arrives: open does not panic, and delivers only what was sealed.
 func FuzzOpen(f *testing.F) {
-	for i := range 2 * len(suites) {
+	for i := range 2 * len(protecting) {
 		s, extended := anySuite(uint8(i))
 		out, _ := newSAsOf(f, s.name, extended, defaultWindow)
 		genuine := sealed(out, ipv4(60))
@@ -66,7 +70,7 @@ func FuzzUnwrap(f *testing.F) {
 // Any packet of the SA comes out as it went in; with any bit flipped it is
 // refused, and the genuine one still passes after, once.
 func FuzzFlippedBit(f *testing.F) {
-	for i := range 2 * len(suites) {
+	for i := range 2 * len(protecting) {
 		f.Add(uint8(i), uint16(40), uint32(0), uint64(0))
 		f.Add(uint8(i), uint16(1400), uint32(77), uint64(1<<32-2))
 		f.Add(uint8(i), uint16(1438), uint32(4096), uint64(7<<32))

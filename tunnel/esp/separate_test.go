@@ -40,9 +40,11 @@ func TestIVs(t *testing.T) {
 
 // NULL leaves what is inside readable, which is what it is for.
 func TestNullIsInClear(t *testing.T) {
-	out, _ := newSAs(t, tunnel.NullSHA256)
-	want := ipv4(40)
-	if diff := cmp.Diff(want, sealed(out, want)[headerLength:headerLength+40]); diff != "" {
-		t.Errorf("inner packet (-want +got):\n%s", diff)
+	for _, suite := range []tunnel.Suite{tunnel.NullSHA256, tunnel.NullNull} {
+		out, _ := newSAs(t, suite)
+		want := ipv4(40)
+		if diff := cmp.Diff(want, sealed(out, want)[headerLength:headerLength+40]); diff != "" {
+			t.Errorf("%s: inner packet (-want +got):\n%s", suite, diff)
+		}
 	}
 }

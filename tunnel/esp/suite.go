@@ -30,7 +30,8 @@ type protection interface {
 }
 
 // suite is one row of the table of cipher suites: an AEAD, or a cipher without
-// integrity beside an HMAC (RFC 4303, Section 3.3.2). What is nil it has not.
+// integrity beside an HMAC (RFC 4303, Section 3.3.2), or neither. What is nil it
+// has not.
 type suite struct {
 	name   tunnel.Suite
 	aead   func(key []byte) (cipher.AEAD, error)
@@ -50,6 +51,7 @@ var suites = []suite{
 	{name: tunnel.AES128CBCSHA512, cipher: newCBC, hash: sha512.New}, // RFC 3602; RFC 4868.
 	{name: tunnel.AES256CBCSHA512, cipher: newCBC, hash: sha512.New}, // RFC 3602; RFC 4868.
 	{name: tunnel.NullSHA256, hash: sha256.New},                      // RFC 2410; RFC 4868.
+	{name: tunnel.NullNull},                                          // Of no RFC.
 }
 
 func findSuite(name tunnel.Suite) (suite, error) {
@@ -96,9 +98,12 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended 
 // protect cuts the material up: cipher key, then salt or the HMAC's key.
 func (s suite) protect(material []byte, lengths tunnel.Transform, extended bool) (protection, error) {
 	key, rest := material[:lengths.Key], material[lengths.Key:]
-	if s.aead != nil {
+	switch {
+	case s.aead != nil:
 		aead, err := s.aead(key)
 		return newCombined(aead, rest, extended), err
+	case s.hash == nil:
+		return unprotected{}, nil
 	}
 	var c *cbc
 	if s.cipher != nil {
@@ -108,4 +113,15 @@ func (s suite) protect(material []byte, lengths tunnel.Transform, extended bool)
 		}
 	}
 	return newSeparate(c, s.hash, rest, lengths, extended), nil
+}
+
+// unprotected leaves packets as they are, and takes any: tunnel.NullNull.
+type unprotected struct{}
+
+var _ protection = unprotected{}
+
+func (unprotected) seal([]byte, uint64) {}
+
+func (unprotected) open(packet []byte, _ uint64, into []byte) ([]byte, bool) {
+	return into[:copy(into, packet[headerLength:])], true
 }

@@ -109,6 +109,7 @@ func TestOtherTunnels(t *testing.T) {
 		{"GRE with key over IPv4", must(GRE(IPv4, true)), 28, 28, 1472},
 		{"GRE over IPv6", must(GRE(IPv6, false)), 44, 44, 1456},
 		{"GRE with key over IPv6", must(GRE(IPv6, true)), 48, 48, 1452},
+		{"ESP without crypto, IPv4", must(ESP(tunnel.NullNull, tunnel.Raw, IPv4)), 30, 33, 1470},
 		// 8 + 8 + 2 + 16 and up to 3 of padding.
 		{"ESP transport, GCM, IPv4", must(ESPTransport(tunnel.AES128GCM, tunnel.Raw, IPv4)), 34, 37, 1466},
 		{"ESP transport, GCM, IPv6", must(ESPTransport(tunnel.AES128GCM, tunnel.Raw, IPv6)), 34, 37, 1466},

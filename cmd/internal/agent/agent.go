@@ -253,3 +253,13 @@ func (a *Agent) driver(name string) (tunnel.Driver, error) {
 	}
 	return driver, nil
 }
+
+// suite refuses one that protects nothing where the policy does not allow it: no
+// controller makes this agent send in clear what its owner did not mean to.
+func (a *Agent) suite(name tunnel.Suite) error {
+	if name.Protects() || a.policy.Insecure {
+		return nil
+	}
+	return connect.NewError(connect.CodePermissionDenied,
+		fmt.Errorf("this agent's policy does not allow the suite %q, which neither encrypts nor authenticates (insecure: true in its policy file would)", name))
+}

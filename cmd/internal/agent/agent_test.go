@@ -261,6 +261,28 @@ func TestSessionsAreRefused(t *testing.T) {
 		_, err := a.ask(b, controlv1.Role_ROLE_INITIATOR)
 		wantRefusal(t, err, connect.CodePermissionDenied, `does not allow the driver "esp"`)
 	})
+	t.Run("suite that protects nothing", func(t *testing.T) {
+		for _, insecure := range []bool{false, true} {
+			policy := testPolicy("a")
+			policy.Insecure = insecure
+			a, b := newEnd(t, policy), newEnd(t, testPolicy("b"))
+			a.pin(t, "b", b.identity)
+			fingerprint := b.identity.Fingerprint()
+			_, err := a.Offer(as("controller"), &controlv1.OfferRequest{
+				SessionId: sessionID, Role: controlv1.Role_ROLE_INITIATOR, PeerFingerprint: fingerprint[:],
+				Driver: "esp", Suite: "null-null", Encapsulation: "udp",
+			})
+			if insecure && err != nil {
+				t.Errorf("allowed by the policy: %v", err)
+			}
+			if !insecure {
+				wantRefusal(t, err, connect.CodePermissionDenied, `does not allow the suite "null-null"`)
+			}
+			if err := a.Shutdown(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("second session", func(t *testing.T) {
 		a, b := newPair(t)
 		offers(t, a, b)

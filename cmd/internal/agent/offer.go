@@ -48,6 +48,9 @@ func (a *Agent) prepare(ctx context.Context, m *controlv1.OfferRequest) (*sessio
 	if err != nil {
 		return nil, err
 	}
+	if err := a.suite(tunnel.Suite(m.GetSuite())); err != nil {
+		return nil, err
+	}
 	offer, err := a.offer(id, peer.Fingerprint, m)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)

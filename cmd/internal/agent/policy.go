@@ -31,6 +31,7 @@ type Policy struct {
 	MaxTrial              time.Duration
 	MaxSession            time.Duration
 	Drivers               []string // Those allowed; empty allows all.
+	Insecure              bool     // A suite that protects nothing may be used.
 	// Peers are the only agents to which tunnels may be built; empty leaves that
 	// to what has been paired.
 	Peers []control.Fingerprint
@@ -80,8 +81,9 @@ func (p *Policy) keys() strictyaml.Keys {
 			"trial":   strictyaml.Duration(&p.MaxTrial),
 			"session": strictyaml.Duration(&p.MaxSession),
 		}.Read,
-		"drivers": strictyaml.List(16, strictyaml.Append(&p.Drivers)),
-		"peers":   strictyaml.List(1000, p.appendPeer),
+		"drivers":  strictyaml.List(16, strictyaml.Append(&p.Drivers)),
+		"insecure": strictyaml.Bool(&p.Insecure),
+		"peers":    strictyaml.List(1000, p.appendPeer),
 
 		"strongswan": p.readCredentials,
 	}

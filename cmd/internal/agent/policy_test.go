@@ -30,6 +30,7 @@ outer: 203.0.113.10
 ports: 4500-4503
 limits: {inner: 2Gbps, trial: 30s, session: 10m}
 drivers: [esp, clear]
+insecure: true
 strongswan: {certificate: /etc/ours.pem, key: /etc/ours.key, authority: /etc/ca.pem}
 `)
 	if err != nil {
@@ -39,6 +40,7 @@ strongswan: {certificate: /etc/ours.pem, key: /etc/ours.key, authority: /etc/ca.
 		Name: "dc-a", Outer: netip.MustParseAddr("203.0.113.10"), Ports: PortRange{4500, 4503},
 		MaxInnerBitsPerSecond: 2e9, MaxTrial: 30 * time.Second, MaxSession: 10 * time.Minute,
 		Drivers:     []string{"esp", "clear"},
+		Insecure:    true,
 		Credentials: &strongswan.Credentials{Certificate: "/etc/ours.pem", Key: "/etc/ours.key", Authority: "/etc/ca.pem"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {

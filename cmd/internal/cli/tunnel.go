@@ -26,6 +26,7 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them: "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
 	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers of ESP instead of extended ones")
 	flags.IntVar(&t.spec.ReplayWindow, "replay-window", 0, "packets of ESP's anti-replay window (default: the driver's own)")
+	flags.BoolVar(&t.spec.Insecure, "insecure", false, "allow --suite null-null of driver esp: what the path carries without crypto; both agents' policies must allow it too (insecure: true)")
 	t.addLocal(flags)
 	complete(command, "driver", drivers)
 	complete(command, "suite", func() []string { return kind.Words(t.kind().Suites) })

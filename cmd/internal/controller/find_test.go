@@ -232,6 +232,8 @@ func TestSpecComplete(t *testing.T) {
 		"driver":        {change(func(s *Spec) { s.Driver = "l2tp" }), `driver "l2tp": allowed are esp, `},
 		"suite":         {change(func(s *Spec) { s.Suite = "des" }), `suite "des": allowed with driver esp are aes-128-gcm, `},
 		"encapsulation": {change(func(s *Spec) { s.Encapsulation = "tcp" }), `encapsulation "tcp": allowed with driver esp are udp`},
+		"no protection": {change(func(s *Spec) { s.Suite = "null-null" }), `suite "null-null" neither encrypts nor authenticates`},
+		"insecure":      {change(func(s *Spec) { s.Suite, s.Insecure = "null-null", true }), ""},
 		"no suite":      {Spec{Driver: "wireguard"}, ""},
 		"needless":      {change(func(s *Spec) { s.Driver = "wireguard" }), `suite "aes-128-gcm": driver wireguard has none to choose`},
 		"tunnels":       {change(func(s *Spec) { s.Tunnels = 65 }), "65 tunnels: allowed are 1 to 64"},

@@ -20,6 +20,7 @@ type Spec struct {
 	Tunnels       int    // Side by side. Zero: one.
 	NoESN         bool   // 32-bit sequence numbers instead of extended ones.
 	ReplayWindow  int    // In packets. Zero: the driver's own.
+	Insecure      bool   // A suite that protects nothing is meant.
 	// FromLocal and ToLocal are addresses or interfaces of the ends' hosts from
 	// which a tunnel that is already there is used. Empty: the agent's own.
 	FromLocal, ToLocal string
@@ -63,6 +64,8 @@ func (s Spec) Complete() (Spec, error) {
 
 func (s Spec) check(k kind.Kind) error {
 	switch {
+	case !tunnel.Suite(s.Suite).Protects() && !s.Insecure:
+		return fmt.Errorf("suite %q neither encrypts nor authenticates: it measures the path without crypto, and is refused without --insecure", s.Suite)
 	case s.InnerMTU != 0 && (s.InnerMTU < leastMTU || s.InnerMTU > 65535):
 		return fmt.Errorf("MTU of %d bytes: allowed are %d to 65535", s.InnerMTU, leastMTU)
 	case s.Tunnels > control.MaxTunnels:

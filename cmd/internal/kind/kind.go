@@ -21,6 +21,8 @@ type Kind struct {
 	// none where it does not encrypt, or does it in its own way.
 	Suites         []tunnel.Suite
 	Encapsulations []tunnel.Encapsulation
+	// Unprotected: it takes tunnel.NullNull as well, which is listed nowhere.
+	Unprotected bool
 	// Inner: it has inner addresses of its own. Otherwise load goes from outer
 	// address to outer address.
 	Inner bool
@@ -59,7 +61,7 @@ var (
 // last.
 func All() []Kind {
 	return []Kind{
-		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, Many: true, added: overhead.ESP},
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Unprotected: true, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
@@ -118,7 +120,10 @@ func Find(name string) (Kind, error) {
 // Choose fills in the suite and encapsulation that are empty, and refuses what
 // the kind does not take.
 func (k Kind) Choose(suite tunnel.Suite, encapsulation tunnel.Encapsulation) (tunnel.Suite, tunnel.Encapsulation, error) {
-	suite, err := choose(k.Name, "suite", suite, k.Suites)
+	var err error
+	if suite.Protects() || !k.Unprotected {
+		suite, err = choose(k.Name, "suite", suite, k.Suites)
+	}
 	if err != nil {
 		return "", "", err
 	}

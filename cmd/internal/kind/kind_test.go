@@ -41,6 +41,8 @@ func TestChoose(t *testing.T) {
 		"given":                {"xfrm", "null-sha256", "raw", [2]string{"null-sha256", "raw"}, ""},
 		"nothing to choose":    {"wireguard", "", "", [2]string{"", ""}, ""},
 		"needless suite":       {"wireguard", "aes-128-gcm", "", [2]string{}, `suite "aes-128-gcm": driver wireguard has none to choose`},
+		"no protection":        {"esp", "null-null", "", [2]string{"null-null", "udp"}, ""},
+		"protection":           {"xfrm", "null-null", "", [2]string{}, `suite "null-null": allowed with driver xfrm are aes-128-gcm, `},
 		"unknown suite":        {"esp", "3des-sha1", "", [2]string{}, `suite "3des-sha1": allowed with driver esp are aes-128-gcm, `},
 		"carrier to come":      {"esp", "", "raw", [2]string{}, `encapsulation "raw": allowed with driver esp are udp`},
 		"carrier of others":    {"strongswan-user", "", "raw", [2]string{}, `encapsulation "raw": allowed with driver strongswan-user are udp`},
