@@ -78,7 +78,7 @@ func FuzzFlippedBit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, choice uint8, length uint16, bit uint32, sequence uint64) {
 		s, extended := anySuite(choice)
 		out, in := newSAsOf(t, s.name, extended, defaultWindow)
-		if out.sequence = sequence % (out.last - 1); out.sequence > 0 { // The last number is never used.
+		if out.sequence = sequence % (out.last - 1); out.sequence > 0 { // One more is to come.
 			in.window.accept(out.sequence)
 		}
 		want := ipv4(max(int(length), ipv4Header))

@@ -146,3 +146,14 @@ func TestTransformRefusesShortKey(t *testing.T) {
 	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send, true)
 	expectError(t, err, "got 20 bytes, want 36")
 }
+
+// A suite without keys takes none: the bridge derives no key of 0 bytes.
+func TestNoProtectionTakesNoKey(t *testing.T) {
+	s, err := findSuite(tunnel.NullNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.transform(nil, tunnel.Send, true); err != nil {
+		t.Error(err)
+	}
+}

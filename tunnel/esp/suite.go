@@ -13,8 +13,8 @@ import (
 	"tunnelmark/tunnel"
 )
 
-// firstGeneration is the only one: a session ends long before 2^32 packets of
-// one key would be unsafe, and seal refuses where the sequence numbers are used up.
+// firstGeneration is the only one: keys are not replaced, and seal refuses what
+// goes beyond their sequence numbers.
 const firstGeneration = 0
 
 // protection is what a suite does to the packets of one SA. One goroutine uses it.
@@ -79,20 +79,30 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended 
 	if err != nil {
 		return transform{}, err
 	}
-	size := lengths.KeyMaterial()
-	material, err := keys.Key(direction, firstGeneration, size)
+	secret, err := material(keys, direction, lengths.KeyMaterial())
 	if err != nil {
 		return transform{}, fmt.Errorf("take key of suite %q: %w", s.name, err)
 	}
-	defer clear(material)
-	if len(material) != size {
-		return transform{}, fmt.Errorf("take key of suite %q: got %d bytes, want %d", s.name, len(material), size)
-	}
+	defer clear(secret)
 	t := transform{layout: layoutOf(lengths), extended: extended}
-	if t.protection, err = s.protect(material, lengths, extended); err != nil {
+	if t.protection, err = s.protect(secret, lengths, extended); err != nil {
 		return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
 	}
 	return t, nil
+}
+
+// material takes one direction's key material from the session. The caller clears
+// it. There is none of 0 bytes to ask for.
+func material(keys tunnel.Keys, direction tunnel.Direction, size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	secret, err := keys.Key(direction, firstGeneration, size)
+	if err == nil && len(secret) != size {
+		clear(secret)
+		err = fmt.Errorf("got %d bytes, want %d", len(secret), size)
+	}
+	return secret, err
 }
 
 // protect cuts the material up: cipher key, then salt or the HMAC's key.
