@@ -4,57 +4,49 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"time"
+
+	"tunnelmark/scripts/internal/bench"
 )
 
-// settle is how much longer than its load a job may take, to start and to end.
-const settle = 15 * time.Second
+// mtu of the veth pair fits the largest packets, in bytes.
+const mtu = 9000
+
+// The benchmark's addresses are those for benchmarks (RFC 2544, Section C.2.2).
+var (
+	senderAddress   = netip.MustParseAddr("198.18.0.1")
+	receiverAddress = netip.MustParseAddr("198.18.0.2")
+)
 
 // results are what all rounds brought.
 type results struct {
-	options  options
-	rows     []row
-	rounds   []map[job]outcome // Without those that failed.
-	failures []string
-	machine  machine
+	bench.Rounds[job, outcome]
+	options bench.Options
+	rows    []row
+	machine bench.Machine
 }
 
 // measure offers every load of the rows once in each round.
-func measure(ctx context.Context, o options, rows []row, progress io.Writer) (results, error) {
-	l, err := newLink(ctx)
+func measure(ctx context.Context, o bench.Options, rows []row, progress io.Writer) (results, error) {
+	pair, err := bench.NewPair()
 	if err != nil {
 		return results{}, err
 	}
-	defer l.close()
-	r := results{options: o, rows: rows, machine: thisMachine(ctx)}
-	list := jobs(rows)
-	for number := 1; number <= o.rounds; number++ {
-		round := make(map[job]outcome)
-		for i, j := range list {
-			fmt.Fprintf(progress, "round %d of %d, load %d of %d: %s: ", number, o.rounds, i+1, len(list), j)
-			done, err := offer(ctx, l, j, o.duration, round)
-			if ctx.Err() != nil {
-				fmt.Fprintln(progress, "interrupted")
-				return results{}, context.Cause(ctx)
-			}
-			if err != nil {
-				fmt.Fprintln(progress, "failed:", err)
-				r.failures = append(r.failures, fmt.Sprintf("round %d: %s: %v", number, j, err))
-				continue
-			}
-			fmt.Fprintln(progress, done.brief())
-			round[j] = done
-		}
-		r.rounds = append(r.rounds, round)
+	defer pair.Close()
+	if err := pair.Join(ctx, mtu, senderAddress, receiverAddress); err != nil {
+		return results{}, err
 	}
-	return r, nil
+	do := func(ctx context.Context, j job, round map[job]outcome) (outcome, error) {
+		return offer(ctx, pair, j, o.Duration, round)
+	}
+	rounds, err := bench.Run(ctx, o, jobs(rows), do, progress)
+	return results{Rounds: rounds, options: o, rows: rows, machine: bench.ThisMachine(ctx)}, err
 }
 
 // offer offers one load. The round has those before it.
-func offer(ctx context.Context, l *link, j job, d time.Duration, round map[job]outcome) (outcome, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d+settle, fmt.Errorf("not over after %v", d+settle))
-	defer cancel()
+func offer(ctx context.Context, p *bench.Pair, j job, d time.Duration, round map[job]outcome) (outcome, error) {
 	if j.ShareOfMaximum != 0 {
 		most, known := round[maximum(j.InnerSize)]
 		if !known {
@@ -62,20 +54,15 @@ func offer(ctx context.Context, l *link, j job, d time.Duration, round map[job]o
 		}
 		j.InnerBitsPerSecond = j.ShareOfMaximum * most.innerBitsPerSecond()
 	}
-	run := runOurs
 	if j.Tool == iperf3 {
-		run = runIperf3
+		return runIperf3(ctx, p, j, d)
 	}
-	done, err := run(ctx, l, j, d)
-	if ctx.Err() != nil {
-		return outcome{}, context.Cause(ctx)
-	}
-	return done, err
+	return runOurs(ctx, p, j, d)
 }
 
 // of are a row's outcomes in the rounds in which neither tool failed.
 func (r results) of(row row) (ours, theirs []outcome) {
-	for _, round := range r.rounds {
+	for _, round := range r.Outcomes {
 		own, ok := round[row.ours]
 		other, okToo := round[row.theirs]
 		if ok && okToo {
@@ -90,10 +77,10 @@ func (r results) in(s section) []row {
 	return slices.DeleteFunc(slices.Clone(r.rows), func(row row) bool { return row.section != s })
 }
 
-// brief is an outcome for the progress line.
-func (o outcome) brief() string {
+// Brief is an outcome for the progress line.
+func (o outcome) Brief() string {
 	if o.goodputBytesReceived > 0 {
-		return quantity(o.goodputBitsPerSecond()) + "bit/s of goodput"
+		return bench.Quantity(o.goodputBitsPerSecond()) + "bit/s of goodput"
 	}
-	return quantity(o.packetsPerSecond()) + "packets/s"
+	return bench.Quantity(o.packetsPerSecond()) + "packets/s"
 }

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"tunnelmark/lab/labtest"
+	"tunnelmark/scripts/internal/bench"
 )
 
-var brief = options{rounds: 1, duration: time.Second}
+var brief = bench.Options{Rounds: 1, Duration: time.Second}
 
 func mustPlan(t *testing.T, only ...string) []row {
 	t.Helper()
@@ -31,16 +32,16 @@ func TestIntegrationMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, failure := range got.failures {
+	for _, failure := range got.Failures {
 		t.Error(failure)
 	}
 	for _, j := range jobs(rows) {
-		o := got.rounds[0][j]
+		o := got.Outcomes[0][j]
 		carried := o.packetsReceived > 0 || o.goodputBytesReceived > 0
 		// The host's time is counted by the kernel's ticks (proc_stat(5)), between
 		// which the short work of a paced load can fall every time.
 		hostTold := o.hostBusy > 0 || j.paced()
-		if !carried || o.elapsed < brief.duration/2 || o.senderCPU <= 0 || o.receiverCPU <= 0 || !hostTold {
+		if !carried || o.elapsed < brief.Duration/2 || o.senderCPU <= 0 || o.receiverCPU <= 0 || !hostTold {
 			t.Errorf("%s: got %+v", j, o)
 		}
 	}
@@ -57,8 +58,8 @@ func TestIntegrationMeasureGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.failures) != 2 || len(got.rounds[0]) != 2 {
-		t.Errorf("got failures %q and %d outcomes, want two of each", got.failures, len(got.rounds[0]))
+	if len(got.Failures) != 2 || len(got.Outcomes[0]) != 2 {
+		t.Errorf("got failures %q and %d outcomes, want two of each", got.Failures, len(got.Outcomes[0]))
 	}
 }
 

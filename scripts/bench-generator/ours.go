@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"tunnelmark/scripts/internal/bench"
 )
 
 // runOurs offers a load with two ends of this program.
-func runOurs(ctx context.Context, l *link, j job, d time.Duration) (outcome, error) {
+func runOurs(ctx context.Context, p *bench.Pair, j job, d time.Duration) (outcome, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // Never fails (crypto/rand).
 	receiver, err := ownEnd(order{Job: j, Duration: d, Key: key})
@@ -21,29 +23,29 @@ func runOurs(ctx context.Context, l *link, j job, d time.Duration) (outcome, err
 	if err != nil {
 		return outcome{}, err
 	}
-	done, err := l.exchange(ctx, receiver, sender, ready)
+	done, err := p.Exchange(ctx, receiver, sender, ready)
 	if err != nil {
 		return outcome{}, err
 	}
 	var sent, received told
-	if err := json.Unmarshal(done.sender, &sent); err != nil {
+	if err := json.Unmarshal(done.Sender, &sent); err != nil {
 		return outcome{}, fmt.Errorf("read what the sender tells: %w", err)
 	}
-	if err := json.Unmarshal(bytes.TrimPrefix(done.receiver, []byte(ready)), &received); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(done.Receiver, []byte(ready)), &received); err != nil {
 		return outcome{}, fmt.Errorf("read what the receiver tells: %w", err)
 	}
 	o := ownOutcome(j, sent, received)
-	o.senderCPU, o.receiverCPU, o.hostBusy = done.senderCPU, done.receiverCPU, done.hostBusy
+	o.senderCPU, o.receiverCPU, o.hostBusy = done.SenderCPU, done.ReceiverCPU, done.HostBusy
 	return o, nil
 }
 
 // ownEnd is this program, called to carry out an order.
-func ownEnd(o order) (end, error) {
+func ownEnd(o order) (bench.End, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
-		return end{}, fmt.Errorf("write the order: %w", err)
+		return bench.End{}, fmt.Errorf("write the order: %w", err)
 	}
-	return end{name: "/proc/self/exe", args: []string{endCommand}, stdin: text}, nil
+	return bench.End{Name: "/proc/self/exe", Args: []string{endCommand}, Stdin: text}, nil
 }
 
 // ownOutcome puts together what both ends tell.

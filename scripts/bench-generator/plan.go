@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tunnelmark/scripts/internal/bench"
 )
 
 // protocol is what a load is made of.
@@ -91,7 +93,7 @@ func plan(only []string) ([]row, error) {
 	return rows, nil
 }
 
-func (r row) under(name string) bool { return r.name == name || strings.HasPrefix(r.name, name+"/") }
+func (r row) under(name string) bool { return bench.Under(r.name, name) }
 
 func names(rows []row) string {
 	var list []string
@@ -206,7 +208,7 @@ func (j job) String() string {
 	text := fmt.Sprintf("%s: UDP, %d B", j.Tool, j.InnerSize)
 	switch {
 	case j.InnerBitsPerSecond != 0:
-		text += ", " + quantity(j.InnerBitsPerSecond) + "bit/s"
+		text += ", " + bench.Quantity(j.InnerBitsPerSecond) + "bit/s"
 	case j.ShareOfMaximum != 0:
 		text += fmt.Sprintf(", %g %% of the maximum", j.ShareOfMaximum*100)
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"tunnelmark/scripts/internal/bench"
 )
 
 // column is one figure of a row: the medians of both tools', or of a comparison
@@ -33,12 +33,12 @@ var tables = []table{
 		labels: []string{"inner size", "tunnelmark's manner"},
 		columns: []column{
 			ratio("packets received, ratio", outcome.packetsPerSecond),
-			both("packets/s received", outcome.packetsPerSecond, quantity),
-			both("inner bit/s received", outcome.innerBitsPerSecond, quantity),
-			both("lost", outcome.lossRatio, percent),
-			both("sender, ns/packet", outcome.senderNanoseconds, whole),
-			both("receiver, ns/packet", outcome.receiverNanoseconds, whole),
-			both("all cores, ns/packet", outcome.hostNanoseconds, whole),
+			both("packets/s received", outcome.packetsPerSecond, bench.Quantity),
+			both("inner bit/s received", outcome.innerBitsPerSecond, bench.Quantity),
+			both("lost", outcome.lossRatio, bench.Percent),
+			both("sender, ns/packet", outcome.senderNanoseconds, bench.Whole),
+			both("receiver, ns/packet", outcome.receiverNanoseconds, bench.Whole),
+			both("all cores, ns/packet", outcome.hostNanoseconds, bench.Whole),
 		},
 	},
 	{
@@ -48,10 +48,10 @@ var tables = []table{
 		labels:  []string{"flows"},
 		columns: []column{
 			ratio("goodput, ratio", outcome.goodputBitsPerSecond),
-			both("goodput bit/s", outcome.goodputBitsPerSecond, quantity),
-			both("sender, ns/kB", outcome.senderNanosecondsPerKB, decimal),
-			both("receiver, ns/kB", outcome.receiverNanosecondsPerKB, decimal),
-			both("all cores, ns/kB", outcome.hostNanosecondsPerKB, decimal),
+			both("goodput bit/s", outcome.goodputBitsPerSecond, bench.Quantity),
+			both("sender, ns/kB", outcome.senderNanosecondsPerKB, bench.Decimal),
+			both("receiver, ns/kB", outcome.receiverNanosecondsPerKB, bench.Decimal),
+			both("all cores, ns/kB", outcome.hostNanosecondsPerKB, bench.Decimal),
 		},
 	},
 	{
@@ -61,12 +61,12 @@ var tables = []table{
 			"does not tell apart. Windows are of 100 ms, even when within 1 % of the mean or within two bursts of it; of iperf3, two datagrams.",
 		labels: []string{"inner size", "rate"},
 		columns: []column{
-			both("rate error, ppm", outcome.rateErrorPPM, whole),
-			both("even windows", outcome.evenWindows, percent),
-			own("burst, packets", outcome.burstPackets, whole),
-			own("off the CPU", outcome.offCPU, percent),
-			both("lost", outcome.lossRatio, percent),
-			both("sender, cores", outcome.senderCores, hundredths),
+			both("rate error, ppm", outcome.rateErrorPPM, bench.Whole),
+			both("even windows", outcome.evenWindows, bench.Percent),
+			own("burst, packets", outcome.burstPackets, bench.Whole),
+			own("off the CPU", outcome.offCPU, bench.Percent),
+			both("lost", outcome.lossRatio, bench.Percent),
+			both("sender, cores", outcome.senderCores, bench.Hundredths),
 		},
 	},
 }
@@ -79,14 +79,14 @@ func (o outcome) offCPU() float64       { return o.pacing.offCPU }
 // own is the median of tunnelmark alone.
 func own(title string, figure func(outcome) float64, format func(float64) string) column {
 	return column{title: title, cell: func(_ row, ours, _ []outcome) string {
-		return format(median(each(ours, figure)))
+		return format(bench.Median(each(ours, figure)))
 	}}
 }
 
 // both are the medians of tunnelmark and iperf3.
 func both(title string, figure func(outcome) float64, format func(float64) string) column {
 	return column{title: title, cell: func(_ row, ours, theirs []outcome) string {
-		return format(median(each(ours, figure))) + " / " + format(median(each(theirs, figure)))
+		return format(bench.Median(each(ours, figure))) + " / " + format(bench.Median(each(theirs, figure)))
 	}}
 }
 
@@ -94,8 +94,8 @@ func both(title string, figure func(outcome) float64, format func(float64) strin
 // what is wanted of it.
 func ratio(title string, figure func(outcome) float64) column {
 	return column{title: title + " (least to greatest)", cell: func(row row, ours, theirs []outcome) string {
-		ratios := quotients(each(ours, figure), each(theirs, figure))
-		cell := fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
+		ratios := bench.Quotients(each(ours, figure), each(theirs, figure))
+		cell := fmt.Sprintf("**%.2f** (%.2f to %.2f)", bench.Median(ratios), slices.Min(ratios), slices.Max(ratios))
 		if row.wanted > 0 {
 			cell += fmt.Sprintf(", wanted %g", row.wanted)
 		}
@@ -114,18 +114,13 @@ func each(outcomes []outcome, figure func(outcome) float64) (figures []float64) 
 func report(r results) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "# Load generator beside iperf3\n\n%s\nBoth ends on these cores, over one veth pair of MTU %d with its offloads on.\nMedians; rounds: %d, each load in each: %v. Where a cell has two figures, they are tunnelmark / iperf3.\n",
-		r.machine, mtu, r.options.rounds, r.options.duration)
+		r.machine, mtu, r.options.Rounds, r.options.Duration)
 	for _, t := range tables {
 		if rows := r.in(t.section); len(rows) > 0 {
 			t.write(&text, r, rows)
 		}
 	}
-	if len(r.failures) > 0 {
-		fmt.Fprintf(&text, "\n## Failed\n\n")
-	}
-	for _, failure := range r.failures {
-		fmt.Fprintf(&text, "- %s\n", strings.ReplaceAll(failure, "\n", " "))
-	}
+	bench.WriteFailures(&text, r.Failures)
 	return text.String()
 }
 
@@ -135,89 +130,21 @@ func (t table) write(text *strings.Builder, r results, rows []row) {
 	for _, c := range t.columns {
 		titles = append(titles, c.title)
 	}
-	writeLine(text, titles)
-	writeLine(text, slices.Repeat([]string{"---"}, len(titles)))
+	var lines [][]string
 	for _, row := range rows {
-		writeLine(text, append(slices.Clone(row.label), t.cells(row, r)...))
+		lines = append(lines, append(slices.Clone(row.label), t.cells(row, r)...))
 	}
+	bench.WriteTable(text, titles, lines)
 }
 
 func (t table) cells(row row, r results) (cells []string) {
 	ours, theirs := r.of(row)
 	for _, c := range t.columns {
 		if len(ours) == 0 {
-			cells = append(cells, missing)
+			cells = append(cells, bench.Missing)
 			continue
 		}
 		cells = append(cells, c.cell(row, ours, theirs))
 	}
 	return cells
 }
-
-func writeLine(text *strings.Builder, cells []string) {
-	fmt.Fprintf(text, "| %s |\n", strings.Join(cells, " | "))
-}
-
-// median is the middle one of the figures, or the mean of both middle ones.
-func median(figures []float64) float64 {
-	sorted := slices.Sorted(slices.Values(figures))
-	n := len(sorted)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// quotients divides figures of the same round.
-func quotients(ours, theirs []float64) []float64 {
-	q := make([]float64, len(ours))
-	for i := range ours {
-		q[i] = ours[i] / theirs[i]
-	}
-	return q
-}
-
-// missing stands for a figure that could not be had.
-const missing = "–"
-
-// quantity writes three digits and the prefix of the unit that follows.
-func quantity(v float64) string {
-	if !finite(v) {
-		return missing + " "
-	}
-	for _, step := range []struct {
-		from   float64
-		prefix string
-	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
-		if math.Abs(v) >= 0.9995*step.from {
-			return digits(v/step.from) + " " + step.prefix
-		}
-	}
-	return digits(v) + " "
-}
-
-// digits writes three of them, without an exponent.
-func digits(v float64) string {
-	decimals := 2
-	for limit := 9.995; math.Abs(v) >= limit && decimals > 0; limit *= 10 {
-		decimals--
-	}
-	return strconv.FormatFloat(v, 'f', decimals, 64)
-}
-
-func percent(v float64) string { return formatted("%.2f %%", 100*v) }
-
-func whole(v float64) string { return formatted("%.0f", v) }
-
-func decimal(v float64) string { return formatted("%.1f", v) }
-
-func hundredths(v float64) string { return formatted("%.2f", v) }
-
-func formatted(layout string, v float64) string {
-	if !finite(v) {
-		return missing
-	}
-	return fmt.Sprintf(layout, v)
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -11,20 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is what the figures are of. What cannot be found out is "unknown".
-type machine struct {
-	cores                       int
-	cpu, kernel, golang, iperf3 string
+// Machine is what the figures are of. What cannot be found out is "unknown".
+type Machine struct {
+	Cores                       int
+	CPU, Kernel, Golang, Iperf3 string
 }
 
 const unknown = "unknown"
 
-func thisMachine(ctx context.Context) machine {
-	return machine{cores: runtime.NumCPU(), cpu: cpuModel(), kernel: kernelRelease(), golang: runtime.Version(), iperf3: iperf3Version(ctx)}
+// ThisMachine describes the one that this process runs on.
+func ThisMachine(ctx context.Context) Machine {
+	return Machine{Cores: runtime.NumCPU(), CPU: cpuModel(), Kernel: kernelRelease(), Golang: runtime.Version(), Iperf3: iperf3Version(ctx)}
 }
 
-func (m machine) String() string {
-	return fmt.Sprintf("%d cores (%s), Linux %s, %s, %s.", m.cores, m.cpu, m.kernel, m.golang, m.iperf3)
+// String is a sentence.
+func (m Machine) String() string {
+	return fmt.Sprintf("%d cores (%s), Linux %s, %s, %s.", m.Cores, m.CPU, m.Kernel, m.Golang, m.Iperf3)
 }
 
 // cpuModel reads the name of the first core's (proc_cpuinfo(5)).
