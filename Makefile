@@ -8,7 +8,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto
 LINT     = $(GO) tool -modfile=.ci/lint.mod golangci-lint
 PROTO    = $(GO) tool -modfile=.ci/proto.mod buf
 
-.PHONY: build demo test test-kernel lint generate bench bench-generator install clean
+.PHONY: build demo test test-kernel lint generate bench bench-generator bench-dataplane install clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/tunnelmark ./cmd/tunnelmark-agent
@@ -42,6 +42,13 @@ bench:
 bench-generator:
 	$(BUILD) -o bin/ ./scripts/bench-generator
 	bin/bench-generator $(FLAGS)
+
+# Needs root and iperf3, and strongSwan for its part. wireguard-go is built from its
+# module. For instance: make bench-dataplane FLAGS="-only tcp -rounds 3"
+bench-dataplane:
+	$(BUILD) -o bin/ ./scripts/bench-dataplane
+	$(BUILD) -o bin/wireguard-go golang.zx2c4.com/wireguard
+	bin/bench-dataplane $(FLAGS)
 
 install: build
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/tunnelmark bin/tunnelmark-agent

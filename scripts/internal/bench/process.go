@@ -43,7 +43,9 @@ func (p *Pair) Exchange(ctx context.Context, receiver, sender End, ready string)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := Start(ctx, p.Receiver, receiver, ready)
-	if _, err := r.Ready(); err != nil {
+	if _, err := r.Ready(ctx); err != nil {
+		cancel()
+		<-r.ended
 		return Exchange{}, err
 	}
 	reader := hoststat.Reader{Root: hoststat.Root}
@@ -98,9 +100,11 @@ func Start(ctx context.Context, in *tunnel.Namespace, e End, ready string) *Proc
 }
 
 // Ready waits until the program has written the word, and returns what it had
-// written before. It is an error that it ends without.
-func (p *Process) Ready() (said []byte, err error) {
+// written before. It is an error that it, or ctx, ends without.
+func (p *Process) Ready(ctx context.Context) (said []byte, err error) {
 	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("start %s: %w", p.cmd.Args[0], context.Cause(ctx))
 	case <-p.output.ready:
 		return p.output.said, nil
 	case <-p.ended:
@@ -110,6 +114,9 @@ func (p *Process) Ready() (said []byte, err error) {
 
 // Number is the process's, once it is ready.
 func (p *Process) Number() int { return p.cmd.Process.Pid }
+
+// Ended is closed when the program has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Wait waits until the program has ended.
 func (p *Process) Wait() error {

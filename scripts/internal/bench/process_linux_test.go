@@ -97,7 +97,7 @@ func TestIntegrationStartCloses(t *testing.T) {
 	program := shell("trap 'echo closed; exit 0' TERM; echo made; echo ready; while :; do sleep 0.01; done")
 	program.Closes = true
 	started := Start(ctx, p.Sender, program, "ready")
-	said, err := started.Ready()
+	said, err := started.Ready(t.Context())
 	if err != nil || string(said) != "made\n" {
 		t.Errorf("got %q before it was ready, error %v", said, err)
 	}
