@@ -98,7 +98,7 @@ func offer(ctx context.Context, b *built, l load, d time.Duration) (outcome, err
 		return outcome{}, err
 	}
 	o := newOutcome(result, l)
-	o.hostBusy = done.HostBusy
+	o.hostBusy, o.iperf3CPU = done.HostBusy, done.SenderCPU+done.ReceiverCPU
 	o.senderCPU, o.receiverCPU = senderAfter-senderBefore, receiverAfter-receiverBefore
 	return o, nil
 }

@@ -15,7 +15,8 @@ type outcome struct {
 
 	// senderCPU and receiverCPU are of the data plane's processes at both ends.
 	senderCPU, receiverCPU time.Duration
-	hostBusy               time.Duration // Of all cores, iperf3 and other programs included.
+	iperf3CPU              time.Duration // Of both ends.
+	hostBusy               time.Duration // Of all cores, whatever they did.
 }
 
 func newOutcome(r bench.Iperf3Result, l load) outcome {
@@ -58,6 +59,13 @@ func (o outcome) coresPerGbit() float64 { return o.perGbit(o.hostBusy) / 2 }
 func (o outcome) senderCoresPerGbit() float64 { return o.perGbit(o.senderCPU) }
 
 func (o outcome) receiverCoresPerGbit() float64 { return o.perGbit(o.receiverCPU) }
+
+// restCores is how many cores were busy with neither the data plane nor iperf3. The
+// kernel counts both sides by its ticks, so that the difference may fall below zero.
+func (o outcome) restCores() float64 {
+	rest := o.hostBusy - o.senderCPU - o.receiverCPU - o.iperf3CPU
+	return max(0, rest.Seconds()/o.elapsed.Seconds())
+}
 
 // perGbit of nothing is not finite, and shown as missing.
 func (o outcome) perGbit(spent time.Duration) float64 {

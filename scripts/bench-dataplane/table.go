@@ -39,6 +39,7 @@ var (
 			return cell
 		}},
 		medians("data plane's cores per Gbit/s, sender / receiver", bench.Thousandths, outcome.senderCoresPerGbit, outcome.receiverCoresPerGbit),
+		medians("rest, cores", bench.Hundredths, outcome.restCores),
 	}
 )
 
@@ -101,6 +102,7 @@ const about = `Both ends and iperf3 on these cores, each end of a tunnel a proce
 Inner MTU %d, of strongSwan %d, which takes no more. The load is iperf3's, the same for all: TCP with ` + "`-C cubic -P FLOWS`, UDP with `-u -b 0 -l SIZE-28`" + `.
 Medians, and of ratios the least and the greatest; rounds: %d, each load over each data plane in each: %v. CPU time is per Gbit/s of TCP's goodput
 or of UDP's inner packets received: of all cores, whatever they did, halved for there are two ends; and of the data plane's own processes.
+The rest is what the cores did beside the data plane and iperf3: the kernel by itself, and other programs, whose work makes a round doubtful.
 `
 
 // report is the Markdown of all loads.

@@ -25,9 +25,9 @@ const (
 	controlPoll     = 10 * time.Millisecond
 )
 
-// wireGuardGo is wireguard-go's own program. The project's driver wireguard-user
-// would not do for a comparison: it counts packets and looks at where they come
-// from, which costs the peer time that its own program does not spend.
+// wireGuardGo is wireguard-go's own program, as its authors ship it. The project's
+// driver wireguard-user would leave a doubt: around the same module it counts packets
+// and looks at where they come from, which takes the peer's time.
 type wireGuardGo struct {
 	program string // Its path.
 	control string // Path of its control socket.
