@@ -19,8 +19,6 @@ type results struct {
 	machine bench.Machine
 	// details are how each data plane was built, by its name.
 	details map[string][]tunnel.Detail
-	// noCrypto is the name of our ESP without crypto; empty if there is none.
-	noCrypto string
 	// missing are data planes that were not measured, each with the reason.
 	missing []string
 }
@@ -28,7 +26,7 @@ type results struct {
 // measure builds a tunnel of each data plane, and offers every load over each once
 // in each round.
 func measure(ctx context.Context, o bench.Options, p plan, progress io.Writer) (r results, err error) {
-	r = results{options: o, plan: p, machine: bench.ThisMachine(ctx), details: make(map[string][]tunnel.Detail), noCrypto: noCrypto()}
+	r = results{options: o, plan: p, machine: bench.ThisMachine(ctx), details: make(map[string][]tunnel.Detail)}
 	tunnels := make(map[string]*built)
 	var names, failures []string
 	for _, plane := range p.planes {

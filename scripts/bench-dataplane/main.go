@@ -4,8 +4,8 @@
 // A benchmark goes like this:
 //
 //  1. A plan says which loads to offer over which data planes (plan.go): our ESP
-//     with every suite that its driver has, wireguard-go, and strongSwan's
-//     kernel-libipsec (plane.go).
+//     with every suite that its driver has and without crypto, wireguard-go, and
+//     strongSwan's kernel-libipsec (plane.go).
 //  2. Each data plane gets a tunnel of its own, between two outer namespaces that
 //     a veth pair joins (tunnel.go). Each end is a process of its own, as agents
 //     are: this program, called as "bench-dataplane half" (half.go), which opens

@@ -21,6 +21,10 @@ const (
 
 	wireguardGoName = "wireguard-go"
 	strongSwanName  = "strongswan"
+
+	// nullNull is our ESP's path without cipher and integrity. Package tunnel lists
+	// it among no suites that anyone should choose.
+	nullNull tunnel.Suite = "null-null"
 )
 
 // plane is a data plane.
@@ -39,7 +43,7 @@ type opener func(context.Context, tunnel.Spec, tunnel.Keys, tunnel.Place) (io.Cl
 
 // planes are all. Whether this machine has them is not looked at.
 func planes() (all []plane) {
-	for _, suite := range tunnel.Suites() {
+	for _, suite := range append(tunnel.Suites(), nullNull) {
 		spec := tunnel.Spec{Suite: suite, Encapsulation: tunnel.UDP, MTU: innerMTU}
 		all = append(all, ofDriver(espName(suite), esp.Driver{}, spec))
 	}
@@ -57,18 +61,6 @@ func ofDriver(name string, driver tunnel.Driver, spec tunnel.Spec) plane {
 		return driver.Open(ctx, spec, keys, place)
 	}
 	return plane{name: name, spec: spec, check: driver.Check, open: open}
-}
-
-// noCrypto is the name of our ESP without cipher and integrity: the path without
-// crypto. It is empty while there is no such suite.
-func noCrypto() string {
-	for _, suite := range tunnel.Suites() {
-		made, err := suite.Transform()
-		if err == nil && made.KeyMaterial() == 0 {
-			return espName(suite)
-		}
-	}
-	return ""
 }
 
 // The outer addresses are of documentation (RFC 5737), the inner ones for

@@ -29,15 +29,14 @@ func packets(received uint64) outcome {
 
 // Three rounds, in the last of which wireguard-go failed; strongSwan was not there.
 func sampleResults() results {
-	const ours, noCrypto = "esp/aes-128-gcm", "esp/none"
+	const ours, noCrypto = "esp/aes-128-gcm", "esp/null-null"
 	one, big := load{Flows: 1}, load{InnerSize: 1400}
 	r := results{
-		options:  bench.Options{Rounds: 3, Duration: 2 * time.Second},
-		machine:  bench.Machine{Cores: 2, CPU: "a CPU", Kernel: "6.18", Golang: "go1.26", Iperf3: "iperf 3.12"},
-		plan:     plan{planes: []plane{{name: ours}, {name: noCrypto}, {name: wireguardGoName}, {name: strongSwanName}}, loads: []load{one, big}},
-		details:  map[string][]tunnel.Detail{wireguardGoName: {{Name: "module", Value: "v0.0.1"}}},
-		noCrypto: noCrypto,
-		missing:  []string{"strongswan: no charon: not supported"},
+		options: bench.Options{Rounds: 3, Duration: 2 * time.Second},
+		machine: bench.Machine{Cores: 2, CPU: "a CPU", Kernel: "6.18", Golang: "go1.26", Iperf3: "iperf 3.12"},
+		plan:    plan{planes: []plane{{name: ours}, {name: noCrypto}, {name: wireguardGoName}, {name: strongSwanName}}, loads: []load{one, big}},
+		details: map[string][]tunnel.Detail{wireguardGoName: {{Name: "module", Value: "v0.0.1"}}},
+		missing: []string{"strongswan: no charon: not supported"},
 	}
 	r.Failures = []string{"round 3: tcp/1 over wireguard-go: iperf3: exit status 1:\nno route"}
 	for i := range uint64(3) {
