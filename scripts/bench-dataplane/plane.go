@@ -21,10 +21,6 @@ const (
 
 	wireguardGoName = "wireguard-go"
 	strongSwanName  = "strongswan"
-
-	// nullNull is our ESP's path without cipher and integrity. Package tunnel lists
-	// it among no suites that anyone should choose.
-	nullNull tunnel.Suite = "null-null"
 )
 
 // plane is a data plane.
@@ -43,7 +39,7 @@ type opener func(context.Context, tunnel.Spec, tunnel.Keys, tunnel.Place) (io.Cl
 
 // planes are all. Whether this machine has them is not looked at.
 func planes() (all []plane) {
-	for _, suite := range append(tunnel.Suites(), nullNull) {
+	for _, suite := range append(tunnel.Suites(), tunnel.NullNull) {
 		spec := tunnel.Spec{Suite: suite, Encapsulation: tunnel.UDP, MTU: innerMTU}
 		all = append(all, ofDriver(espName(suite), esp.Driver{}, spec))
 	}

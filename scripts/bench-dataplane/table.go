@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tunnelmark/scripts/internal/bench"
+	"tunnelmark/tunnel"
 )
 
 // column is one figure of a job.
@@ -49,7 +50,7 @@ func ratios(of string, f figure) []column {
 	return []column{
 		{of + ", ratio to wireguard-go", func(r results, j job) string { return r.ratio(j, wireguardGoName, f, targets[j].wireguardGo) }},
 		{"to strongSwan", func(r results, j job) string { return r.ratio(j, strongSwanName, f, targets[j].strongSwan) }},
-		{"to NULL/NULL", func(r results, j job) string { return r.ratio(j, espName(nullNull), f, targets[j].nullNull) }},
+		{"to NULL/NULL", func(r results, j job) string { return r.ratio(j, espName(tunnel.NullNull), f, targets[j].nullNull) }},
 	}
 }
 
