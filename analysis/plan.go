@@ -143,9 +143,14 @@ type SizePoint struct {
 	InnerBitsPerSecond float64 `json:"inner_bits_per_second"`
 }
 
+// Seconds is how long a packet of that mean inner length in bytes takes.
+func (m SizeModel) Seconds(meanInnerSize float64) float64 {
+	return m.PerPacket + m.PerByte*meanInnerSize
+}
+
 // InnerBitsPerSecond is what the model says of packets of that mean length in bytes.
 func (m SizeModel) InnerBitsPerSecond(meanInnerSize float64) float64 {
-	return 8 * meanInnerSize / (m.PerPacket + m.PerByte*meanInnerSize)
+	return 8 * meanInnerSize / m.Seconds(meanInnerSize)
 }
 
 // Trend is how demand changes in the long run.

@@ -42,7 +42,7 @@ func backTest(days []day) *analysis.BackTest {
 // origin did: an error as a ratio of that would hide all others.
 func isOutage(days []day, came day) bool {
 	var usual []float64
-	for _, d := range days[max(0, len(days)-4*week):] {
+	for _, d := range days[max(0, len(days)-lateDays):] {
 		if d.whole {
 			usual = append(usual, d.P95BitsPerSecond)
 		}

@@ -56,9 +56,8 @@ func (m *model) reach(bitsPerSecond float64, reached func(at time.Time, rate flo
 // four weeks, grown by as much as the forecast grows until then.
 func (m *model) shortfall(at time.Time, c analysis.Capacity) analysis.Shortfall {
 	shortfall := analysis.Shortfall{At: at}
-	const weeks = 4
-	last := m.demand.BitsPerSecond[max(0, len(m.demand.BitsPerSecond)-weeks*week*bins24(m.demand.Step)):]
-	growth := m.growthUntil(at, m.demand.End().Add(-weeks*week*24*time.Hour/2))
+	last := m.demand.BitsPerSecond[lately(m.demand):]
+	growth := m.growthUntil(at, m.demand.End().Add(-lateDays*24*time.Hour/2))
 	var over, excess, demanded, known float64
 	for _, rate := range last {
 		if math.IsNaN(rate) {
@@ -78,8 +77,6 @@ func (m *model) shortfall(at time.Time, c analysis.Capacity) analysis.Shortfall 
 	shortfall.Excess = excess / demanded
 	return shortfall
 }
-
-func bins24(step time.Duration) int { return int(24 * time.Hour / step) }
 
 // growthUntil is one where nothing is known of growth.
 func (m *model) growthUntil(at, since time.Time) float64 {

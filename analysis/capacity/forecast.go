@@ -145,7 +145,7 @@ func (m *model) told() []analysis.Day {
 // busyHour is the highest mean over a clock hour in the last four weeks, in bit/s.
 func (m *model) busyHour() float64 {
 	most := 0.0
-	for _, d := range m.days[max(0, len(m.days)-4*7):] {
+	for _, d := range m.days[max(0, len(m.days)-lateDays):] {
 		most = max(most, d.BusyHourBitsPerSecond)
 	}
 	return most

@@ -112,13 +112,13 @@ func (q Question) packetNotes(v view) []string {
 	}
 	links, layers := float64(q.Links), q.layers()
 	var byTime, byBits []float64
-	for bin := max(0, len(v.demand.BitsPerSecond)-4*week*bins24(v.demand.Step)); bin < len(v.demand.BitsPerSecond); bin++ {
+	for bin := lately(v.demand); bin < len(v.demand.BitsPerSecond); bin++ {
 		bits, packets := v.demand.BitsPerSecond[bin], v.demand.PacketsPerSecond[bin]
 		if !(bits > 0 && packets > 0) {
 			continue
 		}
 		size := max(leastIP, bits/8/packets-layers.above(v.demand.Layer))
-		byTime = append(byTime, packets*(v.tunnel.model.PerPacket+v.tunnel.model.PerByte*size)/links)
+		byTime = append(byTime, packets*v.tunnel.model.Seconds(size)/links)
 		byBits = append(byBits, bits/(links*v.capacity.LikelyBitsPerSecond))
 	}
 	full, told := nearestRank(byTime, percentile), nearestRank(byBits, percentile)

@@ -2,7 +2,6 @@ package capacity
 
 import (
 	"math"
-	"slices"
 
 	"tunnelmark/analysis"
 )
@@ -51,11 +50,12 @@ func learn(days []day) past {
 	days = days[max(0, len(days)-mostDays):]
 	p := past{trend: analysis.TooLittleData, season: seasonOf(days)}
 	seen := p.season.without(days)
-	if open := unclipped(seen); len(open) < alikeDays || len(open) < min(len(seen), seasonDays) {
+	cut := clippedDays(seen)
+	if open := len(seen) - cut; open < alikeDays || open < min(len(seen), seasonDays) {
 		return p
 	}
 	p.expected = line{shape: flat, middle: middle(seen)}
-	if cut := len(seen) - len(unclipped(seen)); len(seen) < leastDays || float64(cut) > mostCut*float64(len(seen)) {
+	if len(seen) < leastDays || float64(cut) > mostCut*float64(len(seen)) {
 		p.expected.solve(seen)
 		p.possible = [2]line{p.expected, p.expected}
 	} else {
@@ -67,8 +67,14 @@ func learn(days []day) past {
 	return p
 }
 
-func unclipped(seen []observation) []observation {
-	return slices.DeleteFunc(slices.Clone(seen), func(d observation) bool { return d.clipped })
+func clippedDays(seen []observation) int {
+	count := 0
+	for _, d := range seen {
+		if d.clipped {
+			count++
+		}
+	}
+	return count
 }
 
 // learnTrend says that there is none where growth may as well be decline.

@@ -81,6 +81,14 @@ func periods(d analysis.Demand, next func(time.Time) time.Time) func(yield func(
 	}
 }
 
+// lateDays are the last four weeks: what demand is now.
+const lateDays = 4 * week
+
+// lately is the first bin of the last four weeks.
+func lately(d analysis.Demand) int {
+	return max(0, len(d.BitsPerSecond)-lateDays*int(24*time.Hour/d.Step))
+}
+
 // knownBins is how many bins there are up to the last that is known.
 func knownBins(d analysis.Demand) int {
 	bins := len(d.BitsPerSecond)
