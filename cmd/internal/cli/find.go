@@ -181,22 +181,6 @@ func (f *findFlags) checkBudget(command *cobra.Command) error {
 	return nil
 }
 
-// judge turns results into an exit code: where a truth is stated it decides,
-// whatever the verdict; elsewhere the verdict does.
-func judge(results []report.Result) error {
-	for _, r := range results {
-		switch {
-		case r.Truth != nil && !r.Truth.Met:
-			return errMissed
-		case r.Truth == nil && r.Verdict != nil && r.Verdict.Cause == analysis.Generator:
-			return fmt.Errorf("%w: it is not the path's ceiling, the generator could not offer more", errInvalid)
-		case r.Truth == nil && r.Ceiling != nil && !r.Ceiling.Qualified && !r.Ceiling.Flat:
-			return fmt.Errorf("%w: no load was held for long enough; the host may be too busy, or the budget (--budget, --overload-budget) too small", errInvalid)
-		}
-	}
-	return nil
-}
-
 func checkSizes(sizes []int) error {
 	if len(sizes) == 0 {
 		return errors.New("--size: want one length or more")

@@ -452,36 +452,6 @@ func (o observer) Begin(s *controller.Session) error {
 	return o.Start(setup)
 }
 
-// judgeLoad refuses a load that was less than what was asked for.
-func judgeLoad(result report.Result) error {
-	for _, trial := range result.TCP {
-		if trial.Stopped != "" {
-			return fmt.Errorf("%w: %s", errStopped, trial.Stopped)
-		}
-	}
-	for _, trial := range result.Trials {
-		if err := judgeTrial(trial); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func judgeTrial(trial analysis.Trial) error {
-	if trial.Stopped != "" {
-		return fmt.Errorf("%w: %s", errStopped, trial.Stopped)
-	}
-	if trial.Valid() {
-		return nil
-	}
-	why := "the sender could not offer more"
-	if trial.Interrupted() {
-		why = fmt.Sprintf("the host kept the sender off the CPU for %v", trial.Skipped.Round(time.Millisecond))
-	}
-	return fmt.Errorf("%w: of %s inner only %s was sent; %s", errInvalid,
-		unit.FormatBitRate(trial.Load.InnerBitsPerSecond), unit.FormatBitRate(trial.InnerSentBitsPerSecond()), why)
-}
-
 // layeredRate is a flag such as 350M@outer, or 0, as iperf3 says that there is no limit.
 type layeredRate struct {
 	bitsPerSecond float64
