@@ -1,8 +1,17 @@
 package esp
 
-// batchSize is how many packets pass between the loops and the clear side at
-// once: what the tun package reads and writes best (conn.IdealBatchSize).
-const batchSize = 128
+const (
+	// batchSize is how many packets a sender's worker has in hand at most: one
+	// super-packet behind single packets.
+	batchSize = mostSingles + mostSegments
+	// mostSingles is how many packets that the kernel gives one by one are sent
+	// together.
+	mostSingles = 64
+	// mostSegments is how many packets the kernel may give as one.
+	mostSegments = 64
+	// superLength is the longest super-packet, in bytes.
+	superLength = 65535
+)
 
 // colour staggers buffers, in bytes: at a stride that is a power of two the
 // heads of all packets would fall into the same few sets of the CPU's caches.

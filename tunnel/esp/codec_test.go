@@ -39,7 +39,7 @@ func mustTransform(t testing.TB, name tunnel.Suite, keys tunnel.Keys, extended b
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := s.transform(keys, tunnel.Send, extended)
+	tr, err := s.transform(keys, tunnel.Send, extended, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,18 +96,44 @@ func fillPattern(payload []byte) {
 func sealed(out *outbound, inner []byte) []byte {
 	buffer := make([]byte, out.headroom+len(inner)+out.tailroom())
 	copy(buffer[out.headroom:], inner)
-	length, ok := out.seal(buffer, len(inner))
+	length, ok := seal(out, buffer, len(inner))
 	if !ok {
 		panic("sequence numbers are used up")
 	}
 	return buffer[:length]
 }
 
+// seal is what a sender does with one packet.
+func seal(out *outbound, buffer []byte, inner int) (length int, ok bool) {
+	first, granted := out.reserve(1)
+	if granted == 0 {
+		return 0, false
+	}
+	return out.seal(0, buffer, inner, first), true
+}
+
+// open is what a receiver does with one datagram: the inner packet is put at the front
+// of into.
+func open(in *inbound, datagram, into []byte) (length int, v verdict) {
+	sequence, v := in.admit(datagram)
+	if v != delivered {
+		return 0, v
+	}
+	plain, ok := in.decrypt(0, datagram, sequence, into)
+	if !ok {
+		return 0, badICV
+	}
+	if !in.accept(sequence) {
+		return 0, replayed
+	}
+	return in.unwrap(plain)
+}
+
 // sealedPayload seals any payload, trailer included, as a peer gone wrong would.
 func sealedPayload(out *outbound, payload []byte) []byte {
 	out.sequence++
 	packet := packetOf(out.layout, out.spi, uint32(out.sequence), payload)
-	out.protection.seal(packet, out.sequence)
+	out.ciphers[0].seal(packet, out.sequence)
 	return packet
 }
 

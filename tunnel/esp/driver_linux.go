@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
@@ -49,11 +50,12 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if place.Socket == nil || place.Inner == nil {
 		return fmt.Errorf("no place: want an outer socket and an inner namespace: %w", os.ErrInvalid)
 	}
-	sendSA, receiveSA, err := associations(spec, keys)
+	workers := workersFor(runtime.GOMAXPROCS(0))
+	sendSA, receiveSA, err := associations(spec, keys, workers)
 	if err != nil {
 		return err
 	}
-	outbox, inbox, err := openOuter(spec, place)
+	outbox, inboxes, err := openOuter(spec, place, workers)
 	if err != nil {
 		return err
 	}
@@ -61,24 +63,32 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	h.path = inner.Path(place.Inner, h.clear.name, spec)
-	h.sender = newSender(h.clear.device, outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
-	h.receiver = newReceiver(h.clear.device, inbox, receiveSA, &h.in)
+	h.path = inner.Path(place.Inner, h.clear.Name, spec)
+	reader, err := newTUNReader(h.clear.File)
+	if err != nil {
+		return err
+	}
+	writer, err := newTUNWriter(h.clear.File)
+	if err != nil {
+		return err
+	}
+	h.sender = newSender(reader, outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
+	h.receiver = newReceiver(writer, inboxes, receiveSA, h.clear.UDPSegments, &h.in)
 	return nil
 }
 
 // associations makes the two SAs of this end (RFC 4301, Section 4.1). The peer
 // receives on its own SPI, so that is the one we send with.
-func associations(spec tunnel.Spec, keys tunnel.Keys) (*outbound, *inbound, error) {
+func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*outbound, *inbound, error) {
 	suite, err := findSuite(spec.Suite)
 	if err != nil {
 		return nil, nil, err
 	}
-	send, err := suite.transform(keys, tunnel.Send, !spec.NoESN)
+	send, err := suite.transform(keys, tunnel.Send, !spec.NoESN, workers)
 	if err != nil {
 		return nil, nil, err
 	}
-	receive, err := suite.transform(keys, tunnel.Receive, !spec.NoESN)
+	receive, err := suite.transform(keys, tunnel.Receive, !spec.NoESN, workers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,7 +100,7 @@ func associations(spec tunnel.Spec, keys tunnel.Keys) (*outbound, *inbound, erro
 	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors, packets), nil
 }
 
-func openOuter(spec tunnel.Spec, place tunnel.Place) (*outbox, *inbox, error) {
+func openOuter(spec tunnel.Spec, place tunnel.Place, workers int) (*outbox, []*inbox, error) {
 	mtu, err := prepareSocket(place.Socket, spec.Remote.Outer)
 	if err != nil {
 		return nil, nil, err
@@ -102,9 +112,11 @@ func openOuter(spec tunnel.Spec, place tunnel.Place) (*outbox, *inbox, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare sending: %w", err)
 	}
-	inbox, err := newInbox(place.Socket)
-	if err != nil {
-		return nil, nil, fmt.Errorf("prepare receiving: %w", err)
+	inboxes := make([]*inbox, workers)
+	for i := range inboxes {
+		if inboxes[i], err = newInbox(place.Socket); err != nil {
+			return nil, nil, fmt.Errorf("prepare receiving: %w", err)
+		}
 	}
-	return outbox, inbox, nil
+	return outbox, inboxes, nil
 }

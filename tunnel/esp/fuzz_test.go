@@ -30,7 +30,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, choice uint8, datagram []byte) {
 		s, extended := anySuite(choice)
 		_, in := newSAsOf(t, s.name, extended, defaultWindow)
-		n, v := in.open(datagram, make([]byte, len(datagram)))
+		n, v := open(in, datagram, make([]byte, len(datagram)))
 		if v == delivered && !isSealed(in, datagram) {
 			t.Errorf("delivered %d bytes that were never sealed", n)
 		}
@@ -43,7 +43,7 @@ func FuzzOpen(f *testing.F) {
 // isSealed says whether a packet is the genuine one of FuzzOpen, whose IV of CBC
 // is new each time: then what is decrypted tells.
 func isSealed(in *inbound, datagram []byte) bool {
-	plain, ok := in.protection.open(datagram, 1, make([]byte, len(datagram)))
+	plain, ok := in.ciphers[0].open(datagram, 1, make([]byte, len(datagram)))
 	return ok && bytes.HasPrefix(plain, ipv4(60))
 }
 
@@ -57,7 +57,7 @@ func FuzzUnwrap(f *testing.F) {
 		out, in := newSAs(t, suites[0].name)
 		packet := sealedPayload(out, payload)
 		into := make([]byte, len(packet))
-		n, v := in.open(packet, into)
+		n, v := open(in, packet, into)
 		if v != delivered {
 			return
 		}
@@ -87,14 +87,14 @@ func FuzzFlippedBit(f *testing.F) {
 
 		flipped := bytes.Clone(packet)
 		flipped[int(bit)/8%len(flipped)] ^= 1 << (bit % 8)
-		if _, v := in.open(flipped, into); v == delivered {
+		if _, v := open(in, flipped, into); v == delivered {
 			t.Errorf("bit %d flipped: delivered", bit)
 		}
-		n, v := in.open(packet, into)
+		n, v := open(in, packet, into)
 		if v != delivered || !bytes.Equal(want, into[:n]) {
 			t.Errorf("genuine packet: verdict %d, %d bytes", v, n)
 		}
-		if _, v := in.open(packet, into); v != replayed {
+		if _, v := open(in, packet, into); v != replayed {
 			t.Errorf("genuine packet again: verdict %d, want %d", v, replayed)
 		}
 	})

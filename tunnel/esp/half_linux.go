@@ -30,8 +30,8 @@ type half struct {
 var _ tunnel.Tunnel = (*half)(nil)
 
 func (h *half) start() {
-	h.loops.Go(h.sender.run)
-	h.loops.Go(h.receiver.run)
+	h.sender.start(&h.loops)
+	h.receiver.start(&h.loops)
 }
 
 // Path is inside the session's namespace, by IPv4 where the tunnel has it.
@@ -86,7 +86,7 @@ func (h *half) Close() error {
 func (h *half) stop() error {
 	now := time.Now()
 	return errors.Join(
-		h.clear.device.File().SetReadDeadline(now),
+		h.clear.File.SetReadDeadline(now),
 		h.socket.SetReadDeadline(now),
 		h.socket.SetWriteDeadline(now.Add(sendGrace)),
 	)

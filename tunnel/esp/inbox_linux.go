@@ -12,7 +12,7 @@ import (
 const (
 	// receiveBatch is how many messages one recvmmsg takes. With UDP_GRO each
 	// may hold many datagrams.
-	receiveBatch = 64
+	receiveBatch = 8
 	// receiveBuffer is the longest message that UDP_GRO makes, in bytes.
 	receiveBuffer = 65535
 )

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.zx2c4.com/wireguard/tun"
-
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
 )
@@ -17,25 +15,24 @@ const interfaceName = "esp%d"
 
 // clearInterface is the TUN device that stands in the inner namespace.
 type clearInterface struct {
-	device tun.Device
-	side   *inner.Side
-	name   string
+	inner.TUN
+	side *inner.Side
 }
 
 // openInterface makes the TUN device and brings it up with its addresses and
 // routes. Where it fails nothing remains.
 func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterface, error) {
-	device, name, err := inner.NewTUN(namespace, interfaceName)
+	device, err := inner.OpenTUN(namespace, interfaceName)
 	if err != nil {
 		return nil, err
 	}
-	side, err := inner.Configure(ctx, namespace, name, spec)
+	side, err := inner.Configure(ctx, namespace, device.Name, spec)
 	if err != nil {
-		return nil, errors.Join(err, device.Close())
+		return nil, errors.Join(err, device.File.Close())
 	}
-	c := &clearInterface{device: device, side: side, name: name}
+	c := &clearInterface{TUN: device, side: side}
 	// The kernel never hands over more segments than one batch holds.
-	if err := side.LimitSegments(batchSize); err != nil {
+	if err := side.LimitSegments(mostSegments); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -44,7 +41,7 @@ func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel
 // close removes the interface: it lives as long as its descriptor.
 func (c *clearInterface) close() error {
 	c.side.Close()
-	if err := c.device.Close(); err != nil {
+	if err := c.File.Close(); err != nil {
 		return fmt.Errorf("close TUN device: %w", err)
 	}
 	return nil

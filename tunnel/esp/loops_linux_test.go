@@ -1,6 +1,7 @@
 package esp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -13,41 +14,43 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/esp/offload"
 )
 
-// fakeClear is a clear side that always has the same batch to read and takes
-// what is written.
+// fakeClear is a clear side that always has the same batch to read, packet by packet,
+// and takes what is written.
 type fakeClear struct {
 	read     [][]byte
-	readErr  error
+	at       int
+	readErr  error // After the batch.
 	writeErr error
 	written  [][]byte // Kept only where keep is set.
 	keep     bool
 }
 
-func (f *fakeClear) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
-	for i, packet := range f.read {
-		sizes[i] = len(packet)
-		copy(buffers[i][offset:], packet)
+func (f *fakeClear) next(into []byte, _ bool) (int, error) {
+	if f.at == len(f.read) {
+		f.at = 0
+		return 0, f.readErr
 	}
-	return len(f.read), f.readErr
+	packet := f.read[f.at]
+	f.at++
+	clear(into[:offload.HeaderLength])
+	return offload.HeaderLength + copy(into[offload.HeaderLength:], packet), nil
 }
 
-func (f *fakeClear) Write(packets [][]byte, offset int) (int, error) {
-	if !f.keep {
-		return 0, f.writeErr
+func (f *fakeClear) put(parts [][]byte) error {
+	if f.keep {
+		f.written = append(f.written, bytes.Join(parts[1:], nil))
 	}
-	for _, packet := range packets {
-		f.written = append(f.written, append([]byte(nil), packet[offset:]...))
-	}
-	return 0, f.writeErr
+	return f.writeErr
 }
 
 // loops are both directions of one way through a pair of loopback sockets: what
 // the sender reads comes out of the receiver.
 type loops struct {
-	sender    *sender
-	receiver  *receiver
+	sender    *sendWorker
+	receiver  *receiveWorker
 	from, to  *fakeClear
 	near, far *net.UDPConn
 	out, in   ledger
@@ -62,13 +65,13 @@ func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inbox, err := newInbox(l.far)
+	in, err := newInbox(l.far)
 	if err != nil {
 		t.Fatal(err)
 	}
 	outSA, inSA := newSAs(t, suite)
-	l.sender = newSender(l.from, outbox, outSA, newSelectors(left, right), mtu, &l.out)
-	l.receiver = newReceiver(l.to, inbox, inSA, &l.in)
+	l.sender = newSender(l.from, outbox, outSA, newSelectors(left, right), mtu, &l.out).workers[0]
+	l.receiver = newReceiver(l.to, []*inbox{in}, inSA, true, &l.in).workers[0]
 	return l
 }
 
@@ -117,8 +120,8 @@ func TestLoopsCarry(t *testing.T) {
 		batch [][]byte
 	}{
 		{"one packet", batchOf(1, 1400)},
-		{"equal packets", batchOf(batchSize, 1400)},
-		{"more than one message holds", batchOf(batchSize, 64)},
+		{"equal packets", batchOf(mostSingles, 1400)},
+		{"more than one message holds", batchOf(mostSingles, 64)},
 		{"mixed", mixed},
 	}
 	for _, segmentation := range []bool{true, false} {
@@ -183,8 +186,8 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 			into := make([]byte, len(buffer))
 			got := testing.AllocsPerRun(100, func() {
 				copy(buffer[out.headroom:], inner)
-				n, _ := out.seal(buffer, len(inner))
-				if _, v := in.open(buffer[:n], into); v != delivered {
+				n, _ := seal(out, buffer, len(inner))
+				if _, v := open(in, buffer[:n], into); v != delivered {
 					t.Fatalf("got verdict %d, want delivered", v)
 				}
 			})

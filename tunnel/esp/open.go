@@ -15,7 +15,10 @@ const (
 	wrongSelectors
 )
 
-// inbound is the SA on which this end receives. One goroutine uses it.
+// inbound is the SA on which this end receives. What becomes of a packet is decided
+// in the steps of RFC 4303, Section 3.4: admit, decrypt, accept, unwrap. Workers
+// decrypt at the same time, each with its own cipher; all else is done by one
+// goroutine at a time, in the order in which packets came.
 type inbound struct {
 	transform
 	spi       uint32
@@ -28,26 +31,35 @@ func newInbound(spi uint32, t transform, s selectors, packets int) *inbound {
 	return &inbound{transform: t, spi: spi, selectors: s, window: newWindow(packets)}
 }
 
-// open takes the payload of a UDP datagram and puts the inner packet at the
-// front of into, whose capacity is at least the datagram's length; the two do
-// not overlap. The steps are those of RFC 4303, Section 3.4, in order. What is
-// returned is the inner packet's length where the verdict is delivered, 0
-// otherwise.
-func (in *inbound) open(datagram, into []byte) (int, verdict) {
+// admit takes the payload of a UDP datagram and says whether it is worth decrypting,
+// with which sequence number.
+func (in *inbound) admit(datagram []byte) (sequence uint64, v verdict) {
 	if v := in.classify(datagram); v != delivered {
 		return 0, v
 	}
-	sequence := in.sequence(datagram)
+	sequence = in.sequence(datagram)
 	if !in.window.fresh(sequence) { // First, since it costs least (Section 3.4.3).
 		return 0, replayed
 	}
-	plain, ok := in.protection.open(datagram, sequence, into)
-	if !ok {
-		return 0, badICV
+	return sequence, delivered
+}
+
+// decrypt checks an admitted packet's integrity and decrypts it to the front of into,
+// which has room for all of it. That may be where the ciphertext lies, at
+// packet[headroom:], and else does not overlap the packet.
+func (in *inbound) decrypt(worker int, packet []byte, sequence uint64, into []byte) (plain []byte, ok bool) {
+	return in.ciphers[worker].open(packet, sequence, into)
+}
+
+// accept marks the number of an authentic packet: not before, since an
+// unauthenticated number must not move the window. It says no where the same packet
+// came twice between two calls of admit.
+func (in *inbound) accept(sequence uint64) bool {
+	if !in.window.fresh(sequence) {
+		return false
 	}
-	// Only now: an unauthenticated number must not move the window.
 	in.window.accept(sequence)
-	return in.unwrap(plain)
+	return true
 }
 
 // classify sorts out what is no ESP packet of this SA, by RFC 3948, Section 2.
@@ -80,10 +92,11 @@ func (in *inbound) sequence(datagram []byte) uint64 {
 	return uint64(low)
 }
 
-// unwrap checks the trailer, drops padding, and compares the inner packet with
-// the selectors (RFC 4301, Section 5.2, step 4). Traffic-flow confidentiality
-// padding (RFC 4303, Section 2.7) is whatever lies behind the inner packet.
-func (in *inbound) unwrap(plain []byte) (int, verdict) {
+// unwrap checks the trailer of a decrypted packet, drops padding, and compares the inner packet with
+// the selectors (RFC 4301, Section 5.2, step 4). The inner packet, of the length that
+// it returns, is at the front. Traffic-flow confidentiality padding (RFC 4303,
+// Section 2.7) is whatever lies behind it.
+func (in *inbound) unwrap(plain []byte) (length int, v verdict) {
 	payload, next, ok := trim(plain)
 	if !ok {
 		return 0, malformed
@@ -91,7 +104,7 @@ func (in *inbound) unwrap(plain []byte) (int, verdict) {
 	if next == nextDummy {
 		return 0, ignored // RFC 4303, Section 2.6.
 	}
-	length, ok := innerLength(payload, next)
+	length, ok = innerLength(payload, next)
 	if !ok {
 		return 0, malformed
 	}

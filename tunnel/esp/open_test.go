@@ -52,7 +52,7 @@ func checkRoundTrip(t *testing.T, out *outbound, in *inbound, want []byte) {
 		t.Errorf("inner length %d: %d bytes are encrypted, want a multiple of %d", len(want), encrypted, out.alignment)
 	}
 	into := make([]byte, len(packet))
-	n, v := in.open(packet, into)
+	n, v := open(in, packet, into)
 	if v != delivered {
 		t.Fatalf("inner length %d: got verdict %d, want delivered", len(want), v)
 	}
@@ -88,7 +88,7 @@ func TestFlippedBits(t *testing.T) {
 			into := make([]byte, len(packet))
 			for bit := range 8 * len(packet) {
 				packet[bit/8] ^= 1 << (bit % 8)
-				if _, v := in.open(packet, into); v == delivered {
+				if _, v := open(in, packet, into); v == delivered {
 					t.Errorf("bit %d flipped: delivered", bit)
 				}
 				packet[bit/8] ^= 1 << (bit % 8)
@@ -104,12 +104,12 @@ func TestSequenceNumberIsAuthenticated(t *testing.T) {
 		out, _ := newSAsOf(t, s.name, true, defaultWindow)
 		_, in := newSAsOf(t, s.name, false, defaultWindow)
 		packet := sealed(out, ipv4(60))
-		if _, v := in.open(packet, make([]byte, len(packet))); v != badICV {
+		if _, v := open(in, packet, make([]byte, len(packet))); v != badICV {
 			t.Errorf("%s: 64 bits taken for 32: got verdict %d, want %d", s.name, v, badICV)
 		}
 		_, in = newSAsOf(t, s.name, true, defaultWindow)
 		in.window.accept(1 << 32)
-		if _, v := in.open(packet, make([]byte, len(packet))); v != badICV {
+		if _, v := open(in, packet, make([]byte, len(packet))); v != badICV {
 			t.Errorf("%s: packet of epoch 0 in epoch 1: got verdict %d, want %d", s.name, v, badICV)
 		}
 	}
@@ -125,7 +125,7 @@ func TestSequenceNumbersEnd(t *testing.T) {
 		buffer := make([]byte, out.headroom+60+out.tailroom())
 		copy(buffer[out.headroom:], ipv4(60))
 		for range 2 {
-			if n, ok := out.seal(buffer, 60); ok || n != 0 {
+			if n, ok := seal(out, buffer, 60); ok || n != 0 {
 				t.Errorf("extended %t: sealed %d bytes behind the last sequence number", extended, n)
 			}
 		}
@@ -180,7 +180,7 @@ func TestClassify(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, in := newSAs(t, suites[0].name)
-			if _, got := in.open(test.datagram, make([]byte, 64)); got != test.want {
+			if _, got := open(in, test.datagram, make([]byte, 64)); got != test.want {
 				t.Errorf("got verdict %d, want %d", got, test.want)
 			}
 		})
@@ -227,7 +227,7 @@ func TestUnwrap(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			out, in := newSAs(t, suites[0].name)
 			packet := sealedPayload(out, test.payload)
-			if _, got := in.open(packet, make([]byte, len(packet))); got != test.want {
+			if _, got := open(in, packet, make([]byte, len(packet))); got != test.want {
 				t.Errorf("got verdict %d, want %d", got, test.want)
 			}
 		})
@@ -256,7 +256,7 @@ func TestReplay(t *testing.T) {
 			t.Run(fmt.Sprintf("window of %d, extended %t", size, extended), func(t *testing.T) {
 				out, in := newSAsOf(t, suites[0].name, extended, size)
 				open := func(packet []byte) verdict {
-					_, v := in.open(packet, make([]byte, len(packet)))
+					_, v := open(in, packet, make([]byte, len(packet)))
 					return v
 				}
 				var packets [][]byte
@@ -295,7 +295,7 @@ func TestLatePackets(t *testing.T) {
 	}{{1, delivered}, {0, delivered}, {0, replayed}, {leastWindow, delivered}, {1, replayed}, {2, delivered}, {0, replayed}}
 	for i, step := range steps {
 		packet := packets[step.number]
-		if _, got := in.open(packet, make([]byte, len(packet))); got != step.want {
+		if _, got := open(in, packet, make([]byte, len(packet))); got != step.want {
 			t.Errorf("step %d, packet %d: got verdict %d, want %d", i, step.number, got, step.want)
 		}
 	}
@@ -306,15 +306,15 @@ func TestForgeryMovesNothing(t *testing.T) {
 	out, in := newSAs(t, suites[0].name)
 	first, second := sealed(out, ipv4(40)), sealed(out, ipv4(40))
 	into := make([]byte, len(first))
-	if _, v := in.open(first, into); v != delivered {
+	if _, v := open(in, first, into); v != delivered {
 		t.Fatalf("got verdict %d, want delivered", v)
 	}
 	forged := bytes.Clone(second)
 	binary.BigEndian.PutUint32(forged[4:], math.MaxUint32)
-	if _, v := in.open(forged, into); v != badICV {
+	if _, v := open(in, forged, into); v != badICV {
 		t.Errorf("forged: got verdict %d, want %d", v, badICV)
 	}
-	if _, v := in.open(second, into); v != delivered {
+	if _, v := open(in, second, into); v != delivered {
 		t.Errorf("behind the forgery: got verdict %d, want delivered", v)
 	}
 }
@@ -330,7 +330,7 @@ func TestSequenceWraps(t *testing.T) {
 		packets = append(packets, sealed(out, ipv4(40)))
 	}
 	for _, i := range []int{1, 5, 0, 4, 2, 7, 3, 6} {
-		if _, v := in.open(packets[i], make([]byte, len(packets[i]))); v != delivered {
+		if _, v := open(in, packets[i], make([]byte, len(packets[i]))); v != delivered {
 			t.Errorf("packet %d: got verdict %d, want delivered", i, v)
 		}
 	}

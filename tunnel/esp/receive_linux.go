@@ -1,78 +1,116 @@
 package esp
 
 import (
+	"errors"
+	"sync"
+
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/esp/offload"
 )
 
-const (
-	// clearOffset is where packets start in the buffers given to the clear side:
-	// it writes its header, of 10 bytes, before them (struct virtio_net_hdr). 16
-	// keeps them aligned.
-	clearOffset = 16
-	// clearBuffer lets the clear side coalesce packets of one flow into the
-	// longest that there is. It counts the offset twice (wireguard/tun,
-	// coalesceUDPPackets).
-	clearBuffer = 65535 + 2*clearOffset
-)
+// sink is the clear side as the receiver sees it: tunWriter.
+type sink interface {
+	put(parts [][]byte) error
+}
 
-// receiver carries datagrams from the outer network to the clear side, to
-// completion: it receives a batch, splits what the kernel has coalesced, opens
-// each packet into a buffer of the clear side, and writes the batch.
+// receiver carries datagrams from the outer network to the clear side. Its workers
+// take turns: one receives a batch and sorts out what is worth decrypting, opens it
+// where it lies while the next worker receives, and delivers it when its turn comes,
+// packets of one flow coalesced. With one worker that is a plain loop.
 type receiver struct {
-	clear  clearSide
-	outer  *inbox
+	clear  sink
 	sa     *inbound
 	ledger *ledger
 
-	buffers [][]byte
-
-	// The batch in hand.
-	packets [][]byte // Opened, each with clearOffset before it.
-	bytes   int      // Sum of their inner lengths.
-	counts  tunnel.Counters
+	receiving, delivering turns
+	window                sync.Mutex // Guards the SA's window: both turns need it.
+	workers               []*receiveWorker
 }
 
-func newReceiver(clear clearSide, outer *inbox, sa *inbound, l *ledger) *receiver {
-	return &receiver{
-		clear: clear, outer: outer, sa: sa, ledger: l,
-		buffers: newBuffers(batchSize, clearBuffer),
-		packets: make([][]byte, 0, batchSize),
+// receiveWorker is one worker of a receiver, with what it has in hand.
+type receiveWorker struct {
+	*receiver
+	number   int
+	outer    *inbox
+	arrivals []arrival
+	merger   offload.Merger
+	counts   tunnel.Counters
+}
+
+// arrival is one datagram on its way.
+type arrival struct {
+	packet    []byte // The datagram; then the inner packet, in the same place.
+	sequence  uint64
+	authentic bool
+	verdict   verdict
+}
+
+// newReceiver takes an inbox for each worker. udp says that the clear side takes
+// super-packets of UDP.
+func newReceiver(clear sink, outer []*inbox, sa *inbound, udp bool, l *ledger) *receiver {
+	all := &receiver{
+		clear: clear, sa: sa, ledger: l,
+		receiving: newTurns(len(outer)), delivering: newTurns(len(outer)),
+	}
+	for i, in := range outer {
+		all.workers = append(all.workers, &receiveWorker{
+			receiver: all, number: i, outer: in,
+			arrivals: make([]arrival, 0, receiveBatch*offload.MostSegments),
+			merger:   offload.Merger{UDP: udp},
+		})
+	}
+	return all
+}
+
+// start runs the workers until either side is closed or its deadline passes, as
+// sender.start.
+func (r *receiver) start(running *sync.WaitGroup) {
+	for _, w := range r.workers {
+		running.Go(func() {
+			for !stopped(w.step()) {
+			}
+		})
 	}
 }
 
-// run ends when either side is closed or its deadline passes, as sender.run.
-func (r *receiver) run() {
-	for {
-		if err := r.step(); stopped(err) {
-			return
-		}
+// step carries one batch, and passes all turns on whatever happens.
+func (w *receiveWorker) step() error {
+	w.arrivals, w.counts = w.arrivals[:0], tunnel.Counters{}
+	w.receiving.take(w.number)
+	receiveErr := w.receive()
+	w.receiving.pass(w.number)
+	for i := range w.arrivals {
+		w.open(&w.arrivals[i])
 	}
+	w.delivering.take(w.number)
+	deliverErr := w.deliver()
+	w.delivering.pass(w.number)
+	w.ledger.add(w.counts)
+	return errors.Join(receiveErr, deliverErr)
 }
 
-// step carries one batch.
-func (r *receiver) step() error {
-	r.counts = tunnel.Counters{}
-	count, errno, err := r.outer.receive()
+func (w *receiveWorker) receive() error {
+	count, errno, err := w.outer.receive()
 	if err != nil {
 		return err
 	}
 	if errno != 0 {
-		r.counts.OuterErrors++
+		w.counts.OuterErrors++
 	}
+	w.window.Lock()
+	defer w.window.Unlock()
 	for i := range count {
-		r.split(r.outer.message(i))
+		w.split(w.outer.message(i))
 	}
-	err = r.deliver()
-	r.ledger.add(r.counts)
-	return err
+	return nil
 }
 
 // split takes a message apart into datagrams of size bytes, the last of which
 // may be shorter. An empty message is an empty datagram.
-func (r *receiver) split(payload []byte, size int) {
+func (w *receiveWorker) split(payload []byte, size int) {
 	for {
 		length := min(size, len(payload))
-		r.open(payload[:length])
+		w.admit(payload[:length:length])
 		payload = payload[length:]
 		if len(payload) == 0 {
 			return
@@ -80,45 +118,84 @@ func (r *receiver) split(payload []byte, size int) {
 	}
 }
 
-func (r *receiver) open(datagram []byte) {
-	if len(r.packets) == batchSize {
-		_ = r.deliver() // Counted there; a closed device shows again at the next call.
+func (w *receiveWorker) admit(datagram []byte) {
+	sequence, v := w.sa.admit(datagram)
+	w.arrivals = append(w.arrivals, arrival{packet: datagram, sequence: sequence, verdict: v})
+}
+
+// open makes the inner packet of an admitted datagram.
+func (w *receiveWorker) open(a *arrival) {
+	if a.verdict != delivered {
+		return
 	}
-	buffer := r.buffers[len(r.packets)]
-	length, v := r.sa.open(datagram, buffer[clearOffset:])
-	switch v {
-	case delivered:
-		r.packets = append(r.packets, buffer[:clearOffset+length])
-		r.bytes += length
-	case ignored:
-	case malformed:
-		r.counts.Malformed++
-	case unknownSPI:
-		r.counts.UnknownSPI++
-	case badICV:
-		r.counts.BadICV++
-	case replayed:
-		r.counts.Replayed++
-	case wrongSelectors:
-		r.counts.WrongSelectors++
+	plain, ok := w.sa.decrypt(w.number, a.packet, a.sequence, a.packet[w.sa.headroom:])
+	if !ok {
+		a.verdict = badICV
+		return
+	}
+	a.authentic = true
+	var length int
+	length, a.verdict = w.sa.unwrap(plain)
+	a.packet = plain[:length]
+}
+
+// deliver lets what is authentic move the window, and hands to the clear side what
+// is to be delivered.
+func (w *receiveWorker) deliver() (err error) {
+	w.accept()
+	for i := range w.arrivals {
+		a := &w.arrivals[i]
+		w.count(a.verdict)
+		if a.verdict != delivered {
+			continue
+		}
+		if !w.merger.Add(a.packet) {
+			err = errors.Join(err, w.write())
+			w.merger.Add(a.packet)
+		}
+	}
+	return errors.Join(err, w.write())
+}
+
+func (w *receiveWorker) accept() {
+	w.window.Lock()
+	defer w.window.Unlock()
+	for i := range w.arrivals {
+		if a := &w.arrivals[i]; a.authentic && !w.sa.accept(a.sequence) {
+			a.verdict = replayed
+		}
 	}
 }
 
-// deliver writes the batch to the clear side. Which packets of a batch a write
-// refused the device does not say; the whole batch is counted as refused then,
-// so that the tunnel is never flattered.
-func (r *receiver) deliver() error {
-	if len(r.packets) == 0 {
-		return nil
+// count puts a packet that is not delivered under its reason.
+func (w *receiveWorker) count(v verdict) {
+	switch v {
+	case delivered, ignored:
+	case malformed:
+		w.counts.Malformed++
+	case unknownSPI:
+		w.counts.UnknownSPI++
+	case badICV:
+		w.counts.BadICV++
+	case replayed:
+		w.counts.Replayed++
+	case wrongSelectors:
+		w.counts.WrongSelectors++
 	}
-	count, bytes := uint64(len(r.packets)), uint64(r.bytes)
-	_, err := r.clear.Write(r.packets, clearOffset)
-	r.packets, r.bytes = r.packets[:0], 0
-	if err != nil {
-		r.counts.DeliverRefused += count
-		return err
+}
+
+// write empties the merger into the clear side.
+func (w *receiveWorker) write() (err error) {
+	for i := range w.merger.Len() {
+		parts, packets, bytes := w.merger.Run(i)
+		if refused := w.clear.put(parts); refused != nil {
+			w.counts.DeliverRefused += uint64(packets)
+			err = refused
+			continue
+		}
+		w.counts.InPackets += uint64(packets)
+		w.counts.InInnerBytes += uint64(bytes)
 	}
-	r.counts.InPackets += count
-	r.counts.InInnerBytes += bytes
-	return nil
+	w.merger.Reset()
+	return err
 }

@@ -58,7 +58,7 @@ func TestScapyUnderstands(t *testing.T) {
 				}
 				_, in := newSAsOf(t, test.suite, test.extended, defaultWindow)
 				into := make([]byte, len(answers[1]))
-				n, v := in.open(answers[1], into)
+				n, v := open(in, answers[1], into)
 				if v != delivered || !bytes.Equal(want, into[:n]) {
 					t.Errorf("scapy seals %d bytes: verdict %d, %d bytes", len(want), v, n)
 				}

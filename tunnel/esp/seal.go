@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// outbound is the SA on which this end sends. One goroutine uses it.
+// outbound is the SA on which this end sends. One goroutine at a time reserves
+// numbers; then workers seal at the same time, each with its own cipher.
 type outbound struct {
 	transform
 	spi      uint32
@@ -21,22 +22,27 @@ func newOutbound(spi uint32, t transform) *outbound {
 	return o
 }
 
+// reserve takes sequence numbers for count packets that follow one another, and
+// returns the first of them. It grants fewer, or none, when they are used up: they
+// must not cycle (RFC 4303, Section 3.3.3).
+func (o *outbound) reserve(count int) (first uint64, granted int) {
+	granted = int(min(uint64(count), o.last-o.sequence))
+	first = o.sequence + 1
+	o.sequence += uint64(granted)
+	return first, granted
+}
+
 // seal turns the inner packet at buffer[headroom:headroom+inner] into an ESP
 // packet at the front of buffer and returns its length. It needs tailroom
-// behind the inner packet, and an inner packet that the selectors have passed.
-// It refuses when the sequence numbers are used up: they must not cycle
-// (RFC 4303, Section 3.3.3).
-func (o *outbound) seal(buffer []byte, inner int) (length int, ok bool) {
-	if o.sequence == o.last {
-		return 0, false
-	}
-	o.sequence++
+// behind the inner packet, an inner packet that the selectors have passed, and a
+// reserved number.
+func (o *outbound) seal(worker int, buffer []byte, inner int, sequence uint64) (length int) {
 	end := o.headroom + pad(buffer[o.headroom:], inner, o.alignment)
 	packet := buffer[:end+o.icv]
 	binary.BigEndian.PutUint32(packet[0:], o.spi)
-	binary.BigEndian.PutUint32(packet[4:], uint32(o.sequence))
-	o.protection.seal(packet, o.sequence)
-	return len(packet), true
+	binary.BigEndian.PutUint32(packet[4:], uint32(sequence))
+	o.ciphers[worker].seal(packet, sequence)
+	return len(packet)
 }
 
 // pad appends the trailer to the inner packet at the front of buffer: padding

@@ -4,54 +4,73 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 
 	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/esp/offload"
 )
 
-// clearSide is what the loops need of a TUN device (tun.Device). Packets start
-// at offset in their buffers.
-type clearSide interface {
-	Read(buffers [][]byte, sizes []int, offset int) (count int, err error)
-	Write(packets [][]byte, offset int) (bytes int, err error)
+// source is the clear side as the sender sees it: tunReader.
+type source interface {
+	next(into []byte, wait bool) (length int, err error)
 }
 
-// sender carries packets from the clear side to the outer network, to
-// completion: it reads a batch, compares each packet with the selectors, seals
-// it where it lies, and sends the batch.
+// sender carries packets from the clear side to the outer network. Its workers take
+// turns: one reads a super-packet and reserves sequence numbers for its packets,
+// seals them where they lie while the next worker reads, and sends them when its
+// turn comes. With one worker that is a plain loop.
 type sender struct {
-	clear     clearSide
+	clear     source
 	outer     *outbox
 	sa        *outbound
 	selectors selectors
 	mtu       int
 	ledger    *ledger
 
-	buffers [][]byte
-	sizes   []int
+	reading, sending turns
+	workers          []*sendWorker
+}
 
-	// The batch in hand.
-	packets [][]byte // Sealed.
+// sendWorker is one worker of a sender, with what it has in hand.
+type sendWorker struct {
+	*sender
+	number  int
+	super   []byte   // What one read brought.
+	buffers [][]byte // For the packets that it stands for, each with room for ESP's parts.
+	sizes   []int    // Their inner lengths.
+
+	packets [][]byte // Those of the buffers that go; sealed later.
 	inner   []int    // Their inner lengths.
 	counts  tunnel.Counters
 }
 
-func newSender(clear clearSide, outer *outbox, sa *outbound, s selectors, mtu int, l *ledger) *sender {
-	return &sender{
+func newSender(clear source, outer *outbox, sa *outbound, s selectors, mtu int, l *ledger) *sender {
+	count := len(sa.ciphers)
+	all := &sender{
 		clear: clear, outer: outer, sa: sa, selectors: s, mtu: mtu, ledger: l,
-		buffers: newBuffers(batchSize, sa.headroom+mtu+sa.tailroom()),
-		sizes:   make([]int, batchSize),
-		packets: make([][]byte, 0, batchSize),
-		inner:   make([]int, 0, batchSize),
+		reading: newTurns(count), sending: newTurns(count),
 	}
+	for i := range count {
+		all.workers = append(all.workers, &sendWorker{
+			sender: all, number: i,
+			super:   make([]byte, offload.HeaderLength+superLength),
+			buffers: newBuffers(batchSize, sa.headroom+mtu+sa.tailroom()),
+			sizes:   make([]int, batchSize),
+			packets: make([][]byte, 0, batchSize),
+			inner:   make([]int, 0, batchSize),
+		})
+	}
+	return all
 }
 
-// run ends when either side is closed or its deadline passes. Any other error
-// costs packets, which are counted, and nothing more.
-func (s *sender) run() {
-	for {
-		if err := s.step(); stopped(err) {
-			return
-		}
+// start runs the workers until either side is closed or its deadline passes. Any
+// other error costs packets, which are counted, and nothing more.
+func (s *sender) start(running *sync.WaitGroup) {
+	for _, w := range s.workers {
+		running.Go(func() {
+			for !stopped(w.step()) {
+			}
+		})
 	}
 }
 
@@ -60,55 +79,98 @@ func stopped(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed)
 }
 
-// step carries one batch.
-func (s *sender) step() error {
-	s.packets, s.inner, s.counts = s.packets[:0], s.inner[:0], tunnel.Counters{}
-	count, err := s.clear.Read(s.buffers, s.sizes, s.sa.headroom)
-	if stopped(err) {
-		return err
+// step carries one batch. All turns are passed on whatever happens, so that the
+// other workers learn of an end in their own turns.
+func (w *sendWorker) step() error {
+	w.packets, w.inner, w.counts = w.packets[:0], w.inner[:0], tunnel.Counters{}
+	w.reading.take(w.number)
+	readErr := w.read()
+	first, granted := w.sa.reserve(len(w.packets))
+	w.reading.pass(w.number)
+	w.seal(first, granted)
+	w.sending.take(w.number)
+	sendErr := w.send()
+	w.sending.pass(w.number)
+	w.ledger.add(w.counts)
+	return errors.Join(readErr, sendErr)
+}
+
+// read takes one super-packet, or as many single packets as are there.
+func (w *sendWorker) read() error {
+	for used := 0; used < mostSingles; {
+		length, err := w.clear.next(w.super, used == 0)
+		switch {
+		case stopped(err):
+			return err
+		case err != nil:
+			w.counts.Malformed++ // The device had something and could not give it.
+			return nil
+		case length == 0:
+			return nil
+		}
+		count := w.take(w.super[:length], used)
+		used += count
+		if count > 1 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// take puts what was read into buffers, of which that many are in use, and returns
+// how many packets it was.
+func (w *sendWorker) take(super []byte, used int) (count int) {
+	header, err := offload.ParseHeader(super)
+	if err == nil {
+		count, err = header.Split(super[offload.HeaderLength:], w.buffers[used:], w.sizes[used:], w.sa.headroom)
 	}
 	if err != nil {
-		s.counts.Malformed++ // The device read something and could make no packet of it.
+		w.counts.Malformed++
+		return 0
 	}
-	for i := range count {
-		s.seal(s.buffers[i], s.sizes[i])
+	for i := used; i < used+count; i++ {
+		w.choose(w.buffers[i], w.sizes[i])
 	}
-	err = s.send()
-	s.ledger.add(s.counts)
-	return err
+	return count
 }
 
-func (s *sender) seal(buffer []byte, size int) {
-	switch front := s.sa.headroom; {
-	case size > s.mtu: // Would not fit its buffer. The kernel does not let such pass.
-		s.counts.Malformed++
-		return
-	case !s.selectors.match(buffer[front : front+size]):
-		s.counts.WrongSelectors++ // RFC 4301, Section 5.1, step 2: discard.
-		return
+// choose takes a packet into the batch if the SA carries it.
+func (w *sendWorker) choose(buffer []byte, size int) {
+	front := w.sa.headroom
+	switch {
+	case size > w.mtu: // Would not fit its buffer. The kernel does not let such pass.
+		w.counts.Malformed++
+	case !w.selectors.match(buffer[front : front+size]):
+		w.counts.WrongSelectors++ // RFC 4301, Section 5.1, step 2: discard.
+	default:
+		w.packets = append(w.packets, buffer)
+		w.inner = append(w.inner, size)
 	}
-	length, ok := s.sa.seal(buffer, size)
-	if !ok {
-		s.counts.SendRefused++
-		return
-	}
-	s.packets = append(s.packets, buffer[:length])
-	s.inner = append(s.inner, size)
 }
 
-func (s *sender) send() error {
-	if len(s.packets) == 0 {
+// seal seals as many packets as numbers were granted.
+func (w *sendWorker) seal(first uint64, granted int) {
+	w.counts.SendRefused += uint64(len(w.packets) - granted)
+	w.packets, w.inner = w.packets[:granted], w.inner[:granted]
+	for i, buffer := range w.packets {
+		length := w.sa.seal(w.number, buffer, w.inner[i], first+uint64(i))
+		w.packets[i] = buffer[:length]
+	}
+}
+
+func (w *sendWorker) send() error {
+	if len(w.packets) == 0 {
 		return nil
 	}
-	refused, err := s.outer.send(s.packets)
-	s.counts.OuterErrors += uint64(s.outer.takeErrors())
-	s.counts.SendRefused += uint64(len(refused))
-	s.counts.OutPackets += uint64(len(s.packets) - len(refused))
-	for _, length := range s.inner {
-		s.counts.OutInnerBytes += uint64(length)
+	refused, err := w.outer.send(w.packets)
+	w.counts.OuterErrors += uint64(w.outer.takeErrors())
+	w.counts.SendRefused += uint64(len(refused))
+	w.counts.OutPackets += uint64(len(w.packets) - len(refused))
+	for _, length := range w.inner {
+		w.counts.OutInnerBytes += uint64(length)
 	}
 	for _, i := range refused {
-		s.counts.OutInnerBytes -= uint64(s.inner[i])
+		w.counts.OutInnerBytes -= uint64(w.inner[i])
 	}
 	return err
 }

@@ -55,11 +55,10 @@ func (s *separate) open(packet []byte, sequence uint64, into []byte) ([]byte, bo
 	if !hmac.Equal(packet[end:], s.authenticate(packet[:end], sequence)) {
 		return nil, false
 	}
-	into = into[:end-front]
 	if s.cbc == nil {
-		copy(into, packet[front:end])
-		return into, true
+		return take(packet[front:end], into), true
 	}
+	into = into[:end-front]
 	if len(into)%aes.BlockSize != 0 {
 		return nil, true // Of a peer that has the key: authentic, and malformed.
 	}

@@ -15,8 +15,8 @@ func TestNoWholeBlocks(t *testing.T) {
 		out, in := newSAs(t, tunnel.AES128CBCSHA256)
 		packet := packetOf(out.layout, testSPI, 1, make([]byte, payload))
 		end := len(packet) - out.icv
-		copy(packet[end:], out.protection.(*separate).authenticate(packet[:end], 1))
-		if _, v := in.open(packet, make([]byte, len(packet))); v != malformed {
+		copy(packet[end:], out.ciphers[0].(*separate).authenticate(packet[:end], 1))
+		if _, v := open(in, packet, make([]byte, len(packet))); v != malformed {
 			t.Errorf("%d bytes: got verdict %d, want %d", payload, v, malformed)
 		}
 	}

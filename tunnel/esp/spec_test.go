@@ -107,7 +107,7 @@ func TestCheckPath(t *testing.T) {
 func TestTransformClearsKey(t *testing.T) {
 	for _, s := range suites {
 		keys := &lentKeys{}
-		if _, err := s.transform(keys, tunnel.Send, true); err != nil {
+		if _, err := s.transform(keys, tunnel.Send, true, 1); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
 		lengths, err := s.name.Transform()
@@ -143,7 +143,7 @@ func TestTransformRefusesShortKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send, true)
+	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send, true, 1)
 	expectError(t, err, "got 20 bytes, want 36")
 }
 
@@ -153,7 +153,7 @@ func TestNoProtectionTakesNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.transform(nil, tunnel.Send, true); err != nil {
+	if _, err := s.transform(nil, tunnel.Send, true, 1); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"hash"
+	"unsafe"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -24,8 +25,8 @@ type protection interface {
 	seal(packet []byte, sequence uint64)
 	// open checks the ICV of a packet of at least layout.leastPacket bytes before it
 	// looks at anything else, and says whether it is right. It decrypts what lies
-	// between IV and ICV to the front of into, which does not overlap the packet and
-	// has room for as much.
+	// between IV and ICV to the front of into, which has room for as much: that may be
+	// where it lies in the packet, and else does not overlap it.
 	open(packet []byte, sequence uint64, into []byte) (plain []byte, ok bool)
 }
 
@@ -67,14 +68,14 @@ func findSuite(name tunnel.Suite) (suite, error) {
 
 // transform is a suite with the key of one direction.
 type transform struct {
-	protection
 	layout
-	extended bool // Extended sequence numbers.
+	extended bool         // Extended sequence numbers.
+	ciphers  []protection // One for each worker.
 }
 
 // transform makes the ciphers of one direction. The key material lives no longer
 // than this call; what stays is inside the cipher objects.
-func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended bool) (transform, error) {
+func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended bool, workers int) (transform, error) {
 	lengths, err := s.name.Transform()
 	if err != nil {
 		return transform{}, err
@@ -84,9 +85,11 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended 
 		return transform{}, fmt.Errorf("take key of suite %q: %w", s.name, err)
 	}
 	defer clear(secret)
-	t := transform{layout: layoutOf(lengths), extended: extended}
-	if t.protection, err = s.protect(secret, lengths, extended); err != nil {
-		return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
+	t := transform{layout: layoutOf(lengths), extended: extended, ciphers: make([]protection, workers)}
+	for i := range t.ciphers {
+		if t.ciphers[i], err = s.protect(secret, lengths, extended); err != nil {
+			return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
+		}
 	}
 	return t, nil
 }
@@ -133,5 +136,13 @@ var _ protection = unprotected{}
 func (unprotected) seal([]byte, uint64) {}
 
 func (unprotected) open(packet []byte, _ uint64, into []byte) ([]byte, bool) {
-	return into[:copy(into, packet[headerLength:])], true
+	return take(packet[headerLength:], into), true
+}
+
+// take is what opening comes to without a cipher: nothing, where it is done in place.
+func take(plain, into []byte) []byte {
+	if unsafe.SliceData(plain) != unsafe.SliceData(into) {
+		copy(into, plain)
+	}
+	return into[:len(plain)]
 }

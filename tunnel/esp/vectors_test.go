@@ -130,11 +130,11 @@ func TestVectors(t *testing.T) {
 
 			got := packetOf(tr.layout, binary.BigEndian.Uint32(header), low, plain)
 			copy(got[headerLength:], unhex(t, v.iv))
-			tr.protection.(interface{ encrypt([]byte, uint64) }).encrypt(got, sequence)
+			tr.ciphers[0].(interface{ encrypt([]byte, uint64) }).encrypt(got, sequence)
 			if diff := cmp.Diff(want, got[:len(want)]); diff != "" {
 				t.Errorf("encrypt (-want +got):\n%s", diff)
 			}
-			opened, ok := tr.open(got, sequence, make([]byte, len(got)))
+			opened, ok := tr.ciphers[0].open(got, sequence, make([]byte, len(got)))
 			if !ok {
 				t.Fatal("open: integrity check failed")
 			}
@@ -218,7 +218,7 @@ func TestVectorsHMAC(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := append(make([]byte, lengths.Key), test.key...)
-			s := mustTransform(t, test.suite, fixedKeys{key: key}, false).protection.(*separate)
+			s := mustTransform(t, test.suite, fixedKeys{key: key}, false).ciphers[0].(*separate)
 			for range 2 { // The second time from the state that the HMAC has kept.
 				if diff := cmp.Diff(unhex(t, test.want), s.authenticate(test.data, 0)); diff != "" {
 					t.Errorf("ICV (-want +got):\n%s", diff)
@@ -232,7 +232,7 @@ func TestVectorsHMAC(t *testing.T) {
 // all that is sent (RFC 4303, Section 2.2.1).
 func TestHighHalfIsAuthenticated(t *testing.T) {
 	sa := func(extended bool) *separate {
-		return mustTransform(t, tunnel.NullSHA256, fixedKeys{}, extended).protection.(*separate)
+		return mustTransform(t, tunnel.NullSHA256, fixedKeys{}, extended).ciphers[0].(*separate)
 	}
 	packet := ipv4(40)
 	want := sa(false).authenticate(append(bytes.Clone(packet), 0x01, 0x02, 0x03, 0x04), 0)

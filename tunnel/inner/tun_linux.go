@@ -3,6 +3,7 @@ package inner
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
@@ -21,14 +22,59 @@ func CheckTUN() error {
 	return nil
 }
 
-// NewTUN makes a TUN device in the session's namespace, and returns its name: in
-// pattern, "%d" lets the kernel number the interfaces. It lives as long as its
-// descriptor.
+// TUN is a TUN device in the session's namespace. It lives as long as its file.
 //
-// Packets come and go with the kernel's segmentation header (IFF_VNET_HDR), so
-// that one read or write moves many. The device watches no netlink events: nobody
-// else changes the session's interface. Its MTU method fails: it asks the
-// namespace of whichever thread calls.
+// Packets come and go behind the kernel's segmentation header (IFF_VNET_HDR), so
+// that one read or write moves many.
+type TUN struct {
+	File *os.File // Does not block: the runtime's poller has it.
+	Name string
+	// UDPSegments: super-packets of UDP come and go as well (Linux 6.2), not only
+	// those of TCP.
+	UDPSegments bool
+}
+
+// OpenTUN makes a TUN device. In pattern, "%d" lets the kernel number the interfaces.
+func OpenTUN(namespace *tunnel.Namespace, pattern string) (t TUN, err error) {
+	err = namespace.Do(func() error {
+		fd, err := attachTUN(pattern)
+		if err != nil {
+			return err
+		}
+		t.File = os.NewFile(uintptr(fd), tunPath)
+		if err := t.offload(fd); err != nil {
+			return errors.Join(fmt.Errorf("set up TUN device: %w", err), t.File.Close())
+		}
+		return nil
+	})
+	return t, err
+}
+
+// offload lets the kernel leave segmentation and checksums to us (TUNSETOFFLOAD).
+func (t *TUN) offload(fd int) error {
+	request, err := unix.NewIfreq("")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.TUNGETIFF, request)
+	}
+	if err != nil {
+		return fmt.Errorf("ask for its name: %w", err)
+	}
+	t.Name = request.Name()
+	const tcp = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+	const udp = unix.TUN_F_USO4 | unix.TUN_F_USO6
+	t.UDPSegments = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|udp) == nil
+	if t.UDPSegments {
+		return nil
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp); err != nil {
+		return fmt.Errorf("switch segmentation offload on: %w", err)
+	}
+	return nil
+}
+
+// NewTUN makes a TUN device for wireguard-go's code, and returns its name. The
+// device watches no netlink events: nobody else changes the session's interface. Its
+// MTU method fails: it asks the namespace of whichever thread calls.
 func NewTUN(namespace *tunnel.Namespace, pattern string) (device tun.Device, name string, err error) {
 	err = namespace.Do(func() error {
 		fd, err := attachTUN(pattern)

@@ -1,0 +1,112 @@
+package esp
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// tunReader reads packets from the clear side. One goroutine at a time uses it; it
+// allocates nothing after newTUNReader.
+type tunReader struct {
+	device syscall.RawConn
+
+	// Arguments and results of attempt, which is made once, as in outbox.
+	attempt func(fd uintptr) bool
+	into    []byte
+	wait    bool
+	length  int
+	errno   syscall.Errno
+}
+
+func newTUNReader(file *os.File) (*tunReader, error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("prepare reading of the TUN device: %w", err)
+	}
+	r := &tunReader{device: raw}
+	r.attempt = r.read
+	return r, nil
+}
+
+// next reads one packet or super-packet behind its header (package offload). Where
+// none is there it waits for one, or returns 0 at once. An error says that the
+// device is closed or its deadline has passed, or what the kernel refused.
+func (r *tunReader) next(into []byte, wait bool) (length int, err error) {
+	r.into, r.wait, r.length, r.errno = into, wait, 0, 0
+	if err := r.device.Read(r.attempt); err != nil {
+		return 0, err
+	}
+	if r.errno != 0 {
+		return 0, r.errno
+	}
+	return r.length, nil
+}
+
+func (r *tunReader) read(fd uintptr) (done bool) {
+	n, _, errno := unix.Syscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.into))), uintptr(len(r.into)))
+	switch errno {
+	case 0:
+		r.length = int(n)
+	case unix.EAGAIN:
+		return !r.wait
+	case unix.EINTR: // Nothing was read; the caller comes again.
+	default:
+		r.errno = errno
+	}
+	return true
+}
+
+// mostParts is how many parts one write has: header, packet, payloads.
+const mostParts = 130
+
+// tunWriter writes packets to the clear side. One goroutine at a time uses it; it
+// allocates nothing after newTUNWriter.
+type tunWriter struct {
+	device  syscall.RawConn
+	vectors [mostParts]unix.Iovec
+
+	attempt func(fd uintptr) bool
+	count   int
+	errno   syscall.Errno
+}
+
+func newTUNWriter(file *os.File) (*tunWriter, error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("prepare writing to the TUN device: %w", err)
+	}
+	w := &tunWriter{device: raw}
+	w.attempt = w.write
+	return w, nil
+}
+
+// put writes one packet or super-packet, whose parts begin with its header.
+func (w *tunWriter) put(parts [][]byte) error {
+	w.count, w.errno = len(parts), 0
+	for i, part := range parts {
+		w.vectors[i].Base = unsafe.SliceData(part)
+		w.vectors[i].SetLen(len(part))
+	}
+	if err := w.device.Write(w.attempt); err != nil {
+		return err
+	}
+	if w.errno != 0 {
+		return w.errno
+	}
+	return nil
+}
+
+func (w *tunWriter) write(fd uintptr) (done bool) {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vectors)), uintptr(w.count))
+		if errno == unix.EINTR {
+			continue
+		}
+		w.errno = errno
+		return errno != unix.EAGAIN
+	}
+}
