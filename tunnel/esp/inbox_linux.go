@@ -90,7 +90,7 @@ func (in *inbox) message(i int) (payload []byte, size int) {
 }
 
 func (in *inbox) recvmmsg(fd uintptr) (done bool) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd,
 		uintptr(unsafe.Pointer(&in.messages)), receiveBatch, 0, 0, 0)
 	switch errno {
 	case 0:

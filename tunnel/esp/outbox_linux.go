@@ -215,7 +215,7 @@ func (o *outbox) transmit(messages []message) (sent int, errno syscall.Errno, er
 }
 
 func (o *outbox) sendmmsg(fd uintptr) (done bool) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd,
 		uintptr(unsafe.Pointer(unsafe.SliceData(o.pending))), uintptr(len(o.pending)), 0, 0, 0)
 	switch errno {
 	case 0:

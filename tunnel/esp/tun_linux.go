@@ -47,7 +47,7 @@ func (r *tunReader) next(into []byte, wait bool) (length int, err error) {
 }
 
 func (r *tunReader) read(fd uintptr) (done bool) {
-	n, _, errno := unix.Syscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.into))), uintptr(len(r.into)))
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.into))), uintptr(len(r.into)))
 	switch errno {
 	case 0:
 		r.length = int(n)
@@ -102,7 +102,7 @@ func (w *tunWriter) put(parts [][]byte) error {
 
 func (w *tunWriter) write(fd uintptr) (done bool) {
 	for {
-		_, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vectors)), uintptr(w.count))
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vectors)), uintptr(w.count))
 		if errno == unix.EINTR {
 			continue
 		}
