@@ -12,6 +12,7 @@ func (c Counters) Add(other Counters) Counters {
 		BadICV:         c.BadICV + other.BadICV,
 		Replayed:       c.Replayed + other.Replayed,
 		WrongSelectors: c.WrongSelectors + other.WrongSelectors,
+		Congested:      c.Congested + other.Congested,
 		SendRefused:    c.SendRefused + other.SendRefused,
 		DeliverRefused: c.DeliverRefused + other.DeliverRefused,
 		OutOverrun:     c.OutOverrun + other.OutOverrun,
