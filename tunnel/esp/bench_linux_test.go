@@ -37,7 +37,7 @@ func BenchmarkPair(b *testing.B) {
 
 func benchmarkPair(b *testing.B, suite tunnel.Suite) {
 	link := tunneltest.NewLink(b, tunneltest.PathMTU)
-	pair := link.OpenPair(b, esp.Driver{}, template(b, suite, overhead.IPv4), false, "benchmark")
+	pair := link.OpenPair(b, esp.Driver{}, template(b, suite, tunnel.UDP, overhead.IPv4), false, "benchmark")
 	from, to := pair.DialPath(b)
 	places := make(chan struct{}, flight)
 	var reader sync.WaitGroup

@@ -28,7 +28,7 @@ func TestKernelUnderstands(t *testing.T) {
 	for _, suite := range tunnel.Suites() {
 		for _, noESN := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, no ESN %t", suite, noESN), func(t *testing.T) {
-				spec := template(t, suite, overhead.IPv4)
+				spec := template(t, suite, tunnel.UDP, overhead.IPv4)
 				spec.NoESN, spec.ReplayWindow = noESN, 4096
 				link := tunneltest.NewLink(t, tunneltest.PathMTU)
 				pair := link.OpenPairOf(t, esp.Driver{}, xfrm.Driver{Form: xfrm.Interface}, spec, false, t.Name())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 
@@ -17,21 +18,30 @@ type Driver struct{}
 var _ tunnel.Driver = Driver{}
 
 // Check refuses a spec that cannot be built anywhere, and one that this machine
-// cannot build for want of a TUN device (wrapping tunnel.ErrNotSupported).
+// cannot build for want of a TUN device or of raw sockets (wrapping
+// tunnel.ErrNotSupported).
 func (Driver) Check(spec tunnel.Spec) error {
-	if err := checkSpec(spec); err != nil {
-		return fmt.Errorf("check esp tunnel: %w", err)
+	err := checkSpec(spec)
+	if err == nil {
+		err = inner.CheckTUN()
 	}
-	if err := inner.CheckTUN(); err != nil {
+	if c := carrierOf(spec); err == nil && c.raw {
+		err = checkRaw(c.version)
+	}
+	if err != nil {
 		return fmt.Errorf("check esp tunnel: %w", err)
 	}
 	return nil
 }
 
-// Open builds this end's half: connects the socket to the peer, makes the TUN
-// device in place.Inner, and starts one goroutine for each direction.
+// Open builds this end's half: connects the socket to the peer, or for raw one
+// beside it, makes the TUN device in place.Inner, and starts the workers of both
+// directions.
 func (d Driver) Open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
-	h := &half{socket: place.Socket}
+	h := &half{}
+	if place.Socket != nil {
+		h.socket = place.Socket
+	}
 	if err := d.build(ctx, h, spec, keys, place); err != nil {
 		return nil, fmt.Errorf("open esp tunnel: %w", errors.Join(err, h.release()))
 	}
@@ -47,15 +57,22 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err := d.Check(spec); err != nil {
 		return err
 	}
-	if place.Socket == nil || place.Inner == nil {
-		return fmt.Errorf("no place: want an outer socket and an inner namespace: %w", os.ErrInvalid)
+	if place.Socket == nil || place.Outer == nil || place.Inner == nil {
+		return fmt.Errorf("no place: want an outer socket and namespace, and an inner namespace: %w", os.ErrInvalid)
 	}
 	workers := workersFor(runtime.GOMAXPROCS(0))
 	sendSA, receiveSA, err := associations(spec, keys, workers)
 	if err != nil {
 		return err
 	}
-	outbox, inboxes, err := openOuter(spec, place, workers)
+	if carrierOf(spec).raw {
+		raw, err := openRaw(ctx, spec, place)
+		if err != nil {
+			return err
+		}
+		h.socket = raw
+	}
+	outbox, inboxes, err := openOuter(spec, h.socket, workers)
 	if err != nil {
 		return err
 	}
@@ -73,7 +90,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 		return err
 	}
 	h.sender = newSender(reader, outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
-	h.receiver = newReceiver(writer, inboxes, receiveSA, h.clear.UDPSegments, &h.in)
+	h.receiver = newReceiver(writer, inboxes, receiveSA, !carrierOf(spec).raw, h.clear.UDPSegments, &h.in)
 	return nil
 }
 
@@ -100,21 +117,25 @@ func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*outbound, *
 	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors, packets), nil
 }
 
-func openOuter(spec tunnel.Spec, place tunnel.Place, workers int) (*outbox, []*inbox, error) {
-	mtu, err := prepareSocket(place.Socket, spec.Remote.Outer)
+func openOuter(spec tunnel.Spec, socket outerSocket, workers int) (*outbox, []*inbox, error) {
+	c, remote := carrierOf(spec), spec.Remote.Outer
+	if c.raw {
+		remote = netip.AddrPortFrom(remote.Addr(), 0)
+	}
+	mtu, err := prepareSocket(socket, remote)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := checkPath(spec, mtu); err != nil {
 		return nil, nil, err
 	}
-	outbox, err := newOutbox(place.Socket)
+	outbox, err := newOutbox(socket, c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare sending: %w", err)
 	}
 	inboxes := make([]*inbox, workers)
 	for i := range inboxes {
-		if inboxes[i], err = newInbox(place.Socket); err != nil {
+		if inboxes[i], err = newInbox(socket, c); err != nil {
 			return nil, nil, fmt.Errorf("prepare receiving: %w", err)
 		}
 	}

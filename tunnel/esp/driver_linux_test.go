@@ -15,23 +15,25 @@ import (
 func init() { runtime.LockOSThread() }
 
 // template is the spec with the largest MTU that the suite's link takes.
-func template(t testing.TB, suite tunnel.Suite, outer overhead.IPVersion) tunnel.Spec {
+func template(t testing.TB, suite tunnel.Suite, carrier tunnel.Encapsulation, outer overhead.IPVersion) tunnel.Spec {
 	t.Helper()
-	encapsulation, err := overhead.ESP(suite, tunnel.UDP, outer)
+	encapsulation, err := overhead.ESP(suite, carrier, outer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mtu := encapsulation.TunnelMTU(tunneltest.PathMTU)
-	return tunnel.Spec{Suite: suite, Encapsulation: tunnel.UDP, MTU: int(mtu)}
+	return tunnel.Spec{Suite: suite, Encapsulation: carrier, MTU: int(mtu)}
 }
 
-// Every suite over IPv4 or IPv6, every second one with sequence numbers of 32 bits.
+// Every suite over IPv4 or IPv6, in UDP or, every third one, raw, and every second
+// one with sequence numbers of 32 bits.
 func TestConformance(t *testing.T) {
 	for i, suite := range append(tunnel.Suites(), tunnel.NullNull) {
 		outer := []overhead.IPVersion{overhead.IPv4, overhead.IPv6}[i/2%2]
-		spec := template(t, suite, outer)
+		carrier := []tunnel.Encapsulation{tunnel.Raw, tunnel.UDP, tunnel.UDP}[i%3]
+		spec := template(t, suite, carrier, outer)
 		spec.NoESN = i%2 == 1
-		t.Run(fmt.Sprintf("%s over IPv%d, no ESN %t", suite, outer, spec.NoESN), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, %s over IPv%d, no ESN %t", suite, carrier, outer, spec.NoESN), func(t *testing.T) {
 			tunneltest.Run(t, tunneltest.Subject{
 				Driver:   esp.Driver{},
 				Spec:     spec,

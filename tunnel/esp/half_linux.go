@@ -2,7 +2,6 @@ package esp
 
 import (
 	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ const sendGrace = time.Second
 // half is one end of a tunnel that is up.
 type half struct {
 	path     tunnel.Path
-	socket   *net.UDPConn
+	socket   outerSocket
 	clear    *clearInterface
 	sender   *sender
 	receiver *receiver

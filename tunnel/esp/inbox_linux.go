@@ -2,11 +2,13 @@ package esp
 
 import (
 	"errors"
-	"net"
+	"os"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel/overhead"
 )
 
 const (
@@ -17,20 +19,14 @@ const (
 	receiveBuffer = 65535
 )
 
-// groControl is the control message that carries UDP_GRO (udp(7)).
-type groControl struct {
-	header unix.Cmsghdr
-	size   int32
-	_      [4]byte
-}
-
-// inbox receives datagrams, a batch with one system call. One goroutine uses
-// it; it allocates nothing after newInbox.
+// inbox receives ESP packets from UDP or raw, a batch with one system call. One
+// goroutine uses it; it allocates nothing after newInbox.
 type inbox struct {
 	socket   syscall.RawConn
+	headed   bool // Messages begin with the outer IP header.
 	buffers  [][]byte
 	vectors  [receiveBatch]unix.Iovec
-	controls [receiveBatch]groControl
+	controls [receiveBatch]receiveControl
 	messages [receiveBatch]message
 
 	// Results of attempt, which is made once, as in outbox.
@@ -39,21 +35,38 @@ type inbox struct {
 	errno    syscall.Errno
 }
 
-func newInbox(socket *net.UDPConn) (*inbox, error) {
+func newInbox(socket outerSocket, c carrier) (*inbox, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	in := &inbox{socket: raw, buffers: newBuffers(receiveBatch, receiveBuffer)}
+	in := &inbox{socket: raw, headed: c.headed(), buffers: newBuffers(receiveBatch, receiveBuffer)}
 	in.attempt = in.recvmmsg
 	var option error
-	err = raw.Control(func(fd uintptr) {
-		option = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1)
-	})
-	if errors.Is(option, unix.ENOPROTOOPT) {
-		option = nil // Linux before 5.0: each message is one datagram.
-	}
+	err = raw.Control(func(fd uintptr) { option = c.setReceive(int(fd)) })
 	return in, errors.Join(err, option)
+}
+
+// setReceive asks for what comes beside the packets: their traffic class, and for
+// UDP that the kernel coalesces datagrams. Those of different classes it keeps
+// apart, and of different hop limits (inet_gro_receive of net/ipv4/af_inet.c,
+// ipv6_gro_receive of net/ipv6/ip6_offload.c).
+func (c carrier) setReceive(fd int) error {
+	level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
+	if c.version == overhead.IPv6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS
+	}
+	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
+		return os.NewSyscallError("setsockopt IP_RECVTOS", err)
+	}
+	if c.raw {
+		return nil
+	}
+	err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		err = nil // Linux before 5.0: each message is one datagram.
+	}
+	return os.NewSyscallError("setsockopt UDP_GRO", err)
 }
 
 // receive waits for messages and returns how many came. It returns 0 messages
@@ -72,21 +85,24 @@ func (in *inbox) prepare(i int) {
 	vector, control, header := &in.vectors[i], &in.controls[i], &in.messages[i].header
 	vector.Base = unsafe.SliceData(in.buffers[i])
 	vector.SetLen(len(in.buffers[i]))
-	*header = unix.Msghdr{Iov: vector, Control: (*byte)(unsafe.Pointer(control))}
+	*header = unix.Msghdr{Iov: vector, Control: unsafe.SliceData(control.bytes())}
 	header.SetIovlen(1)
-	header.SetControllen(int(unsafe.Sizeof(*control)))
+	header.SetControllen(len(control.bytes()))
 }
 
-// message returns message i of the last receive: one or more datagrams of size
-// bytes each, the last of which may be shorter.
-func (in *inbox) message(i int) (payload []byte, size int) {
-	message, control := &in.messages[i], &in.controls[i]
+// message returns message i of the last receive: one or more ESP packets of size
+// bytes each, the last of which may be shorter, and their outer traffic class.
+func (in *inbox) message(i int) (payload []byte, size int, class byte) {
+	message, control := &in.messages[i], in.controls[i].bytes()
 	payload = in.buffers[i][:message.length]
-	if int(message.header.Controllen) >= unix.CmsgLen(4) &&
-		control.header.Level == unix.SOL_UDP && control.header.Type == unix.UDP_GRO && control.size > 0 {
-		return payload, int(control.size)
+	size, class = readControls(control[:min(int(message.header.Controllen), len(control))])
+	if in.headed {
+		payload = withoutHeader(payload)
 	}
-	return payload, len(payload)
+	if size == 0 {
+		size = len(payload)
+	}
+	return payload, size, class
 }
 
 func (in *inbox) recvmmsg(fd uintptr) (done bool) {

@@ -15,6 +15,7 @@ import (
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/esp/offload"
+	"tunnelmark/tunnel/overhead"
 )
 
 // fakeClear is a clear side that always has the same batch to read, packet by packet,
@@ -56,22 +57,25 @@ type loops struct {
 	out, in   ledger
 }
 
+// udp4 is the carrier of most tests.
+var udp4 = carrier{version: overhead.IPv4}
+
 func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
 	t.Helper()
 	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: listen(t), far: listen(t)}
 	mustConnect(t, l.near, l.far)
 	mustConnect(t, l.far, l.near)
-	outbox, err := newOutbox(l.near)
+	outbox, err := newOutbox(l.near, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := newInbox(l.far)
+	in, err := newInbox(l.far, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	outSA, inSA := newSAs(t, suite)
 	l.sender = newSender(l.from, outbox, outSA, newSelectors(left, right), mtu, &l.out).workers[0]
-	l.receiver = newReceiver(l.to, []*inbox{in}, inSA, true, &l.in).workers[0]
+	l.receiver = newReceiver(l.to, []*inbox{in}, inSA, true, true, &l.in).workers[0]
 	return l
 }
 
@@ -243,6 +247,46 @@ func TestReceiverCounts(t *testing.T) {
 	}
 }
 
+// A packet that met congestion outside: its sender is told if it knows ECN, and by
+// loss if not.
+func TestReceiverKnowsCongestion(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	l.to.keep = true
+	deaf, able := withClass(ipv4(100), notECT), withClass(ipv4(100), ect0)
+	for _, class := range []byte{ect0, congestionMarked} {
+		for _, packet := range [][]byte{deaf, able} {
+			if _, err := l.sender.outer.send([][]byte{sealed(l.sender.sa, packet)}, class); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := tunnel.Counters{InPackets: 3, InInnerBytes: 300, Congested: 1}
+	for l.in.read().InPackets < want.InPackets {
+		if err := l.receiver.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, l.in.read()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([][]byte{deaf, able, withClass(able, congestionMarked)}, l.to.written); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
+	}
+}
+
+// Packets of several classes in one batch keep their order.
+func TestSenderGroupsByClass(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	for i, class := range []byte{0, 0, 0xb8, 0xb8, 0xba, 0, 0xb8} {
+		l.from.read = append(l.from.read, withClass(ipv4(1400-i), class))
+	}
+	l.to.keep = true
+	l.carry(t)
+	if diff := cmp.Diff(l.from.read, l.to.written); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
+	}
+}
+
 // A clear side that refuses costs the batch, not the loop.
 func TestReceiverGoesOnWhenRefused(t *testing.T) {
 	l := newLoops(t, tunnel.AES128GCM, 1438)
@@ -352,13 +396,13 @@ func TestSegments(t *testing.T) {
 func TestOutboxRefusesTooLong(t *testing.T) {
 	near, far := listen(t), listen(t)
 	mustConnect(t, near, far)
-	outbox, err := newOutbox(near)
+	outbox, err := newOutbox(near, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tooLong := make([]byte, maxPayload+1)
 	packets := [][]byte{make([]byte, 100), tooLong, tooLong, make([]byte, 100)}
-	refused, err := outbox.send(packets)
+	refused, err := outbox.send(packets, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

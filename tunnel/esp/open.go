@@ -7,12 +7,13 @@ type verdict int
 
 const (
 	delivered verdict = iota
-	ignored           // A keepalive, IKE, or a dummy packet: nothing was lost.
+	ignored           // A dummy packet: nothing was lost.
 	malformed
 	unknownSPI
 	badICV
 	replayed
 	wrongSelectors
+	congested
 )
 
 // inbound is the SA on which this end receives. What becomes of a packet is decided
@@ -31,7 +32,15 @@ func newInbound(spi uint32, t transform, s selectors, packets int) *inbound {
 	return &inbound{transform: t, spi: spi, selectors: s, window: newWindow(packets)}
 }
 
-// admit takes the payload of a UDP datagram and says whether it is worth decrypting,
+// besideESP says that the payload of a UDP datagram is no ESP, by RFC 3948: a NAT
+// keepalive (Section 2.3), or IKE behind a non-ESP marker, which is where SPI 0 would
+// be (Section 2.2). Raw packets can be neither.
+func besideESP(payload []byte) bool {
+	return len(payload) == 1 && payload[0] == 0xff ||
+		len(payload) >= 4 && binary.BigEndian.Uint32(payload) == 0
+}
+
+// admit takes a packet as it came, in UDP or raw, and says whether it is worth decrypting,
 // with which sequence number.
 func (in *inbound) admit(datagram []byte) (sequence uint64, v verdict) {
 	if v := in.classify(datagram); v != delivered {
@@ -62,19 +71,12 @@ func (in *inbound) accept(sequence uint64) bool {
 	return true
 }
 
-// classify sorts out what is no ESP packet of this SA, by RFC 3948, Section 2.
+// classify sorts out what is no ESP packet of this SA.
 func (in *inbound) classify(datagram []byte) verdict {
-	if len(datagram) == 1 && datagram[0] == 0xff {
-		return ignored // NAT keepalive, Section 2.3.
-	}
 	if len(datagram) < 4 {
 		return malformed
 	}
-	switch binary.BigEndian.Uint32(datagram) {
-	case 0:
-		return ignored // Non-ESP marker: IKE, Section 2.2.
-	case in.spi:
-	default:
+	if binary.BigEndian.Uint32(datagram) != in.spi {
 		return unknownSPI
 	}
 	if len(datagram) < in.leastPacket() {

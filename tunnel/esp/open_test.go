@@ -158,7 +158,29 @@ func TestPad(t *testing.T) {
 	}
 }
 
-// What arrives in the clear around ESP (RFC 3948, Section 2), or is no packet.
+// What arrives in the clear around ESP inside UDP: RFC 3948, Section 2.
+func TestBesideESP(t *testing.T) {
+	tests := []struct {
+		name     string
+		datagram []byte
+		want     bool
+	}{
+		{"empty", nil, false},
+		{"NAT keepalive", []byte{0xff}, true},
+		{"one other byte", []byte{0xfe}, false},
+		{"three bytes", []byte{0, 0, 0}, false},
+		{"non-ESP marker alone", []byte{0, 0, 0, 0}, true},
+		{"IKE behind non-ESP marker", []byte{0, 0, 0, 0, 1, 2, 3}, true},
+		{"an SPI", binary.BigEndian.AppendUint32(nil, testSPI), false},
+	}
+	for _, test := range tests {
+		if got := besideESP(test.datagram); got != test.want {
+			t.Errorf("%s: got %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
+// What is no packet of the SA.
 func TestClassify(t *testing.T) {
 	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true).layout
 	tests := []struct {
@@ -167,10 +189,9 @@ func TestClassify(t *testing.T) {
 		want     verdict
 	}{
 		{"empty", nil, malformed},
-		{"NAT keepalive", []byte{0xff}, ignored},
-		{"one other byte", []byte{0xfe}, malformed},
+		{"one byte", []byte{0xff}, malformed},
 		{"three bytes", []byte{0, 0, 0}, malformed},
-		{"IKE behind non-ESP marker", []byte{0, 0, 0, 0, 1, 2, 3}, ignored},
+		{"SPI 0", make([]byte, 64), unknownSPI},
 		{"another SPI", binary.BigEndian.AppendUint32(nil, testSPI+1), unknownSPI},
 		{"header only", binary.BigEndian.AppendUint32(nil, testSPI), malformed},
 		{"one byte short", packetOf(gcm, testSPI, 1, make([]byte, gcm.alignment-1)), malformed},

@@ -1,7 +1,6 @@
 package esp
 
 import (
-	"net"
 	"syscall"
 	"unsafe"
 
@@ -20,27 +19,22 @@ type message struct {
 	length uint32 // Bytes received.
 }
 
-// segmentControl is the control message that carries UDP_SEGMENT (udp(7)).
-type segmentControl struct {
-	header unix.Cmsghdr
-	size   uint16
-	_      [6]byte
-}
-
-// outbox sends packets through a connected UDP socket, a batch with one system
-// call. Nothing is copied: the messages point at the packets. One goroutine
+// outbox sends packets through a connected socket, UDP or raw, a batch with one
+// system call. Nothing is copied: the messages point at the packets. One goroutine
 // uses it; it allocates nothing after newOutbox.
 type outbox struct {
 	socket       syscall.RawConn
 	segmentation bool // The kernel segments (UDP_SEGMENT). May turn false, never true.
 
 	vectors  [batchSize]unix.Iovec
-	controls [batchSize]segmentControl
+	controls [batchSize]sendControl
 	messages [batchSize]message
 	counts   [batchSize]int // Packets in each message.
+	class    byte           // Of the outer packets of this send.
 
 	refused []int // Result of send.
 	errors  int   // Met since takeErrors, about earlier datagrams.
+	tooLong bool  // One was refused for its length since takeTooLong.
 
 	// Arguments and results of attempt, which is made once: a closure made for
 	// each call would be an allocation for each batch.
@@ -50,13 +44,19 @@ type outbox struct {
 	errno   syscall.Errno
 }
 
-func newOutbox(socket *net.UDPConn) (*outbox, error) {
+func newOutbox(socket outerSocket, c carrier) (*outbox, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	o := &outbox{socket: raw, refused: make([]int, 0, batchSize)}
 	o.attempt = o.sendmmsg
+	for i := range o.controls {
+		o.controls[i].prepare(c.version)
+	}
+	if c.raw { // Only UDP is segmented.
+		return o, nil
+	}
 	err = raw.Control(func(fd uintptr) {
 		// Linux knows the option since 4.18; whether the interface can do it
 		// shows only when sending, see retry.
@@ -66,11 +66,12 @@ func newOutbox(socket *net.UDPConn) (*outbox, error) {
 	return o, err
 }
 
-// send hands up to batchSize packets to the kernel. It returns the indices of
-// those that the kernel refused, valid until the next call. An error says that
-// the socket is closed or its deadline has passed, and no more than that.
-func (o *outbox) send(packets [][]byte) (refused []int, err error) {
-	o.refused = o.refused[:0]
+// send hands up to batchSize packets to the kernel, which all get the same outer
+// traffic class. It returns the indices of those that the kernel refused, valid
+// until the next call. An error says that the socket is closed or its deadline has
+// passed, and no more than that.
+func (o *outbox) send(packets [][]byte, class byte) (refused []int, err error) {
+	o.refused, o.class = o.refused[:0], class
 	count := o.compose(packets)
 	first := 0 // Index of the first packet of message next.
 	for next := 0; next < count; {
@@ -80,7 +81,7 @@ func (o *outbox) send(packets [][]byte) (refused []int, err error) {
 			next++
 		}
 		if err != nil {
-			o.refuse(first, len(packets)-first)
+			o.refuse(first, len(packets)-first, 0)
 			return o.refused, err
 		}
 		if errno != 0 {
@@ -131,26 +132,20 @@ func (o *outbox) fill(i, first int, packets [][]byte) {
 		vector.SetLen(len(packet))
 	}
 	o.counts[i] = len(packets)
-	o.point(i, first, len(packets))
+	size := 0
 	if len(packets) > 1 {
-		o.controls[i].attach(&o.messages[i].header, len(packets[0]))
+		size = len(packets[0])
 	}
+	o.point(i, first, len(packets), size)
 }
 
-// point makes message i carry count vectors from first on, unsegmented.
-func (o *outbox) point(i, first, count int) {
+// point makes message i carry count vectors from first on, in segments of size
+// bytes, or unsegmented where that is 0.
+func (o *outbox) point(i, first, count, size int) {
 	header := &o.messages[i].header
 	*header = unix.Msghdr{Iov: &o.vectors[first]}
 	header.SetIovlen(count)
-}
-
-func (c *segmentControl) attach(header *unix.Msghdr, size int) {
-	c.header.Level = unix.SOL_UDP
-	c.header.Type = unix.UDP_SEGMENT
-	c.header.SetLen(unix.CmsgLen(2))
-	c.size = uint16(size)
-	header.Control = (*byte)(unsafe.Pointer(c))
-	header.SetControllen(unix.CmsgSpace(2))
+	o.controls[i].attach(header, size, o.class)
 }
 
 // retry deals with message i, which the kernel refused; first is the index of
@@ -167,7 +162,7 @@ func (o *outbox) retry(i, first int) {
 			o.segmentation = false // Size was not the reason.
 		}
 	default:
-		o.refuse(first, o.counts[i])
+		o.refuse(first, o.counts[i], errno)
 	}
 }
 
@@ -178,23 +173,33 @@ func refusesSegments(errno syscall.Errno) bool {
 	return errno == unix.EIO || errno == unix.EINVAL || errno == unix.EMSGSIZE
 }
 
-// single sends the packets of message i one by one, and says whether any went.
-func (o *outbox) single(i, first int) (any bool) {
+// single sends the packets of message i one by one, and says whether the first
+// went, which is as long as any of them.
+func (o *outbox) single(i, first int) (went bool) {
 	for k := first; k < first+o.counts[i]; k++ {
-		o.point(i, k, 1)
-		if sent, _, _ := o.transmit(o.messages[i : i+1]); sent == 1 {
-			any = true
-		} else {
-			o.refuse(k, 1)
+		o.point(i, k, 1, 0)
+		sent, errno, _ := o.transmit(o.messages[i : i+1])
+		if sent == 0 {
+			o.refuse(k, 1, errno)
 		}
+		went = went || sent == 1 && k == first
 	}
-	return any
+	return went
 }
 
-func (o *outbox) refuse(first, count int) {
+func (o *outbox) refuse(first, count int, errno syscall.Errno) {
 	for k := range count {
 		o.refused = append(o.refused, first+k)
 	}
+	o.tooLong = o.tooLong || errno == unix.EMSGSIZE
+}
+
+// takeTooLong says whether a packet was refused for its length since it was last
+// called.
+func (o *outbox) takeTooLong() bool {
+	tooLong := o.tooLong
+	o.tooLong = false
+	return tooLong
 }
 
 // takeErrors returns how many errors about earlier datagrams were met since it

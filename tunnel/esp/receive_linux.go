@@ -20,6 +20,7 @@ type sink interface {
 type receiver struct {
 	clear  sink
 	sa     *inbound
+	inUDP  bool // Other things than ESP may arrive (besideESP).
 	ledger *ledger
 
 	receiving, delivering turns
@@ -40,23 +41,24 @@ type receiveWorker struct {
 // arrival is one datagram on its way.
 type arrival struct {
 	packet    []byte // The datagram; then the inner packet, in the same place.
+	class     byte   // Outer traffic class.
 	sequence  uint64
 	authentic bool
 	verdict   verdict
 }
 
-// newReceiver takes an inbox for each worker. udp says that the clear side takes
+// newReceiver takes an inbox for each worker. segments says that the clear side takes
 // super-packets of UDP.
-func newReceiver(clear sink, outer []*inbox, sa *inbound, udp bool, l *ledger) *receiver {
+func newReceiver(clear sink, outer []*inbox, sa *inbound, inUDP, segments bool, l *ledger) *receiver {
 	all := &receiver{
-		clear: clear, sa: sa, ledger: l,
+		clear: clear, sa: sa, inUDP: inUDP, ledger: l,
 		receiving: newTurns(len(outer)), delivering: newTurns(len(outer)),
 	}
 	for i, in := range outer {
 		all.workers = append(all.workers, &receiveWorker{
 			receiver: all, number: i, outer: in,
 			arrivals: make([]arrival, 0, receiveBatch*offload.MostSegments),
-			merger:   offload.Merger{UDP: udp},
+			merger:   offload.Merger{UDP: segments},
 		})
 	}
 	return all
@@ -107,10 +109,10 @@ func (w *receiveWorker) receive() error {
 
 // split takes a message apart into datagrams of size bytes, the last of which
 // may be shorter. An empty message is an empty datagram.
-func (w *receiveWorker) split(payload []byte, size int) {
+func (w *receiveWorker) split(payload []byte, size int, class byte) {
 	for {
 		length := min(size, len(payload))
-		w.admit(payload[:length:length])
+		w.admit(payload[:length:length], class)
 		payload = payload[length:]
 		if len(payload) == 0 {
 			return
@@ -118,9 +120,12 @@ func (w *receiveWorker) split(payload []byte, size int) {
 	}
 }
 
-func (w *receiveWorker) admit(datagram []byte) {
+func (w *receiveWorker) admit(datagram []byte, class byte) {
+	if w.inUDP && besideESP(datagram) {
+		return // Nothing was lost.
+	}
 	sequence, v := w.sa.admit(datagram)
-	w.arrivals = append(w.arrivals, arrival{packet: datagram, sequence: sequence, verdict: v})
+	w.arrivals = append(w.arrivals, arrival{packet: datagram, class: class, sequence: sequence, verdict: v})
 }
 
 // open makes the inner packet of an admitted datagram.
@@ -137,6 +142,9 @@ func (w *receiveWorker) open(a *arrival) {
 	var length int
 	length, a.verdict = w.sa.unwrap(plain)
 	a.packet = plain[:length]
+	if a.verdict == delivered && !decapsulate(a.packet, a.class) {
+		a.verdict = congested
+	}
 }
 
 // deliver lets what is authentic move the window, and hands to the clear side what
@@ -181,6 +189,8 @@ func (w *receiveWorker) count(v verdict) {
 		w.counts.Replayed++
 	case wrongSelectors:
 		w.counts.WrongSelectors++
+	case congested:
+		w.counts.Congested++
 	}
 }
 

@@ -41,6 +41,7 @@ type sendWorker struct {
 
 	packets [][]byte // Those of the buffers that go; sealed later.
 	inner   []int    // Their inner lengths.
+	classes []byte   // Their traffic classes, which sealing hides.
 	counts  tunnel.Counters
 }
 
@@ -58,6 +59,7 @@ func newSender(clear source, outer *outbox, sa *outbound, s selectors, mtu int, 
 			sizes:   make([]int, batchSize),
 			packets: make([][]byte, 0, batchSize),
 			inner:   make([]int, 0, batchSize),
+			classes: make([]byte, 0, batchSize),
 		})
 	}
 	return all
@@ -82,7 +84,7 @@ func stopped(err error) bool {
 // step carries one batch. All turns are passed on whatever happens, so that the
 // other workers learn of an end in their own turns.
 func (w *sendWorker) step() error {
-	w.packets, w.inner, w.counts = w.packets[:0], w.inner[:0], tunnel.Counters{}
+	w.packets, w.inner, w.classes, w.counts = w.packets[:0], w.inner[:0], w.classes[:0], tunnel.Counters{}
 	w.reading.take(w.number)
 	readErr := w.read()
 	first, granted := w.sa.reserve(len(w.packets))
@@ -145,6 +147,7 @@ func (w *sendWorker) choose(buffer []byte, size int) {
 	default:
 		w.packets = append(w.packets, buffer)
 		w.inner = append(w.inner, size)
+		w.classes = append(w.classes, classOf(buffer[front:]))
 	}
 }
 
@@ -158,19 +161,40 @@ func (w *sendWorker) seal(first uint64, granted int) {
 	}
 }
 
+// send hands over the batch in runs of packets of one class.
 func (w *sendWorker) send() error {
-	if len(w.packets) == 0 {
-		return nil
+	for first := 0; first < len(w.packets); {
+		end := first + sameClass(w.classes[first:len(w.packets)])
+		if err := w.sendRun(first, end); err != nil {
+			w.counts.SendRefused += uint64(len(w.packets) - end)
+			return err
+		}
+		first = end
 	}
-	refused, err := w.outer.send(w.packets)
+	return nil
+}
+
+// sameClass says how many packets at the front of a list are of one class.
+func sameClass(classes []byte) int {
+	for i, class := range classes {
+		if class != classes[0] {
+			return i
+		}
+	}
+	return len(classes)
+}
+
+func (w *sendWorker) sendRun(first, end int) error {
+	inner := w.inner[first:end]
+	refused, err := w.outer.send(w.packets[first:end], w.classes[first])
 	w.counts.OuterErrors += uint64(w.outer.takeErrors())
 	w.counts.SendRefused += uint64(len(refused))
-	w.counts.OutPackets += uint64(len(w.packets) - len(refused))
-	for _, length := range w.inner {
+	w.counts.OutPackets += uint64(len(inner) - len(refused))
+	for _, length := range inner {
 		w.counts.OutInnerBytes += uint64(length)
 	}
 	for _, i := range refused {
-		w.counts.OutInnerBytes -= uint64(w.inner[i])
+		w.counts.OutInnerBytes -= uint64(inner[i])
 	}
 	return err
 }

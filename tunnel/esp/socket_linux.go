@@ -5,12 +5,30 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
 )
+
+// carrier says what carries ESP: the outer IP header and what follows it.
+type carrier struct {
+	version overhead.IPVersion
+	raw     bool // Nothing: IP protocol 50. Otherwise UDP.
+}
+
+func carrierOf(spec tunnel.Spec) carrier {
+	return carrier{overhead.VersionOf(spec.Remote.Outer.Addr()), spec.Encapsulation == tunnel.Raw}
+}
+
+// outerSocket is the socket through which ESP goes: a *net.UDPConn or a *rawSocket.
+type outerSocket interface {
+	net.Conn
+	syscall.Conn
+}
 
 // socketBuffer is what the outer socket may queue each way, in bytes: some
 // 15 ms at 2 Gbit/s, in which a loop may be off the CPU.
@@ -18,7 +36,7 @@ const socketBuffer = 4 << 20
 
 // prepareSocket connects the outer socket and sets its options. It returns the
 // path MTU that the kernel knows.
-func prepareSocket(socket *net.UDPConn, remote netip.AddrPort) (overhead.PathMTU, error) {
+func prepareSocket(socket outerSocket, remote netip.AddrPort) (overhead.PathMTU, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -32,7 +50,8 @@ func prepareSocket(socket *net.UDPConn, remote netip.AddrPort) (overhead.PathMTU
 	return overhead.PathMTU(mtu), err
 }
 
-// connect makes the kernel drop what is not from the peer's address and port.
+// connect makes the kernel drop what is not from the peer's address and port. Raw
+// sockets have none: it is 0 there.
 func connect(fd int, remote netip.AddrPort) (mtu int, err error) {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -55,9 +74,13 @@ func connect(fd int, remote netip.AddrPort) (mtu int, err error) {
 
 // forbidFragments sets the don't-fragment bit, so that what does not fit is
 // lost and counted as such, never carried in fragments, which a device in the
-// path would count and queue as other packets. IP_PMTUDISC_PROBE and not _DO:
-// both set the bit, but _DO also obeys "fragmentation needed" messages, which a
-// stranger can forge and which would change the path's size in mid-trial.
+// path would count and queue as other packets: of the rules of RFC 4301, Section
+// 8.1, for the outer bit this is "set". IPv6 is never fragmented on its way (RFC
+// 8200, Section 5), and with this option not by us either.
+//
+// IP_PMTUDISC_PROBE and not _DO: both set the bit, but _DO also obeys "fragmentation
+// needed" messages, which a stranger can forge and which would change the path's
+// size in mid-trial. What bounds packets then is the MTU of the outer interface.
 func forbidFragments(fd, domain int) error {
 	if domain == unix.AF_INET {
 		return os.NewSyscallError("setsockopt IP_MTU_DISCOVER",
@@ -87,7 +110,7 @@ func sockaddr(domain int, address netip.AddrPort) unix.Sockaddr {
 // socketDrops is how many messages the kernel dropped because the socket's
 // queue was full (SO_MEMINFO, field SK_MEMINFO_DROPS of
 // include/uapi/linux/sock_diag.h).
-func socketDrops(socket *net.UDPConn) (uint64, error) {
+func socketDrops(socket outerSocket) (uint64, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return 0, err

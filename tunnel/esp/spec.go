@@ -16,8 +16,8 @@ func checkSpec(spec tunnel.Spec) error {
 	if _, err := findSuite(spec.Suite); err != nil {
 		return err
 	}
-	if spec.Encapsulation != tunnel.UDP {
-		return fmt.Errorf("encapsulation %q is not %q: %w", spec.Encapsulation, tunnel.UDP, tunnel.ErrNotSupported)
+	if spec.Encapsulation != tunnel.UDP && spec.Encapsulation != tunnel.Raw {
+		return fmt.Errorf("encapsulation %q is neither %q nor %q: %w", spec.Encapsulation, tunnel.UDP, tunnel.Raw, tunnel.ErrNotSupported)
 	}
 	if spec.ReplayWindow != 0 && (spec.ReplayWindow < leastWindow || spec.ReplayWindow > mostWindow) {
 		return fmt.Errorf("replay window of %d packets: want %d to %d, or 0 for %d: %w",

@@ -39,7 +39,8 @@ func TestCheckSpec(t *testing.T) {
 		{"replay window too small", func(s *tunnel.Spec) { s.ReplayWindow = 31 }, "replay window of 31 packets: want 32 to 4096, or 0 for 8129"},
 		{"replay window too large", func(s *tunnel.Spec) { s.ReplayWindow = 4097 }, "replay window of 4097 packets"},
 		{"negative replay window", func(s *tunnel.Spec) { s.ReplayWindow = -1 }, "replay window of -1 packets"},
-		{"raw", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, `encapsulation "raw" is not "udp"`},
+		{"raw", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, ""},
+		{"TCP", func(s *tunnel.Spec) { s.Encapsulation = "tcp" }, `encapsulation "tcp" is neither "udp" nor "raw"`},
 		{"MTU too small", func(s *tunnel.Spec) { s.MTU = 1279 }, "IPv6 inside wants 1280 or more"},
 		{"MTU too large", func(s *tunnel.Spec) { s.MTU = 65471 }, "MTU 65471: want at most 65470"},
 		{"reserved SPI", func(s *tunnel.Spec) { s.Local.SPI = 255 }, "local end: SPI 255: want 256 or more"},
@@ -77,9 +78,9 @@ func expectError(t *testing.T, err error, want string) {
 }
 
 func TestCheckSpecNotSupported(t *testing.T) {
-	suite, raw, window := goodSpec(), goodSpec(), goodSpec()
-	suite.Suite, raw.Encapsulation, window.ReplayWindow = "3des-cbc", tunnel.Raw, 8
-	for _, spec := range []tunnel.Spec{suite, raw, window} {
+	suite, carrier, window := goodSpec(), goodSpec(), goodSpec()
+	suite.Suite, carrier.Encapsulation, window.ReplayWindow = "3des-cbc", "tcp", 8
+	for _, spec := range []tunnel.Spec{suite, carrier, window} {
 		if err := (Driver{}).Check(spec); !errors.Is(err, tunnel.ErrNotSupported) {
 			t.Errorf("got %v, want an error that wraps ErrNotSupported", err)
 		}

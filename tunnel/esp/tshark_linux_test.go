@@ -51,7 +51,7 @@ func TestTsharkDecrypts(t *testing.T) {
 		t.Run(fmt.Sprintf("%s, no ESN %t", test.suite, test.noESN), func(t *testing.T) {
 			const secret = "shown to tshark"
 			link := tunneltest.NewLink(t, tunneltest.PathMTU)
-			spec := template(t, test.suite, overhead.IPv4)
+			spec := template(t, test.suite, tunnel.UDP, overhead.IPv4)
 			spec.NoESN = test.noESN
 			pair := link.OpenPair(t, esp.Driver{}, spec, false, secret)
 			capture := tunneltest.NewCapture(t, link.Left.Outer)
