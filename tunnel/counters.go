@@ -20,3 +20,24 @@ func (c Counters) Add(other Counters) Counters {
 		OuterErrors:    c.OuterErrors + other.OuterErrors,
 	}
 }
+
+// Drop is one way in which packets end in a tunnel.
+type Drop struct {
+	Reason  string // For labels and keys, such as "bad_icv"; it does not change.
+	Packets uint64
+}
+
+// Drops lists every reason to drop a packet, also those that none met.
+func (c Counters) Drops() []Drop {
+	return []Drop{
+		{"malformed", c.Malformed},
+		{"unknown_spi", c.UnknownSPI},
+		{"bad_icv", c.BadICV},
+		{"replayed", c.Replayed},
+		{"wrong_selectors", c.WrongSelectors},
+		{"send_refused", c.SendRefused},
+		{"deliver_refused", c.DeliverRefused},
+		{"out_overrun", c.OutOverrun},
+		{"in_overrun", c.InOverrun},
+	}
+}
