@@ -193,6 +193,7 @@ func (f *serveFlags) build(policy agent.Policy, dir string, log *slog.Logger) (*
 	}
 	meter := metrics.New(control.Version())
 	service := agent.New(policy, identity, trust, f.drivers(policy), meter, log)
+	meter.WatchTunnels(service.Tunnels)
 	return &control.Server{
 		Identity: identity, Trust: trust, Tokens: tokens, Service: service,
 		Name: policy.Name, Version: control.Version(), Logger: log,

@@ -5,9 +5,9 @@
 // controller's calls, offer.go consents to a session, build.go builds its tunnels,
 // session.go is its life, trial.go a trial's, of which send.go and receive.go are the
 // halves; sockets.go opens what they go by, load.go holds loads against limits,
-// tell.go says how they stand, observe.go what the host did. drivers.go lists what tunnels there
-// are, outer.go knows the host's addresses and ports, convert.go is the bridge
-// between the islands and the contract.
+// tell.go says how they stand, observe.go what the host did, tally.go what the tunnels
+// have counted. drivers.go lists what tunnels there are, outer.go knows the host's
+// addresses and ports, convert.go is the bridge between the islands and the contract.
 package agent
 
 import (
@@ -60,6 +60,7 @@ type Agent struct {
 
 	mu       sync.Mutex // Guards all below.
 	sessions map[control.SessionID]*session
+	ended    map[string]tunnel.Counters // By driver, of sessions that are no longer there.
 	stopped  bool
 	sending  uint64 // Inner bit/s of all loads that run; see take in load.go.
 }
@@ -70,7 +71,7 @@ var _ controlv1connect.AgentHandler = (*Agent)(nil)
 func New(policy Policy, identity *control.Identity, trust *control.Trust, drivers map[string]tunnel.Driver, meter Meter, log *slog.Logger) *Agent {
 	return &Agent{
 		policy: policy, identity: identity, trust: trust, drivers: drivers, meter: meter, log: log,
-		sessions: map[control.SessionID]*session{},
+		sessions: map[control.SessionID]*session{}, ended: map[string]tunnel.Counters{},
 	}
 }
 
@@ -191,6 +192,7 @@ func (a *Agent) end(s *session, why string) (tunnel.Counters, error) {
 		return counters, err
 	}
 	delete(a.sessions, s.id)
+	s.tally.addTo(a.ended, s.driverName)
 	a.meter.SessionClosed()
 	a.log.Info("session closed", control.LogSession, s.id.String(), control.LogReason, why)
 	if err != nil {

@@ -104,8 +104,11 @@ func (s *session) build(ctx context.Context, halves []bundle.Half) (err error) {
 		halves[i].Place = tunnel.Place{Outer: s.outer, Inner: s.inner, Socket: s.sockets[i], Interface: s.through}
 	}
 	s.sockets = nil // The driver owns them now.
-	s.half, err = bundle.Open(ctx, s.driver, halves)
-	return err
+	if s.half, err = bundle.Open(ctx, s.driver, halves); err != nil {
+		return err
+	}
+	s.tally.begin(s.half)
+	return nil
 }
 
 // await returns once packets pass to the peer, and says how the tunnel was built.

@@ -57,6 +57,8 @@ type session struct {
 	rekeyer tunnel.Rekeyer // Nil where the tunnel cannot rekey.
 	trials  trials
 
+	tally tally
+
 	closing sync.Once // Guards what follows, the session's result.
 	totals  tunnel.Counters
 	failed  error
@@ -208,7 +210,7 @@ func (s *session) remove() (counters tunnel.Counters, failed error) {
 		failed = errors.Join(failed, s.unname())
 	}
 	if s.half != nil {
-		counters, _ = s.half.Counters() // Its absence must not stop the removal.
+		counters = s.tally.end()
 		failed = errors.Join(failed, s.half.Close())
 	}
 	for _, namespace := range []*tunnel.Namespace{s.inner, s.outer} {

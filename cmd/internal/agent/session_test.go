@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/tunnel"
@@ -159,4 +160,65 @@ func TestPortIsGivenBack(t *testing.T) {
 		t.Fatalf("the port is still taken: %v", err)
 	}
 	conn.Close()
+}
+
+// growing has counted one more packet each time that it is asked, until it is
+// closed: then it has no answer.
+type growing struct {
+	fakeHalf
+	asked  uint64
+	silent bool
+}
+
+func (g *growing) Counters() (tunnel.Counters, error) {
+	if g.silent || g.isClosed() {
+		return tunnel.Counters{}, tunnel.ErrNotSupported
+	}
+	g.asked++
+	return tunnel.Counters{OutPackets: g.asked, Replayed: 2 * g.asked}, nil
+}
+
+// opening is a driver whose halves are given.
+type opening struct {
+	fakeDriver
+	half tunnel.Tunnel
+}
+
+func (o *opening) Open(_ context.Context, _ tunnel.Spec, _ tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
+	return o.half, place.Socket.Close()
+}
+
+// What tunnels count only grows: while their session lives, when it ends, and with
+// the next one. What cannot count is not there.
+func TestTunnelsNeverGoBack(t *testing.T) {
+	a, b := newPair(t)
+	expect := func(when string, packets uint64) {
+		t.Helper()
+		want := map[string]tunnel.Counters{}
+		if packets > 0 {
+			want["esp"] = tunnel.Counters{OutPackets: packets, Replayed: 2 * packets}
+		}
+		if diff := cmp.Diff(want, a.Tunnels()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	through := func(half tunnel.Tunnel, during func()) {
+		a.drivers["esp"] = &opening{half: half}
+		_, ofB := offers(t, a, b)
+		if _, err := a.accept(ofB); err != nil {
+			t.Fatal(err)
+		}
+		during()
+		for _, end := range []end{a, b} {
+			if _, err := end.Close(as("controller"), &controlv1.CloseRequest{SessionId: sessionID}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	expect("before the first session", 0)
+	through(&growing{}, func() { expect("in it", 1); expect("in it, again", 2) })
+	expect("after its end", 3)
+	through(&growing{silent: true}, func() { expect("in one that cannot count", 3) })
+	through(&growing{}, func() { expect("in the next one", 4) })
+	expect("after the end of that", 5)
 }

@@ -1,5 +1,6 @@
 // Package metrics shows what an agent does to Prometheus: its process, its
-// sessions, and the last trials, in base units. It is the owner of client_golang.
+// sessions, the last trials (metrics.go), and what its tunnels count (tunnels.go), in
+// base units. serve.go answers scrapes. It is the owner of client_golang.
 //
 // A trial's loss is in no metric: one agent knows only its own half of a trial,
 // and the controller that knows both writes a report.
