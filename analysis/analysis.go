@@ -103,8 +103,11 @@ type Trial struct {
 	// Hosts are what the sender and the receiver did while the trial ran.
 	Sender   Host `json:"sender_host"`
 	Receiver Host `json:"receiver_host"`
-	// Tunnel is what the drivers at both ends dropped while the trial ran.
-	TunnelDrops uint64 `json:"tunnel_drops_packets"`
+	// TunnelDrops is what the drivers at both ends dropped while the trial ran, and the
+	// tunnels what each of them counted. Optional.
+	TunnelDrops    uint64       `json:"tunnel_drops_packets"`
+	SenderTunnel   TunnelCounts `json:"sender_tunnel,omitzero"`
+	ReceiverTunnel TunnelCounts `json:"receiver_tunnel,omitzero"`
 }
 
 // Pace says how even a load left, in windows of 100 ms of the sender's time on the

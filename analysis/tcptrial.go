@@ -38,8 +38,11 @@ type TCPTrial struct {
 	Stopped  string `json:"stopped,omitempty"`
 	Sender   Host   `json:"sender_host"`
 	Receiver Host   `json:"receiver_host"`
-	// TunnelDrops is what the drivers at both ends dropped while the trial ran.
-	TunnelDrops uint64 `json:"tunnel_drops_packets"`
+	// TunnelDrops is what the drivers at both ends dropped while the trial ran, and the
+	// tunnels what each of them counted. Optional.
+	TunnelDrops    uint64       `json:"tunnel_drops_packets"`
+	SenderTunnel   TunnelCounts `json:"sender_tunnel,omitzero"`
+	ReceiverTunnel TunnelCounts `json:"receiver_tunnel,omitzero"`
 }
 
 // TCPFlow is what one connection's sender saw of itself (TCP_INFO, tcp(7)).

@@ -110,7 +110,7 @@ func remarks(s analysis.Step) string {
 		invalid = "invalid: sent less than asked"
 	}
 	return listed(reverse(t.Reverse), stopped(t.Stopped), invalid, firstLoss(t.FirstLoss), counted(t.Refused, "refused by the sender's stack"), counted(t.SocketDrops, "dropped by the receiver's socket"),
-		counted(t.TunnelDrops, "dropped in the tunnel"), counted(t.Duplicated, "duplicated"), counted(t.Reordered, "reordered"))
+		counted(t.TunnelDrops, "dropped in the tunnel"+byReason(t.SenderTunnel, t.ReceiverTunnel)), counted(t.Duplicated, "duplicated"), counted(t.Reordered, "reordered"))
 }
 
 func reverse(back bool) string {

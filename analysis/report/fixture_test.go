@@ -47,6 +47,8 @@ func policed(noise *rand.Rand, inner float64, duration time.Duration) analysis.T
 	if perSecond <= limit {
 		t.Received = t.Sent
 	}
+	t.SenderTunnel = analysis.TunnelCounts{OutPackets: t.Sent, OutInnerBytes: t.Sent * innerSize}
+	t.ReceiverTunnel = analysis.TunnelCounts{InPackets: t.Received, InInnerBytes: t.Received * innerSize}
 	t.Variation = analysis.Variation{P50: 11 * time.Microsecond, P99: 94 * time.Microsecond, Max: 1310 * time.Microsecond}
 	return t
 }
@@ -184,6 +186,8 @@ func generatorResult() Result {
 		t := policed(noise, rate, time.Second)
 		t.Sent = uint64(sent / 8 / innerSize)
 		t.Received = t.Sent
+		t.SenderTunnel.OutPackets, t.SenderTunnel.OutInnerBytes = t.Sent, t.Sent*innerSize
+		t.ReceiverTunnel.InPackets, t.ReceiverTunnel.InInnerBytes = t.Received, t.Received*innerSize
 		for i := range t.Windows {
 			w := &t.Windows[i]
 			w.Packets = t.Sent / 50
@@ -250,7 +254,7 @@ func availableResult() Result {
 	}
 	add := func(purpose analysis.Purpose, share float64, duration time.Duration) {
 		trial := policed(noise, share*innerLimit, duration)
-		trial.OuterSize = 0
+		trial.OuterSize, trial.SenderTunnel, trial.ReceiverTunnel = 0, analysis.TunnelCounts{}, analysis.TunnelCounts{}
 		c.Steps = append(c.Steps, analysis.Step{Purpose: purpose, Trial: trial})
 	}
 	for share := 1.06; share > 0.003; share /= 1.1 {
@@ -337,6 +341,9 @@ func mixedResult() Result {
 	there.Load.Mix = analysis.Mix{InnerSizes: []int{46, 46, 1500}, Seed: 7, Genome: "aag"}
 	there.Pace = analysis.Pace{Windows: 30, Within: 0.9667, Worst: 0.021}
 	there.Refused, there.SocketDrops, there.ReceiverOverruns, there.TunnelDrops = 3, 120, 7, 9
+	there.SenderTunnel.InPackets, there.SenderTunnel.OuterErrors = 53_000, 2
+	there.SenderTunnel.Dropped = map[string]uint64{"out_overrun": 1}
+	there.ReceiverTunnel.Dropped = map[string]uint64{"bad_icv": 1, "in_overrun": 7}
 	there.Reordered, there.ReorderExtent, there.ReorderLate, there.Duplicated = 14, 5, 3*time.Millisecond, 2
 	there.Delay = analysis.Quantiles{Count: there.Received, P50: 12 * time.Microsecond, P99: 94 * time.Microsecond, Max: 2 * time.Millisecond}
 	there.DelayDrift = 30 * time.Microsecond
@@ -373,8 +380,10 @@ func tcpResult() Result {
 		PerFlow: []analysis.TCPFlow{flow, flow, flow, flow},
 		Quality: &analysis.TCPQuality{Efficiency: 0.9995, BufferDelay: 0.2, Baseline: 10 * time.Millisecond, TransferTime: 1.04, BottleneckGoodputBitsPerSecond: 840e6},
 		Latency: &analysis.Latency{Sent: 1000, Received: 1000, RTT: tripTimes(12)},
-		Stopped: "rtt>30ms: 31.2 ms",
-		Sender:  analysis.Host{Busy: 4 * time.Second, Cores: []analysis.Core{{Idle: 0.6}}},
+		Stopped: "rtt>30ms: 31.2 ms", TunnelDrops: 4,
+		SenderTunnel:   analysis.TunnelCounts{OutPackets: 724_638, OutInnerBytes: 1_037e6, InPackets: 40_200, InInnerBytes: 2_090_400},
+		ReceiverTunnel: analysis.TunnelCounts{OutPackets: 40_200, OutInnerBytes: 2_090_400, InPackets: 724_634, InInnerBytes: 1_036e6, Dropped: map[string]uint64{"replayed": 4}},
+		Sender:         analysis.Host{Busy: 4 * time.Second, Cores: []analysis.Core{{Idle: 0.6}}},
 	}}
 	r.Reproduce = Reproduce{CommandLine: "tunnelmark run a b -P 4 -t 30 --stop-if rtt>30ms"}
 	return r
@@ -423,6 +432,7 @@ func hostileResult() Result {
 	r.Notes = []string{attack}
 	r.Evidence = []Evidence{{Site: attack, How: attack}}
 	r.Environment[0].Details = []Detail{{attack, attack}}
+	r.Ceiling.Steps[0].Trial.SenderTunnel.Dropped = map[string]uint64{attack: 1}
 	r.Trials = []analysis.Trial{{Stopped: attack, Load: analysis.Load{Mix: analysis.Mix{InnerSizes: []int{46, 1500}, Genome: attack}}}}
 	r.TCP = []analysis.TCPTrial{{Stopped: attack, PerFlow: []analysis.TCPFlow{{Congestion: attack}}}}
 	r.PathMTU = &PathMTUs{There: analysis.PathMTU{Note: attack}}

@@ -51,6 +51,7 @@ type page struct {
 	Tunnel, Most                   string
 	Proven, Unproven               string // What is known of the path, if there is a question.
 	Tunnels                        []countRow
+	Counters                       endTable // What each half counted.
 	Layers                         []layerRow
 	Ends                           endTable
 	Method                         []string
@@ -68,7 +69,7 @@ func newPage(r Result) page {
 		Headline: headline, Notes: cleanAll(r.Notes),
 		Verdict: newVerdictView(r.Verdict), Truth: newTruthView(r.Truth),
 		Trials: newTrialTable(r.steps()), TCP: r.tcpRows(), Seen: r.observations(), Latency: newLatencyView(r.Latencies), PathMTU: r.pathMTURows(),
-		Tunnel: r.Tunnel.describe(), Most: r.Tunnel.Most.describe(), Tunnels: r.Tunnel.countRows(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
+		Tunnel: r.Tunnel.describe(), Most: r.Tunnel.Most.describe(), Tunnels: r.Tunnel.countRows(), Counters: r.countTable(), Layers: layers(r.Size, headline.inner), Ends: newEndTable(r.Environment),
 		Method:  method(r),
 		Command: cleanLines(r.Reproduce.CommandLine), YAML: cleanLines(r.Reproduce.Scenario), Hash: Clean(r.Reproduce.InputsSHA256),
 	}

@@ -23,6 +23,7 @@ func WriteObservations(w io.Writer, r Result, options TextOptions) error {
 	}
 	t.latencies(r.Latencies)
 	t.pathMTU(r)
+	t.counts(r)
 	t.notes(r)
 	return t.flush(w)
 }

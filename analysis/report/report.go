@@ -5,8 +5,8 @@
 // It starts with the Result below. json.go writes and reads it, headline.go
 // says what a reader must see first, tunnel.go what was measured, text.go and
 // html.go put it on a terminal and on a page. All that people read goes through
-// number.go. observations.go, tcp.go, latency.go and pathmtu.go each tell of one
-// thing that was seen beside rate and loss. plan.go and the files named after it do
+// number.go. observations.go, tcp.go, latency.go, pathmtu.go and counts.go each tell of
+// one thing that was seen beside rate and loss. plan.go and the files named after it do
 // all of that for a plan. What comes out of a Result may have been said by a remote agent, so
 // every string in it is treated as hostile.
 package report

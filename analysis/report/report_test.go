@@ -51,8 +51,8 @@ func TestWriteTextGolden(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			got := output(t, plainText, f.result())
 			golden(t, fixtureName(f.name, "txt"), got)
-			if lines := bytes.Count(got, []byte("\n")); lines > 30 {
-				t.Errorf("got %d lines, want at most 30", lines)
+			if lines := bytes.Count(got, []byte("\n")); lines > 32 {
+				t.Errorf("got %d lines, want at most 32", lines)
 			}
 			if bytes.ContainsAny(got, "\x1b\x00\u202e") {
 				t.Error("text carries control characters")

@@ -86,7 +86,7 @@ func (r Result) tcpRows() []tcpRow {
 			Number: i + 1, Direction: r.direction(t.Reverse), Flows: flowsOf(t), Duration: formatDuration(t.Elapsed),
 			Sent: formatRate(t.SentGoodputRate()), Received: formatRate(t.ReceivedGoodputRate()), Retransmits: formatCount(t.Retransmits()),
 			RTT:     formatDuration(totals.minRTT) + " / " + formatDuration(totals.meanRTT) + " / " + formatDuration(totals.maxRTT),
-			Remarks: listed(stopped(t.Stopped), counted(t.TunnelDrops, "dropped in the tunnel")),
+			Remarks: listed(stopped(t.Stopped), counted(t.TunnelDrops, "dropped in the tunnel"+byReason(t.SenderTunnel, t.ReceiverTunnel))),
 		})
 	}
 	return rows

@@ -47,6 +47,7 @@ func WriteText(w io.Writer, r Result, options TextOptions) error {
 	t.latencies(r.Latencies)
 	t.pathMTU(r)
 	t.tunnels(r.Tunnel)
+	t.counts(r)
 	t.truth(r.Truth)
 	t.ends(r.Environment)
 	t.notes(r)
@@ -257,6 +258,13 @@ func (t *text) tunnels(tunnel Tunnel) {
 	}
 	if more := len(rows) - maxTunnels; more > 0 {
 		t.line("", "and %d more", more)
+	}
+}
+
+// counts says what each half counted, and why it dropped what.
+func (t *text) counts(r Result) {
+	for i, c := range r.counts() {
+		t.line(label("Counters", i), "%s", c.describe())
 	}
 }
 

@@ -72,9 +72,10 @@ func trialFrom(load analysis.Load, outer func(size int) int, d done) analysis.Tr
 		Delay: quantilesFrom(r.GetDelay()), DelayDrift: time.Duration(r.GetDelayDriftNs()),
 		Latency: latencyFrom(d.sent.GetLatency()), Stopped: d.sent.GetStopped(),
 		Sender: hostFrom(d.sent.GetHost()), Receiver: hostFrom(d.received.GetHost()),
-		TunnelDrops: drops(d.sent.GetTunnel()) + drops(d.received.GetTunnel()),
-		PerFlow:     flowsFrom(s.GetFlows(), r.GetFlows()),
+		SenderTunnel: countsFrom(d.sent.GetTunnel()), ReceiverTunnel: countsFrom(d.received.GetTunnel()),
+		PerFlow: flowsFrom(s.GetFlows(), r.GetFlows()),
 	}
+	trial.TunnelDrops = trial.SenderTunnel.Drops() + trial.ReceiverTunnel.Drops()
 	trial.Load.Burst = int(s.GetBurst())
 	if load.Flows <= 1 {
 		trial.Load.Flows, trial.PerFlow = 0, nil // The trial itself says it.
@@ -157,8 +158,9 @@ func tcpTrialFrom(load analysis.TCPLoad, d done) analysis.TCPTrial {
 		Elapsed: time.Duration(s.GetElapsedNs()), ReceivedElapsed: time.Duration(r.GetElapsedNs()),
 		Latency: latencyFrom(d.sent.GetLatency()), Stopped: d.sent.GetStopped(),
 		Sender: hostFrom(d.sent.GetHost()), Receiver: hostFrom(d.received.GetHost()),
-		TunnelDrops: drops(d.sent.GetTunnel()) + drops(d.received.GetTunnel()),
+		SenderTunnel: countsFrom(d.sent.GetTunnel()), ReceiverTunnel: countsFrom(d.received.GetTunnel()),
 	}
+	trial.TunnelDrops = trial.SenderTunnel.Drops() + trial.ReceiverTunnel.Drops()
 	for i, f := range s.GetFlows() {
 		flow := analysis.TCPFlow{
 			LocalPort: uint16(f.GetLocalPort()), RemotePort: uint16(f.GetRemotePort()),
@@ -198,13 +200,44 @@ func mssFrom(m *controlv1.MSS) *analysis.MSS {
 	return &analysis.MSS{Sent: int(m.GetSent()), Received: int(m.GetReceived())}
 }
 
-// drops adds up what a tunnel's half dropped for whatever reason: also what its
-// queues overran with, which is loss of our own making. Errors that the outer
-// network reported are of packets that are counted elsewhere.
-func drops(c *controlv1.TunnelCounters) uint64 {
-	return c.GetMalformed() + c.GetUnknownSpi() + c.GetBadIcv() + c.GetReplayed() +
-		c.GetWrongSelectors() + c.GetSendRefused() + c.GetDeliverRefused() +
-		c.GetOutOverrun() + c.GetInOverrun()
+// countsFrom is what one end's half counted, drops by the names that package tunnel
+// gives to their reasons.
+func countsFrom(c *controlv1.TunnelCounters) analysis.TunnelCounts {
+	counters := countersFrom(c)
+	counts := analysis.TunnelCounts{
+		OutPackets: counters.OutPackets, OutInnerBytes: counters.OutInnerBytes,
+		InPackets: counters.InPackets, InInnerBytes: counters.InInnerBytes,
+		OuterErrors: counters.OuterErrors,
+	}
+	for _, drop := range counters.Drops() {
+		if drop.Packets == 0 {
+			continue
+		}
+		if counts.Dropped == nil {
+			counts.Dropped = make(map[string]uint64)
+		}
+		counts.Dropped[drop.Reason] = drop.Packets
+	}
+	return counts
+}
+
+func countersFrom(c *controlv1.TunnelCounters) tunnel.Counters {
+	return tunnel.Counters{
+		OutPackets:     c.GetOutPackets(),
+		OutInnerBytes:  c.GetOutInnerBytes(),
+		InPackets:      c.GetInPackets(),
+		InInnerBytes:   c.GetInInnerBytes(),
+		Malformed:      c.GetMalformed(),
+		UnknownSPI:     c.GetUnknownSpi(),
+		BadICV:         c.GetBadIcv(),
+		Replayed:       c.GetReplayed(),
+		WrongSelectors: c.GetWrongSelectors(),
+		SendRefused:    c.GetSendRefused(),
+		DeliverRefused: c.GetDeliverRefused(),
+		OutOverrun:     c.GetOutOverrun(),
+		InOverrun:      c.GetInOverrun(),
+		OuterErrors:    c.GetOuterErrors(),
+	}
 }
 
 func hostFrom(h *controlv1.Host) analysis.Host {

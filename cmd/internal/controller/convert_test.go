@@ -3,13 +3,16 @@ package controller
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/analysis"
+	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control/bridgetest"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/tunnel"
 )
 
 // Every number of a load reaches the contract but the idle time, which the
@@ -117,6 +120,29 @@ func TestOthersFrom(t *testing.T) {
 	}
 }
 
+// Nothing that a half counts is lost: not on the way to package tunnel's words, nor
+// from these to the trial, where each reason to drop has its name.
+func TestCountsFrom(t *testing.T) {
+	var wire controlv1.TunnelCounters
+	bridgetest.Fill(&wire)
+	counters := countersFrom(&wire)
+	if diff := cmp.Diff(bridgetest.Numbers(&wire), bridgetest.Numbers(counters)); diff != "" {
+		t.Errorf("numbers (-want +got):\n%s", diff)
+	}
+	counts := countsFrom(&wire)
+	got := bridgetest.Numbers(counts)
+	for _, drop := range counters.Drops() {
+		got = append(got, float64(counts.Dropped[drop.Reason]))
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(bridgetest.Numbers(&wire), got); diff != "" {
+		t.Errorf("numbers of the trial (-want +got):\n%s", diff)
+	}
+	if quiet := countsFrom(&controlv1.TunnelCounters{OutPackets: 1}); quiet.Dropped != nil {
+		t.Errorf("reasons that no packet met: %v", quiet.Dropped)
+	}
+}
+
 // Each reason for which a tunnel drops a packet counts, at both ends; packets
 // that passed and reports of the outer network do not.
 func TestDrops(t *testing.T) {
@@ -133,7 +159,21 @@ func TestDrops(t *testing.T) {
 	if trial.ReceiverOverruns != counters.GetInOverrun() {
 		t.Errorf("overruns at the receiver %d, want %d", trial.ReceiverOverruns, counters.GetInOverrun())
 	}
-	if trial.TunnelDrops != want {
-		t.Errorf("tunnel drops %d, want %d", trial.TunnelDrops, want)
+	if tcp := tcpTrialFrom(analysis.TCPLoad{}, both); trial.TunnelDrops != want || tcp.TunnelDrops != want {
+		t.Errorf("tunnel drops %d, of TCP %d, want %d", trial.TunnelDrops, tcp.TunnelDrops, want)
+	}
+}
+
+// Every reason has words in a report.
+func TestReasonsHaveWords(t *testing.T) {
+	for _, drop := range (tunnel.Counters{}).Drops() {
+		trial := analysis.Trial{SenderTunnel: analysis.TunnelCounts{Dropped: map[string]uint64{drop.Reason: 7}}}
+		var text strings.Builder
+		if err := report.WriteText(&text, report.Result{Kind: report.Run, Trials: []analysis.Trial{trial}}, report.TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text.String(), "dropped: 7 ") || strings.Contains(text.String(), "reason "+drop.Reason) {
+			t.Errorf("package report has no words for the reason %s:\n%s", drop.Reason, text.String())
+		}
 	}
 }

@@ -40,6 +40,8 @@ func addCounts(whole *analysis.Trial, t analysis.Trial) {
 	whole.Refused += t.Refused
 	whole.SocketDrops += t.SocketDrops
 	whole.TunnelDrops += t.TunnelDrops
+	whole.SenderTunnel = whole.SenderTunnel.Add(t.SenderTunnel)
+	whole.ReceiverTunnel = whole.ReceiverTunnel.Add(t.ReceiverTunnel)
 	whole.ReceiverOverruns += t.ReceiverOverruns
 	whole.SentInnerBytes += t.SentInnerBytes
 	whole.ReceivedInnerBytes += t.ReceivedInnerBytes

@@ -19,9 +19,13 @@ func TestMerge(t *testing.T) {
 		}
 		return h
 	}
+	counts := func(packets, replayed uint64) analysis.TunnelCounts {
+		return analysis.TunnelCounts{OutPackets: packets, Dropped: map[string]uint64{"replayed": replayed}}
+	}
 	fast := analysis.Trial{
 		Load:      analysis.Load{InnerBitsPerSecond: 30e6, Burst: 8},
 		InnerSize: 1400, OuterSize: 1464, Sent: 300, Received: 290, Duplicated: 1, Reordered: 2, Refused: 3, SocketDrops: 4, TunnelDrops: 5,
+		SenderTunnel: counts(1, 2), ReceiverTunnel: counts(3, 4),
 		Elapsed: 100 * ms, Skipped: 4 * ms, Variation: analysis.Variation{P50: 1, P99: 20, Max: 30},
 		Windows: []analysis.Window{
 			{Packets: 60, Start: 0, End: 20 * ms, MinDelay: ms}, {Packets: 61, Start: 20 * ms, End: 40 * ms}, {Packets: 62, Start: 40 * ms, End: 60 * ms},
@@ -32,6 +36,7 @@ func TestMerge(t *testing.T) {
 	slow := analysis.Trial{
 		Load:      analysis.Load{InnerBitsPerSecond: 10e6, Burst: 4},
 		InnerSize: 1400, OuterSize: 1464, Sent: 100, Received: 100, Duplicated: 10, Reordered: 20, Refused: 30, SocketDrops: 40, TunnelDrops: 50,
+		SenderTunnel: counts(10, 20), ReceiverTunnel: counts(30, 40),
 		Elapsed: 102 * ms, Variation: analysis.Variation{P50: 10, P99: 2, Max: 3},
 		Windows:   []analysis.Window{{Packets: 20, Start: 2 * ms, End: 22 * ms}, {Packets: 21, Start: 22 * ms, End: 42 * ms, MinDelay: 2 * ms}},
 		FirstLoss: &analysis.FirstLoss{Packets: 90, After: 70 * ms},
@@ -41,6 +46,7 @@ func TestMerge(t *testing.T) {
 	want := analysis.Trial{
 		Load:      analysis.Load{InnerBitsPerSecond: 40e6, Duration: 100 * ms, Idle: ms, Burst: 8},
 		InnerSize: 1400, OuterSize: 1464, Sent: 400, Received: 390, Duplicated: 11, Reordered: 22, Refused: 33, SocketDrops: 44, TunnelDrops: 55,
+		SenderTunnel: counts(11, 22), ReceiverTunnel: counts(33, 44),
 		Elapsed: 101 * ms, Skipped: 2 * ms, Variation: analysis.Variation{P50: 10, P99: 20, Max: 30},
 		Windows:   []analysis.Window{{Packets: 80 + 82, Start: ms, End: 41 * ms, MinDelay: ms}},
 		FirstLoss: &analysis.FirstLoss{Packets: 190, After: 40 * ms},
