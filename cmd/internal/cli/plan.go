@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"time"
 	_ "time/tzdata" // --timezone works on hosts without a database of their own.
 
@@ -117,7 +118,7 @@ func (f *planFlags) run(command *cobra.Command, given []string) error {
 		return err
 	}
 	shown.done()
-	plan.Notes = append(demands.Notes, plan.Notes...)
+	plan.Notes = slices.Concat(caveats(results), demands.Notes, plan.Notes)
 	return f.write(command, report.PlanReport{
 		ToolVersion: control.Version(), Written: now, Author: cmp.Or(f.author, whoami()), Plan: plan, Inputs: inputs.read,
 		Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Results: results,

@@ -44,8 +44,12 @@ func TestPlan(t *testing.T) {
 	if code != exitDone || said != "" || !strings.Contains(out, "dc-a to dc-b") || !strings.HasSuffix(out, "Report    plan.html\n") {
 		t.Errorf("exit code %d, said %q, printed\n%s", code, said, out)
 	}
-	if page, err := os.ReadFile("plan.html"); err != nil || !bytes.Contains(page, []byte("</html>")) {
-		t.Errorf("a page of %d B, %v", len(page), err)
+	const caveat = "predicts neither an appliance nor the kernel"
+	if !strings.Contains(out, caveat) {
+		t.Errorf("it does not say that its ceiling %s:\n%s", caveat, out)
+	}
+	if page, err := os.ReadFile("plan.html"); err != nil || !bytes.Contains(page, []byte("</html>")) || !bytes.Contains(page, []byte(caveat)) {
+		t.Errorf("a page of %d B, %v, or without the caveat", len(page), err)
 	}
 }
 

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/capacity"
 	"tunnelmark/analysis/report"
+	"tunnelmark/cmd/internal/kind"
 )
 
 // results reads what find, run or lab run have written.
@@ -60,6 +62,17 @@ func measuredFrom(r report.Result) capacity.Measured {
 		BothWaysInnerSize:          size,
 		Latency:                    hasLatency(r),
 	}
+}
+
+// caveats are what the rates of the measured tunnels do not say, each once.
+func caveats(results []report.Result) (notes []string) {
+	for _, r := range results {
+		k, err := kind.Find(r.Tunnel.Driver) // A newer tunnelmark may know others.
+		if err == nil && k.Caveat != "" && !slices.Contains(notes, k.Caveat) {
+			notes = append(notes, k.Caveat)
+		}
+	}
+	return notes
 }
 
 // bothWaysLossGoal is the loss, as a ratio, that find allows unless it is told otherwise.

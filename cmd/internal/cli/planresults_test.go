@@ -61,6 +61,21 @@ func TestMeasuredFrom(t *testing.T) {
 }
 
 // Only what both directions carried at once, within the loss goal, tells of both.
+// A driver that two results share is told of once; one that measures what its user
+// will have, or that is not known here, not at all.
+func TestCaveats(t *testing.T) {
+	var results []report.Result
+	for _, driver := range []string{"xfrm", "esp", "esp", "from tomorrow", "wireguard-user"} {
+		r := found(1400)
+		r.Tunnel.Driver = driver
+		results = append(results, r)
+	}
+	got := caveats(results)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "Driver esp is ESP in user space: ") || !strings.HasPrefix(got[1], "Driver wireguard-user is ") {
+		t.Errorf("got %q, want one of esp and one of wireguard-user", got)
+	}
+}
+
 func TestBothWays(t *testing.T) {
 	for name, c := range map[string]struct {
 		trials []analysis.Trial

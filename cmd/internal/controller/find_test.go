@@ -33,6 +33,9 @@ func TestFind(t *testing.T) {
 	if got := result.Ceiling.InnerBitsPerSecond; math.Abs(got/100e6-1) > 0.01 {
 		t.Errorf("ceiling %v bit/s inner, want 100 Mbit/s", got)
 	}
+	if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "predicts neither an appliance nor the kernel's ESP") {
+		t.Errorf("notes %q, want one about ESP in user space", result.Notes)
+	}
 	if result.Verdict == nil || result.Baseline == nil || len(result.Environment) != 2 || result.Kind != report.Find {
 		t.Errorf("the result lacks something: %+v", result)
 	}
@@ -55,7 +58,7 @@ func TestFindKeepsWithinLimits(t *testing.T) {
 			t.Errorf("asked for %v bit/s", load.GetInnerBitsPerSecond())
 		}
 	}
-	if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "allow no more than 50.00 Mbit/s inner") {
+	if len(result.Notes) != 2 || !strings.Contains(result.Notes[1], "allow no more than 50.00 Mbit/s inner") {
 		t.Errorf("notes %q", result.Notes)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/kind"
 	"tunnelmark/tunnel/overhead"
 )
 
@@ -129,8 +130,8 @@ func (s *Session) fits(size int) error {
 // where neither end knows its own, in bit/s.
 const assumedLink = 1e9
 
-// describe notes the tunnel that was built, what each of several carried, and the
-// size of the packets.
+// describe notes the tunnel that was built, what each of several carried, the size of
+// the packets, and what their rate does not say.
 func (s *Session) describe(r *pending, size int) {
 	r.Tunnel = report.Tunnel{
 		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
@@ -138,6 +139,9 @@ func (s *Session) describe(r *pending, size int) {
 		Setup: max(s.Built[0].Setup, s.Built[1].Setup), Most: s.most(), PerTunnel: s.carried,
 	}
 	r.Size = report.Size{Inner: size, Outer: s.outerLength(size)}
+	if k, err := kind.Find(s.Spec.Driver); err == nil && k.Caveat != "" && r.Kind != report.PathMTU {
+		r.Notes = append([]string{k.Caveat}, r.Notes...) // First: a text shows few.
+	}
 	for i, built := range s.Built {
 		for _, detail := range built.Details {
 			r.Environment[i].Details = append(r.Environment[i].Details, report.Detail{Name: detail.Name, Value: detail.Value})

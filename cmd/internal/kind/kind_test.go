@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,6 +25,23 @@ func TestEveryKindHasAnOverhead(t *testing.T) {
 			}
 			if mtu := added.TunnelMTU(1500); mtu < 1280 || mtu > 1500 || (mtu < 1500) != (k.Name != Clear && !k.Foreign) {
 				t.Errorf("%s over IPv%d: tunnel MTU of %d at a path MTU of 1500", k.Name, outer, mtu)
+			}
+		}
+	}
+}
+
+// Whatever does in a program what the kernel or an appliance does otherwise says so,
+// and names drivers that there are.
+func TestCaveats(t *testing.T) {
+	for _, k := range All() {
+		program := !k.Kernel && !k.Foreign && k.Name != Clear
+		if (k.Caveat != "") != program {
+			t.Errorf("%s: caveat %q", k.Name, k.Caveat)
+		}
+		for _, named := range regexp.MustCompile(`--driver ([a-z-]+)`).FindAllStringSubmatch(k.Caveat, -1) {
+			other, err := Find(named[1])
+			if err != nil || !other.Kernel && !other.Foreign {
+				t.Errorf("%s: it recommends %s, %v", k.Name, named[1], err)
 			}
 		}
 	}
