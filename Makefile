@@ -1,6 +1,7 @@
 # make demo   build, find the ceiling of a lab appliance, write report.html
 # make test   install what the tests need and pass them all
 # make test-kernel   pass the tests that need kernel ESP, WireGuard, GRE, in a VM
+# make soak   pass the checks of our ESP that take hours
 GO      ?= go
 PREFIX  ?= /usr/local
 # A clone knows its version; a tarball or a dirty tool chain does not need to.
@@ -8,7 +9,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto
 LINT     = $(GO) tool -modfile=.ci/lint.mod golangci-lint
 PROTO    = $(GO) tool -modfile=.ci/proto.mod buf
 
-.PHONY: build demo test test-kernel lint generate bench bench-generator bench-dataplane install clean
+.PHONY: build demo test test-kernel soak lint generate bench bench-generator bench-dataplane install clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/tunnelmark ./cmd/tunnelmark-agent
@@ -25,6 +26,11 @@ test: build
 # Boots Debian's kernel under QEMU; see the top of the script for one test alone.
 test-kernel:
 	GO=$(GO) scripts/test-kernel
+
+# Hours. For instance: make soak FLAGS="memory fuzz" SOAK_MEMORY=10m; see scripts/soak --help.
+soak:
+	scripts/install-test-tools
+	GO=$(GO) scripts/soak $(FLAGS)
 
 lint:
 	$(LINT) run ./...
