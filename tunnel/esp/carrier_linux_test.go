@@ -161,7 +161,7 @@ func TestForbidsFragments(t *testing.T) {
 			t.Fatal(err)
 		}
 		receiveClass(t, right, overhead.IPv4)
-		frames := capture.Sent(t)
+		frames := unicast(capture.Sent(t))
 		if len(frames) != 1 {
 			t.Fatalf("%d frames, want one", len(frames))
 		}
