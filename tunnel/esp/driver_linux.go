@@ -38,10 +38,7 @@ func (Driver) Check(spec tunnel.Spec) error {
 // beside it, makes the TUN device in place.Inner, and starts the workers of both
 // directions.
 func (d Driver) Open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
-	h := &half{}
-	if place.Socket != nil {
-		h.socket = place.Socket
-	}
+	h := &half{reserved: place.Socket}
 	if err := d.build(ctx, h, spec, keys, place); err != nil {
 		return nil, fmt.Errorf("open esp tunnel: %w", errors.Join(err, h.release()))
 	}
@@ -65,14 +62,10 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	if carrierOf(spec).raw {
-		raw, err := openRaw(ctx, spec, place)
-		if err != nil {
-			return err
-		}
-		h.socket = raw
+	if err := h.openOuter(ctx, spec, place); err != nil {
+		return err
 	}
-	outbox, inboxes, err := openOuter(spec, h.socket, workers)
+	outbox, inboxes, err := openBoxes(spec, h.outer, workers)
 	if err != nil {
 		return err
 	}
@@ -80,18 +73,25 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	h.path = inner.Path(place.Inner, h.clear.Name, spec)
-	reader, err := newTUNReader(h.clear.File)
-	if err != nil {
-		return err
-	}
-	writer, err := newTUNWriter(h.clear.File)
-	if err != nil {
-		return err
-	}
-	h.sender = newSender(reader, outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
-	h.receiver = newReceiver(writer, inboxes, receiveSA, !carrierOf(spec).raw, h.clear.UDPSegments, &h.in)
+	h.path = inner.Path(place.Inner, h.clear.device.Name, spec)
+	h.sender = newSender(newTUNReader(h.clear.port), outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
+	h.receiver = newReceiver(newTUNWriter(h.clear.port), inboxes, receiveSA, !carrierOf(spec).raw, h.clear.device.UDPSegments, &h.in)
 	return nil
+}
+
+// openOuter makes the port through which ESP goes. For raw ESP the place's socket
+// stays beside it: it keeps the port number that both ends have agreed on from
+// anybody else.
+func (h *half) openOuter(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (err error) {
+	if carrierOf(spec).raw {
+		h.outer, err = openRaw(ctx, spec, place)
+		return err
+	}
+	if h.outer, err = portOf(place.Socket); err != nil {
+		return err
+	}
+	h.reserved = nil
+	return place.Socket.Close()
 }
 
 // associations makes the two SAs of this end (RFC 4301, Section 4.1). The peer
@@ -117,27 +117,24 @@ func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*outbound, *
 	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors, packets), nil
 }
 
-func openOuter(spec tunnel.Spec, socket outerSocket, workers int) (*outbox, []*inbox, error) {
+// openBoxes connects the port and prepares sending and receiving.
+func openBoxes(spec tunnel.Spec, outer *port, workers int) (*outbox, []*inbox, error) {
 	c, remote := carrierOf(spec), spec.Remote.Outer
 	if c.raw {
 		remote = netip.AddrPortFrom(remote.Addr(), 0)
 	}
-	mtu, err := prepareSocket(socket, remote)
+	mtu, err := connect(outer.fd, remote)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := checkPath(spec, mtu); err != nil {
 		return nil, nil, err
 	}
-	outbox, err := newOutbox(socket, c)
-	if err != nil {
-		return nil, nil, fmt.Errorf("prepare sending: %w", err)
-	}
 	inboxes := make([]*inbox, workers)
 	for i := range inboxes {
-		if inboxes[i], err = newInbox(socket, c); err != nil {
+		if inboxes[i], err = newInbox(outer, c); err != nil {
 			return nil, nil, fmt.Errorf("prepare receiving: %w", err)
 		}
 	}
-	return outbox, inboxes, nil
+	return newOutbox(outer, c), inboxes, nil
 }

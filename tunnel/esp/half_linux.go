@@ -2,6 +2,7 @@ package esp
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ const sendGrace = time.Second
 // half is one end of a tunnel that is up.
 type half struct {
 	path     tunnel.Path
-	socket   outerSocket
+	outer    *port
+	reserved *net.UDPConn // Of the session's offer; nil where outer has taken its place.
 	clear    *clearInterface
 	sender   *sender
 	receiver *receiver
@@ -50,7 +52,7 @@ func (h *half) readDropsLocked() error {
 		return nil
 	}
 	out, outErr := h.clear.drops()
-	in, inErr := socketDrops(h.socket)
+	in, inErr := socketDrops(h.outer.fd)
 	if err := errors.Join(outErr, inErr); err != nil {
 		return err
 	}
@@ -80,25 +82,22 @@ func (h *half) Close() error {
 	return errors.Join(stopErr, dropsErr, h.release())
 }
 
-// stop ends the loops. A deadline is refused only by a descriptor that is closed
-// already, which ends its loop as well.
+// stop ends the loops.
 func (h *half) stop() error {
-	now := time.Now()
-	return errors.Join(
-		h.clear.File.SetReadDeadline(now),
-		h.socket.SetReadDeadline(now),
-		h.socket.SetWriteDeadline(now.Add(sendGrace)),
-	)
+	return errors.Join(h.clear.port.stop(0), h.outer.stop(sendGrace))
 }
 
 // release closes what is there: Open calls it for a half that is not complete.
 func (h *half) release() error {
-	var socketErr, clearErr error
-	if h.socket != nil {
-		socketErr = h.socket.Close()
+	var errs []error
+	if h.outer != nil {
+		errs = append(errs, h.outer.Close())
+	}
+	if h.reserved != nil {
+		errs = append(errs, h.reserved.Close())
 	}
 	if h.clear != nil {
-		clearErr = h.clear.close()
+		errs = append(errs, h.clear.close())
 	}
-	return errors.Join(socketErr, clearErr)
+	return errors.Join(errs...)
 }

@@ -22,7 +22,7 @@ const (
 // inbox receives ESP packets from UDP or raw, a batch with one system call. One
 // goroutine uses it; it allocates nothing after newInbox.
 type inbox struct {
-	socket   syscall.RawConn
+	socket   *port
 	headed   bool // Messages begin with the outer IP header.
 	buffers  [][]byte
 	vectors  [receiveBatch]unix.Iovec
@@ -35,16 +35,10 @@ type inbox struct {
 	errno    syscall.Errno
 }
 
-func newInbox(socket outerSocket, c carrier) (*inbox, error) {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	in := &inbox{socket: raw, headed: c.headed(), buffers: newBuffers(receiveBatch, receiveBuffer)}
+func newInbox(socket *port, c carrier) (*inbox, error) {
+	in := &inbox{socket: socket, headed: c.headed(), buffers: newBuffers(receiveBatch, receiveBuffer)}
 	in.attempt = in.recvmmsg
-	var option error
-	err = raw.Control(func(fd uintptr) { option = c.setReceive(int(fd)) })
-	return in, errors.Join(err, option)
+	return in, c.setReceive(socket.fd)
 }
 
 // setReceive asks for what comes beside the packets: their traffic class, and for

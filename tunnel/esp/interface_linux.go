@@ -15,8 +15,9 @@ const interfaceName = "esp%d"
 
 // clearInterface is the TUN device that stands in the inner namespace.
 type clearInterface struct {
-	inner.TUN
-	side *inner.Side
+	*port
+	device inner.TUN
+	side   *inner.Side
 }
 
 // openInterface makes the TUN device and brings it up with its addresses and
@@ -26,11 +27,15 @@ func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel
 	if err != nil {
 		return nil, err
 	}
+	port, err := newPort(device.FD)
+	if err != nil {
+		return nil, err
+	}
 	side, err := inner.Configure(ctx, namespace, device.Name, spec)
 	if err != nil {
-		return nil, errors.Join(err, device.File.Close())
+		return nil, errors.Join(err, port.Close())
 	}
-	c := &clearInterface{TUN: device, side: side}
+	c := &clearInterface{port: port, device: device, side: side}
 	// The kernel never hands over more segments than one batch holds.
 	if err := side.LimitSegments(mostSegments); err != nil {
 		return nil, errors.Join(err, c.close())
@@ -41,7 +46,7 @@ func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel
 // close removes the interface: it lives as long as its descriptor.
 func (c *clearInterface) close() error {
 	c.side.Close()
-	if err := c.File.Close(); err != nil {
+	if err := c.port.Close(); err != nil {
 		return fmt.Errorf("close TUN device: %w", err)
 	}
 	return nil

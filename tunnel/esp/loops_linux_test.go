@@ -54,6 +54,7 @@ type loops struct {
 	receiver  *receiveWorker
 	from, to  *fakeClear
 	near, far *net.UDPConn
+	farPort   *port
 	out, in   ledger
 }
 
@@ -65,11 +66,9 @@ func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
 	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: listen(t), far: listen(t)}
 	mustConnect(t, l.near, l.far)
 	mustConnect(t, l.far, l.near)
-	outbox, err := newOutbox(l.near, udp4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := newInbox(l.far, udp4)
+	outbox := newOutbox(mustPort(t, l.near), udp4)
+	l.farPort = mustPort(t, l.far)
+	in, err := newInbox(l.farPort, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +90,24 @@ func listen(t testing.TB) *net.UDPConn {
 
 func mustConnect(t testing.TB, socket, peer *net.UDPConn) {
 	t.Helper()
-	if _, err := prepareSocket(socket, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+	p, err := portOf(socket)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer p.Close()
+	if _, err := connect(p.fd, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustPort(t testing.TB, socket *net.UDPConn) *port {
+	t.Helper()
+	p, err := portOf(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
 }
 
 // carry takes one batch through both loops.
@@ -309,7 +323,7 @@ func TestReceiverGoesOnWhenRefused(t *testing.T) {
 // Datagrams that nobody waits for: ICMP says so, and the loops go on.
 func TestLoopsSurviveAbsentPeer(t *testing.T) {
 	l := newLoops(t, tunnel.AES128GCM, 1438)
-	if err := l.far.Close(); err != nil {
+	if err := errors.Join(l.far.Close(), l.farPort.Close()); err != nil {
 		t.Fatal(err)
 	}
 	l.from.read = batchOf(1, 100)
@@ -324,11 +338,25 @@ func TestLoopsSurviveAbsentPeer(t *testing.T) {
 	if diff := cmp.Diff(want, l.out.read()); diff != "" {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
-	if err := l.near.Close(); err != nil {
+}
+
+// A port that is stopped ends who waits, who comes later, and who has enough to read.
+func TestPortStops(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1438)
+	waiting := make(chan error)
+	go func() { waiting <- l.receiver.step() }()
+	if err := l.farPort.stop(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.sender.step(); !stopped(err) {
-		t.Errorf("step after close: got %v, want an error that ends the loop", err)
+	if err := <-waiting; !stopped(err) {
+		t.Errorf("who waited: got %v, want an error that ends the loop", err)
+	}
+	l.from.read = batchOf(1, 100)
+	if err := l.sender.step(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.receiver.step(); !stopped(err) {
+		t.Errorf("who comes later: got %v, want an error that ends the loop", err)
 	}
 }
 
@@ -396,10 +424,7 @@ func TestSegments(t *testing.T) {
 func TestOutboxRefusesTooLong(t *testing.T) {
 	near, far := listen(t), listen(t)
 	mustConnect(t, near, far)
-	outbox, err := newOutbox(near, udp4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	outbox := newOutbox(mustPort(t, near), udp4)
 	tooLong := make([]byte, maxPayload+1)
 	packets := [][]byte{make([]byte, 100), tooLong, tooLong, make([]byte, 100)}
 	refused, err := outbox.send(packets, 0)
@@ -436,7 +461,7 @@ func TestSocketDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	drops, err := socketDrops(far)
+	drops, err := socketDrops(mustPort(t, far).fd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type message struct {
 // system call. Nothing is copied: the messages point at the packets. One goroutine
 // uses it; it allocates nothing after newOutbox.
 type outbox struct {
-	socket       syscall.RawConn
+	socket       *port
 	segmentation bool // The kernel segments (UDP_SEGMENT). May turn false, never true.
 
 	vectors  [batchSize]unix.Iovec
@@ -44,26 +44,19 @@ type outbox struct {
 	errno   syscall.Errno
 }
 
-func newOutbox(socket outerSocket, c carrier) (*outbox, error) {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	o := &outbox{socket: raw, refused: make([]int, 0, batchSize)}
+func newOutbox(socket *port, c carrier) *outbox {
+	o := &outbox{socket: socket, refused: make([]int, 0, batchSize)}
 	o.attempt = o.sendmmsg
 	for i := range o.controls {
 		o.controls[i].prepare(c.version)
 	}
-	if c.raw { // Only UDP is segmented.
-		return o, nil
-	}
-	err = raw.Control(func(fd uintptr) {
+	if !c.raw { // Only UDP is segmented.
 		// Linux knows the option since 4.18; whether the interface can do it
 		// shows only when sending, see retry.
-		_, unknown := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
+		_, unknown := unix.GetsockoptInt(socket.fd, unix.SOL_UDP, unix.UDP_SEGMENT)
 		o.segmentation = unknown == nil
-	})
-	return o, err
+	}
+	return o
 }
 
 // send hands up to batchSize packets to the kernel, which all get the same outer

@@ -15,22 +15,6 @@ import (
 	"tunnelmark/tunnel/overhead"
 )
 
-// rawSocket carries ESP as IP protocol 50. The kernel hands it a copy of every ESP
-// packet from the peer's address; where the kernel's own ESP is loaded, that sees
-// them as well and counts them in XfrmInNoStates, to no effect.
-type rawSocket struct {
-	*net.IPConn
-	// reserved is the UDP socket of the session's offer. Nothing passes through it:
-	// it keeps the port that both ends have agreed on from anybody else.
-	reserved *net.UDPConn
-}
-
-// Close closes both sockets. From then on the kernel tells the peer by ICMP that
-// nobody here speaks the protocol, unless another tunnel does.
-func (s *rawSocket) Close() error {
-	return errors.Join(s.IPConn.Close(), s.reserved.Close())
-}
-
 // checkRaw tries whether this process may open a raw socket.
 func checkRaw(version overhead.IPVersion) error {
 	domain := unix.AF_INET
@@ -48,22 +32,29 @@ func checkRaw(version overhead.IPVersion) error {
 	return unix.Close(fd)
 }
 
-// openRaw takes ownership of the place's socket when it succeeds.
-func openRaw(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (*rawSocket, error) {
+// openRaw makes a port that carries ESP as IP protocol 50. The kernel hands it a copy
+// of every ESP packet from the peer's address; where the kernel's own ESP is loaded,
+// that sees them as well and counts them in XfrmInNoStates, to no effect. When it is
+// closed, the kernel tells the peer by ICMP that nobody here speaks the protocol,
+// unless another tunnel does.
+func openRaw(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (outer *port, err error) {
 	c, local := carrierOf(spec), spec.Local.Outer.Addr().Unmap()
-	var opened net.PacketConn
-	err := place.Outer.Do(func() (err error) {
+	err = place.Outer.Do(func() error {
 		// Before it is bound, so that its queue never holds what is another's.
 		config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 			return filterBySPI(raw, c.ownSPIs(spec.Local.SPI))
 		}}
-		opened, err = config.ListenPacket(ctx, fmt.Sprintf("ip%d:%d", c.version, unix.IPPROTO_ESP), local.String())
-		return err
+		opened, err := config.ListenPacket(ctx, fmt.Sprintf("ip%d:%d", c.version, unix.IPPROTO_ESP), local.String())
+		if err != nil {
+			return err
+		}
+		outer, err = portOf(opened.(*net.IPConn))
+		return errors.Join(err, opened.Close())
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open raw socket of IP protocol 50: %w", err)
 	}
-	return &rawSocket{opened.(*net.IPConn), place.Socket}, nil
+	return outer, nil
 }
 
 // filterBySPI makes the kernel drop what the filter does not pass, before it is

@@ -2,10 +2,8 @@ package esp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,35 +22,14 @@ func carrierOf(spec tunnel.Spec) carrier {
 	return carrier{overhead.VersionOf(spec.Remote.Outer.Addr()), spec.Encapsulation == tunnel.Raw}
 }
 
-// outerSocket is the socket through which ESP goes: a *net.UDPConn or a *rawSocket.
-type outerSocket interface {
-	net.Conn
-	syscall.Conn
-}
-
 // socketBuffer is what the outer socket may queue each way, in bytes: some
 // 15 ms at 2 Gbit/s, in which a loop may be off the CPU.
 const socketBuffer = 4 << 20
 
-// prepareSocket connects the outer socket and sets its options. It returns the
-// path MTU that the kernel knows.
-func prepareSocket(socket outerSocket, remote netip.AddrPort) (overhead.PathMTU, error) {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var mtu int
-	var setup error
-	err = raw.Control(func(fd uintptr) { mtu, setup = connect(int(fd), remote) })
-	if err == nil {
-		err = setup
-	}
-	return overhead.PathMTU(mtu), err
-}
-
-// connect makes the kernel drop what is not from the peer's address and port. Raw
-// sockets have none: it is 0 there.
-func connect(fd int, remote netip.AddrPort) (mtu int, err error) {
+// connect sets the outer socket's options and makes the kernel drop what is not from
+// the peer's address and port, of which raw sockets have none: it is 0 there. It
+// returns the path MTU that the kernel knows.
+func connect(fd int, remote netip.AddrPort) (mtu overhead.PathMTU, err error) {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return 0, os.NewSyscallError("getsockopt SO_DOMAIN", err)
@@ -64,12 +41,12 @@ func connect(fd int, remote netip.AddrPort) (mtu int, err error) {
 	if err := unix.Connect(fd, sockaddr(domain, remote)); err != nil {
 		return 0, fmt.Errorf("connect outer socket to %s: %w", remote, err)
 	}
-	if domain == unix.AF_INET {
-		mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
-	} else {
-		mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+	level, option := unix.IPPROTO_IP, unix.IP_MTU
+	if domain == unix.AF_INET6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU
 	}
-	return mtu, os.NewSyscallError("getsockopt IP_MTU", err)
+	known, err := unix.GetsockoptInt(fd, level, option)
+	return overhead.PathMTU(known), os.NewSyscallError("getsockopt IP_MTU", err)
 }
 
 // forbidFragments sets the don't-fragment bit, so that what does not fit is
@@ -110,18 +87,12 @@ func sockaddr(domain int, address netip.AddrPort) unix.Sockaddr {
 // socketDrops is how many messages the kernel dropped because the socket's
 // queue was full (SO_MEMINFO, field SK_MEMINFO_DROPS of
 // include/uapi/linux/sock_diag.h).
-func socketDrops(socket outerSocket) (uint64, error) {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
+func socketDrops(fd int) (uint64, error) {
 	var info memoryInfo
-	var option error
-	err = raw.Control(func(fd uintptr) { option = info.read(int(fd)) })
-	if err == nil {
-		err = os.NewSyscallError("getsockopt SO_MEMINFO", option)
+	if err := info.read(fd); err != nil {
+		return 0, os.NewSyscallError("getsockopt SO_MEMINFO", err)
 	}
-	return uint64(info[memoryInfoDrops]), err
+	return uint64(info[memoryInfoDrops]), nil
 }
 
 // memoryInfo is the array that SO_MEMINFO fills.

@@ -1,8 +1,6 @@
 package esp
 
 import (
-	"fmt"
-	"os"
 	"syscall"
 	"unsafe"
 
@@ -12,7 +10,7 @@ import (
 // tunReader reads packets from the clear side. One goroutine at a time uses it; it
 // allocates nothing after newTUNReader.
 type tunReader struct {
-	device syscall.RawConn
+	device *port
 
 	// Arguments and results of attempt, which is made once, as in outbox.
 	attempt func(fd uintptr) bool
@@ -22,14 +20,10 @@ type tunReader struct {
 	errno   syscall.Errno
 }
 
-func newTUNReader(file *os.File) (*tunReader, error) {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("prepare reading of the TUN device: %w", err)
-	}
-	r := &tunReader{device: raw}
+func newTUNReader(device *port) *tunReader {
+	r := &tunReader{device: device}
 	r.attempt = r.read
-	return r, nil
+	return r
 }
 
 // next reads one packet or super-packet behind its header (package offload). Where
@@ -66,7 +60,7 @@ const mostParts = 130
 // tunWriter writes packets to the clear side. One goroutine at a time uses it; it
 // allocates nothing after newTUNWriter.
 type tunWriter struct {
-	device  syscall.RawConn
+	device  *port
 	vectors [mostParts]unix.Iovec
 
 	attempt func(fd uintptr) bool
@@ -74,14 +68,10 @@ type tunWriter struct {
 	errno   syscall.Errno
 }
 
-func newTUNWriter(file *os.File) (*tunWriter, error) {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("prepare writing to the TUN device: %w", err)
-	}
-	w := &tunWriter{device: raw}
+func newTUNWriter(device *port) *tunWriter {
+	w := &tunWriter{device: device}
 	w.attempt = w.write
-	return w, nil
+	return w
 }
 
 // put writes one packet or super-packet, whose parts begin with its header.

@@ -3,7 +3,6 @@ package inner
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
@@ -22,12 +21,12 @@ func CheckTUN() error {
 	return nil
 }
 
-// TUN is a TUN device in the session's namespace. It lives as long as its file.
+// TUN is a TUN device in the session's namespace. It lives as long as its descriptor.
 //
 // Packets come and go behind the kernel's segmentation header (IFF_VNET_HDR), so
 // that one read or write moves many.
 type TUN struct {
-	File *os.File // Does not block: the runtime's poller has it.
+	FD   int // Does not block. The caller closes it.
 	Name string
 	// UDPSegments: super-packets of UDP come and go as well (Linux 6.2), not only
 	// those of TCP.
@@ -41,9 +40,9 @@ func OpenTUN(namespace *tunnel.Namespace, pattern string) (t TUN, err error) {
 		if err != nil {
 			return err
 		}
-		t.File = os.NewFile(uintptr(fd), tunPath)
+		t.FD = fd
 		if err := t.offload(fd); err != nil {
-			return errors.Join(fmt.Errorf("set up TUN device: %w", err), t.File.Close())
+			return errors.Join(fmt.Errorf("set up TUN device: %w", err), unix.Close(fd))
 		}
 		return nil
 	})
