@@ -182,7 +182,7 @@ func TestBesideESP(t *testing.T) {
 
 // What is no packet of the SA.
 func TestClassify(t *testing.T) {
-	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true).layout
+	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true, 1).layout
 	tests := []struct {
 		name     string
 		datagram []byte

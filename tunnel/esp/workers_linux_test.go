@@ -1,0 +1,124 @@
+package esp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/esp/offload"
+)
+
+// counted is a clear side that gives numbered packets until there are enough.
+type counted struct {
+	given, most int
+}
+
+func (c *counted) next(into []byte, _ bool) (int, error) {
+	if c.given == c.most {
+		return 0, os.ErrDeadlineExceeded
+	}
+	packet := ipv4(100 + c.given%7)
+	binary.BigEndian.PutUint32(packet[40:], uint32(c.given))
+	c.given++
+	clear(into[:offload.HeaderLength])
+	return offload.HeaderLength + copy(into[offload.HeaderLength:], packet), nil
+}
+
+// ordered is a clear side that wants packets in the order of their numbers.
+type ordered struct {
+	t          *testing.T
+	want, most uint32
+	done       chan struct{}
+}
+
+func (o *ordered) put(parts [][]byte) error {
+	packet := bytes.Join(parts[1:], nil)
+	if got := binary.BigEndian.Uint32(packet[40:]); got != o.want {
+		o.t.Errorf("got packet %d, want %d", got, o.want)
+	}
+	o.want++
+	if o.want == o.most {
+		close(o.done)
+	}
+	return nil
+}
+
+// Several workers for each direction, and the least window: packets leave in the order
+// in which they came, each once, and none is taken for a replay.
+func TestWorkersKeepOrder(t *testing.T) {
+	const workers, packets = 4, 5000
+	l := newLoops(t, tunnel.AES128GCM, 1400)
+	out, in := newSAsFor(t, tunnel.AES128GCM, true, leastWindow, workers)
+	inboxes := make([]*inbox, workers)
+	for i := range inboxes {
+		var err error
+		if inboxes[i], err = newInbox(l.farPort, udp4); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := &ordered{t: t, most: packets, done: make(chan struct{})}
+	var running sync.WaitGroup
+	newReceiver(to, inboxes, in, true, true, &l.in).start(&running)
+	newSender(&counted{most: packets}, l.sender.outer, out, newSelectors(left, right), 1400, &l.out).start(&running)
+	<-to.done
+	if err := l.farPort.stop(0); err != nil {
+		t.Fatal(err)
+	}
+	running.Wait()
+	sent, received := l.out.read(), l.in.read()
+	if sent.OutPackets != packets || received.InPackets != packets || received.InInnerBytes != sent.OutInnerBytes {
+		t.Errorf("sent %+v, received %+v, want %d packets both", sent, received, packets)
+	}
+	if received.Replayed != 0 || received.BadICV != 0 {
+		t.Errorf("received %+v, want no packet refused", received)
+	}
+}
+
+func TestWorkersFor(t *testing.T) {
+	for cores, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 8: 4, 64: mostWorkers} {
+		if got := workersFor(cores); got != want {
+			t.Errorf("%d cores: got %d workers, want %d", cores, got, want)
+		}
+	}
+}
+
+// endless is a clear side that gives that many super-packets' worth of single packets.
+type endless struct {
+	packet []byte
+	left   int
+}
+
+func (e *endless) next(into []byte, _ bool) (int, error) {
+	if e.left == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	e.left--
+	clear(into[:offload.HeaderLength])
+	return offload.HeaderLength + copy(into[offload.HeaderLength:], e.packet), nil
+}
+
+// BenchmarkWorkers sends through a socket whose other end nobody reads. What several
+// workers gain is what sealing takes beside reading and sending, which one at a time
+// does.
+func BenchmarkWorkers(b *testing.B) {
+	for _, suite := range []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256CBCSHA512} {
+		for _, workers := range []int{1, 2, 4} {
+			b.Run(fmt.Sprintf("%s/%d", suite, workers), func(b *testing.B) {
+				l := newLoops(b, suite, 1400)
+				out, _ := newSAsFor(b, suite, true, leastWindow, workers)
+				from := &endless{packet: ipv4(benchmarkLength), left: b.N}
+				b.SetBytes(benchmarkLength)
+				b.ReportAllocs()
+				var running sync.WaitGroup
+				s := newSender(from, l.sender.outer, out, newSelectors(left, right), 1400, &l.out)
+				b.ResetTimer()
+				s.start(&running)
+				running.Wait()
+			})
+		}
+	}
+}
