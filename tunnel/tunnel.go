@@ -39,6 +39,7 @@ type Spec struct {
 	MTU           int           // Largest inner IP packet, in bytes, that the tunnel takes.
 	NoESN         bool          // 32-bit sequence numbers instead of extended ones (RFC 4303, Section 2.2.1).
 	ReplayWindow  int           // In packets (RFC 4303, Section 3.4.3). 0: the driver's own.
+	Rekey         Lifetime      // Of each pair of SAs. Limits of 0 are the driver's own.
 	Number        int           // Of this tunnel among those of its session, from 0.
 	// Lifetime is after what time the kernel itself must remove what a driver
 	// cannot tie to a descriptor (SAs, policies, addresses). 0: nobody does.

@@ -21,10 +21,10 @@ type Driver struct{}
 
 var _ tunnel.Driver = Driver{}
 
-// Check refuses a spec without two outer addresses of one IP version or without
-// an MTU. Suite, encapsulation, SPIs and inner addresses mean nothing here.
+// Check refuses a spec without two outer addresses of one IP version, without an
+// MTU, or with keys to replace. Suite, encapsulation, SPIs and inner addresses mean nothing here.
 func (Driver) Check(spec tunnel.Spec) error {
-	if err := spec.CheckOuter(); err != nil {
+	if err := errors.Join(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
 		return fmt.Errorf("check existing tunnel: %w", err)
 	}
 	return nil

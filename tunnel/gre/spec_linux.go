@@ -1,6 +1,7 @@
 package gre
 
 import (
+	"errors"
 	"fmt"
 
 	"tunnelmark/tunnel"
@@ -10,10 +11,7 @@ import (
 // checkSpec refuses what no machine can build. The key of a direction is the
 // receiver's SPI; the kernel takes 0 for no key.
 func (d Driver) checkSpec(spec tunnel.Spec) error {
-	if err := spec.CheckOuter(); err != nil {
-		return err
-	}
-	if err := spec.CheckInner(); err != nil {
+	if err := errors.Join(spec.CheckOuter(), spec.CheckInner(), spec.CheckNoRekey()); err != nil {
 		return err
 	}
 	local, remote := spec.Local, spec.Remote

@@ -34,6 +34,7 @@ func TestCheckSpec(t *testing.T) {
 		notSupported bool
 	}{
 		{"as it is", func(*tunnel.Spec) {}, 0, false},
+		{"keys to replace", func(s *tunnel.Spec) { s.Rekey.Packets = tunnel.LeastRekeyPackets }, both, true},
 		{"unknown suite", func(s *tunnel.Spec) { s.Suite = "rot13" }, both, true},
 		{"extended sequence numbers", func(s *tunnel.Spec) { s.NoESN = false }, userSpace, true},
 		{"raw ESP", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, userSpace, true},

@@ -37,7 +37,7 @@ func checkChoices(spec tunnel.Spec) error {
 	case spec.ReplayWindow != 0:
 		return fmt.Errorf("replay window of %d packets: %w, WireGuard's is fixed", spec.ReplayWindow, tunnel.ErrNotSupported)
 	}
-	return nil
+	return spec.CheckNoRekey()
 }
 
 // checkPath compares the tunnel's MTU with that of the outer path: longer

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"tunnelmark/tunnel"
 )
@@ -40,6 +41,8 @@ func TestCheckSpec(t *testing.T) {
 			"32-bit sequence numbers: not supported, WireGuard's counters have 64", false},
 		{"replay window", func(s *tunnel.Spec) { s.ReplayWindow = 64 },
 			"replay window of 64 packets: not supported, WireGuard's is fixed", false},
+		{"keys to replace", func(s *tunnel.Spec) { s.Rekey.Time = time.Second },
+			"rekeying after 1s: not supported by this driver; leave it out, or use driver esp", false},
 		{"largest MTU", func(s *tunnel.Spec) { s.MTU = 65535 - 20 - 8 - 16 - 16 }, "", true},
 		{"MTU beyond IP", func(s *tunnel.Spec) { s.MTU = 65535 - 20 - 8 - 16 - 16 + 1 },
 			"MTU 65476: want at most 65475", true},

@@ -1,6 +1,7 @@
 package xfrm
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -83,7 +84,7 @@ func unmap(outer netip.AddrPort) netip.AddrPort {
 func (p plan) request() uint32 { return p.localSPI | ownRequest }
 
 func checkSpec(spec tunnel.Spec, transport bool) error {
-	if err := spec.CheckOuter(); err != nil {
+	if err := errors.Join(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
 		return err
 	}
 	local, remote := spec.Local, spec.Remote
