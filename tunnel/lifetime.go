@@ -15,9 +15,9 @@ type Lifetime struct {
 	Time    time.Duration // Since the pair was made.
 }
 
-// Bounds of a lifetime. The least ones leave packets that are still on their way, and
-// the replay window, behind: no window has more packets than LeastRekeyPackets. The
-// most are the confidentiality limit of AES-GCM for packets of at most 2^11 bytes
+// Bounds of a lifetime. The least ones are beyond what can still be on its way: no
+// replay window has more packets than LeastRekeyPackets, and no pair is replaced before
+// LeastRekeyTime, whatever it has carried. The most are the confidentiality limit of AES-GCM for packets of at most 2^11 bytes
 // (RFC 9001, Appendix B.1.1): 2^28 of them give an attacker an advantage of 2^-57.
 // For CBC with blocks of the same size it is no worse, and ChaCha20 needs no limit.
 // Sequence numbers of 32 bits then last for sixteen lifetimes.

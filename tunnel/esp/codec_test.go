@@ -33,13 +33,13 @@ func (k fixedKeys) Key(direction tunnel.Direction, generation, size int) ([]byte
 	return bytes.Repeat([]byte{1}, size), nil
 }
 
-func mustTransform(t testing.TB, name tunnel.Suite, keys tunnel.Keys, extended bool, workers int) transform {
+func mustTransform(t testing.TB, name tunnel.Suite, keys tunnel.Keys, extended bool) transform {
 	t.Helper()
 	s, err := findSuite(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := s.transform(keys, tunnel.Send, extended, workers)
+	tr, err := s.transform(sessionKey(keys, tunnel.Send), extended, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,12 +62,7 @@ func newSAs(t testing.TB, name tunnel.Suite) (*outbound, *inbound) {
 
 func newSAsOf(t testing.TB, name tunnel.Suite, extended bool, packets int) (*outbound, *inbound) {
 	t.Helper()
-	return newSAsFor(t, name, extended, packets, 1)
-}
-
-func newSAsFor(t testing.TB, name tunnel.Suite, extended bool, packets, workers int) (*outbound, *inbound) {
-	t.Helper()
-	transform := func() transform { return mustTransform(t, name, fixedKeys{}, extended, workers) }
+	transform := func() transform { return mustTransform(t, name, fixedKeys{}, extended) }
 	return newOutbound(testSPI, transform()), newInbound(testSPI, transform(), newSelectors(left, right), packets)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
@@ -38,7 +39,7 @@ func (Driver) Check(spec tunnel.Spec) error {
 // beside it, makes the TUN device in place.Inner, and starts the workers of both
 // directions.
 func (d Driver) Open(ctx context.Context, spec tunnel.Spec, keys tunnel.Keys, place tunnel.Place) (tunnel.Tunnel, error) {
-	h := &half{reserved: place.Socket}
+	h := &half{reserved: place.Socket, details: details(spec)}
 	if err := d.build(ctx, h, spec, keys, place); err != nil {
 		return nil, fmt.Errorf("open esp tunnel: %w", errors.Join(err, h.release()))
 	}
@@ -58,7 +59,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 		return fmt.Errorf("no place: want an outer socket and namespace, and an inner namespace: %w", os.ErrInvalid)
 	}
 	workers := workersFor(runtime.GOMAXPROCS(0))
-	sendSA, receiveSA, err := associations(spec, keys, workers)
+	g, err := associations(spec, keys, workers)
 	if err != nil {
 		return err
 	}
@@ -74,8 +75,9 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 		return err
 	}
 	h.path = inner.Path(place.Inner, h.clear.device.Name, spec)
-	h.sender = newSender(newTUNReader(h.clear.port), outbox, sendSA, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
-	h.receiver = newReceiver(newTUNWriter(h.clear.port), inboxes, receiveSA, !carrierOf(spec).raw, h.clear.device.UDPSegments, &h.in)
+	h.sender = newSender(newTUNReader(h.clear.port), outbox, g, workers, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
+	h.receiver = newReceiver(newTUNWriter(h.clear.port), inboxes, g, !carrierOf(spec).raw, h.clear.device.UDPSegments, &h.in)
+	h.renewer = newRenewer(g, newOutbox(h.outer, carrierOf(spec)), &h.out) // An outbox is one goroutine's.
 	return nil
 }
 
@@ -94,27 +96,23 @@ func (h *half) openOuter(ctx context.Context, spec tunnel.Spec, place tunnel.Pla
 	return place.Socket.Close()
 }
 
-// associations makes the two SAs of this end (RFC 4301, Section 4.1). The peer
-// receives on its own SPI, so that is the one we send with.
-func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*outbound, *inbound, error) {
+// associations makes the two SAs of this end (RFC 4301, Section 4.1) and what will
+// replace them. The peer receives on its own SPI, so that is the one we send with.
+func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*generations, error) {
 	suite, err := findSuite(spec.Suite)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	send, err := suite.transform(keys, tunnel.Send, !spec.NoESN, workers)
+	// Beside the workers, the renewer seals dummy packets.
+	out, err := newSeries(suite, keys, tunnel.Send, spec.Remote.SPI, !spec.NoESN, workers+1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	receive, err := suite.transform(keys, tunnel.Receive, !spec.NoESN, workers)
+	in, err := newSeries(suite, keys, tunnel.Receive, spec.Local.SPI, !spec.NoESN, workers)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	packets := spec.ReplayWindow
-	if packets == 0 {
-		packets = defaultWindow
-	}
-	selectors := newSelectors(spec.Remote, spec.Local)
-	return newOutbound(spec.Remote.SPI, send), newInbound(spec.Local.SPI, receive, selectors, packets), nil
+	return newGenerations(out, in, newSelectors(spec.Remote, spec.Local), windowOf(spec), spec.Rekey, time.Now)
 }
 
 // openBoxes connects the port and prepares sending and receiving.

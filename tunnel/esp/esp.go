@@ -11,6 +11,9 @@
 // (AEADs) and separate.go (CBC or NULL with an HMAC). window.go is the anti-replay
 // window.
 //
+// generations.go replaces the SAs of both directions, with the keys and SPIs of
+// series.go and the dummy packets of dummy.go, which renew_linux.go sends.
+//
 // Each direction is one goroutine that does all of it for a batch of packets,
 // without allocating. driver_linux.go builds a half, half_linux.go runs and
 // removes it.

@@ -34,7 +34,7 @@ func FuzzOpen(f *testing.F) {
 		if v == delivered && !isSealed(in, datagram) {
 			t.Errorf("delivered %d bytes that were never sealed", n)
 		}
-		if v != delivered && n != 0 {
+		if v != delivered && v != dummy && n != 0 {
 			t.Errorf("verdict %d with %d bytes", v, n)
 		}
 	})

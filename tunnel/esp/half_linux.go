@@ -1,8 +1,11 @@
 package esp
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +23,8 @@ type half struct {
 	clear    *clearInterface
 	sender   *sender
 	receiver *receiver
+	renewer  *renewer
+	details  []tunnel.Detail // Of what does not change.
 	out, in  ledger
 	loops    sync.WaitGroup
 
@@ -28,15 +33,36 @@ type half struct {
 	drops  tunnel.Counters // Overruns, as last read.
 }
 
-var _ tunnel.Tunnel = (*half)(nil)
+var (
+	_ tunnel.Tunnel   = (*half)(nil)
+	_ tunnel.Detailed = (*half)(nil)
+	_ tunnel.Rekeyer  = (*half)(nil)
+)
 
 func (h *half) start() {
 	h.sender.start(&h.loops)
 	h.receiver.start(&h.loops)
+	h.loops.Go(h.renewer.run)
 }
 
 // Path is inside the session's namespace, by IPv4 where the tunnel has it.
 func (h *half) Path() tunnel.Path { return h.path }
+
+// Rekey replaces the keys of both directions and says how long that took. It returns
+// once a packet of the peer's has come under the new ones; where ctx ends before, it may
+// still come to that later.
+func (h *half) Rekey(ctx context.Context) (time.Duration, error) {
+	return h.renewer.renew(ctx)
+}
+
+// Details say how the SAs are made, and how often they have been replaced so far.
+func (h *half) Details() []tunnel.Detail {
+	rekeys := h.renewer.generations.count()
+	if rekeys == 0 {
+		return h.details
+	}
+	return append(slices.Clone(h.details), tunnel.Detail{Name: "rekeyed", Value: fmt.Sprintf("%d times", rekeys)})
+}
 
 // Counters holds after Close what it held before.
 func (h *half) Counters() (tunnel.Counters, error) {
@@ -62,8 +88,8 @@ func (h *half) readDropsLocked() error {
 
 // Close stops in this order:
 //
-//  1. Both loops stop reading, by deadlines: closing a descriptor under them
-//     would lose the batch in hand, and count it as refused.
+//  1. The renewer ends, and the workers stop reading: closing a descriptor under
+//     them would lose the batch in hand, and count it as refused.
 //  2. The loops end; nobody uses the descriptors any more.
 //  3. The last counts are read, while there is a socket and an interface.
 //  4. The socket is closed, so that the peer learns by ICMP that nobody is here,
@@ -84,6 +110,7 @@ func (h *half) Close() error {
 
 // stop ends the loops.
 func (h *half) stop() error {
+	close(h.renewer.stopped)
 	return errors.Join(h.clear.port.stop(0), h.outer.stop(sendGrace))
 }
 

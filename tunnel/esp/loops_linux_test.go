@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -63,19 +64,32 @@ var udp4 = carrier{version: overhead.IPv4}
 
 func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
 	t.Helper()
-	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: listen(t), far: listen(t)}
-	mustConnect(t, l.near, l.far)
-	mustConnect(t, l.far, l.near)
-	outbox := newOutbox(mustPort(t, l.near), udp4)
-	l.farPort = mustPort(t, l.far)
+	near, far := listenPair(t)
+	from, to := newEnds(t, suite, true, tunnel.Lifetime{}, time.Now)
+	return newLoopsOf(t, near, far, from, to, mtu)
+}
+
+// newLoopsOf are those between two sockets that are connected, of two ends.
+func newLoopsOf(t testing.TB, near, far *net.UDPConn, from, to *generations, mtu int) *loops {
+	t.Helper()
+	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: near, far: far, farPort: mustPort(t, far)}
 	in, err := newInbox(l.farPort, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	outSA, inSA := newSAs(t, suite)
-	l.sender = newSender(l.from, outbox, outSA, newSelectors(left, right), mtu, &l.out).workers[0]
-	l.receiver = newReceiver(l.to, []*inbox{in}, inSA, true, true, &l.in).workers[0]
+	outbox := newOutbox(mustPort(t, near), udp4)
+	l.sender = newSender(l.from, outbox, from, 1, newSelectors(left, right), mtu, &l.out).workers[0]
+	l.receiver = newReceiver(l.to, []*inbox{in}, to, true, true, &l.in).workers[0]
 	return l
+}
+
+// listenPair opens two sockets that are connected to each other.
+func listenPair(t testing.TB) (near, far *net.UDPConn) {
+	t.Helper()
+	near, far = listen(t), listen(t)
+	mustConnect(t, near, far)
+	mustConnect(t, far, near)
+	return near, far
 }
 
 func listen(t testing.TB) *net.UDPConn {
@@ -163,9 +177,10 @@ func TestLoopsEndWithSequenceNumbers(t *testing.T) {
 	for _, suite := range suites {
 		t.Run(string(suite.name), func(t *testing.T) {
 			l := newLoops(t, suite.name, 1400)
-			l.sender.sa, l.receiver.sa = newSAsOf(t, suite.name, false, leastWindow)
-			l.sender.sa.sequence = l.sender.sa.last - 5
-			l.receiver.sa.window.accept(l.sender.sa.sequence)
+			from, to := newEnds(t, suite.name, false, tunnel.Lifetime{}, time.Now)
+			l.sender.generations, l.receiver.generations = from, to
+			from.sending.sequence = from.sending.last - 5
+			to.receiving.Load().current.window.accept(from.sending.sequence)
 			l.from.read, l.to.keep = batchOf(7, 1400), true
 			l.carry(t)
 			if diff := cmp.Diff(batchOf(5, 1400), l.to.written); diff != "" {
@@ -233,15 +248,16 @@ func TestSenderCounts(t *testing.T) {
 // What the receiver drops, and under which name.
 func TestReceiverCounts(t *testing.T) {
 	l := newLoops(t, tunnel.AES128GCM, 1438)
-	good := sealed(l.sender.sa, ipv4(100))
-	forged := sealed(l.sender.sa, ipv4(100))
+	sa := l.sender.generations.sending
+	good := sealed(sa, ipv4(100))
+	forged := sealed(sa, ipv4(100))
 	forged[len(forged)-1] ^= 1
 	another := append([]byte(nil), good...)
-	another[3]++
+	another[2]++ // Not one of the SPIs to come.
 	stranger := ipv4(100)
 	stranger[12]++
 	for _, datagram := range [][]byte{
-		good, good, forged, another, sealed(l.sender.sa, stranger), {}, {1, 2}, {0xff}, {0, 0, 0, 0, 9},
+		good, good, forged, another, sealed(sa, stranger), {}, {1, 2}, {0xff}, {0, 0, 0, 0, 9},
 	} {
 		if _, err := l.near.Write(datagram); err != nil {
 			t.Fatal(err)
@@ -269,7 +285,7 @@ func TestReceiverKnowsCongestion(t *testing.T) {
 	deaf, able := withClass(ipv4(100), notECT), withClass(ipv4(100), ect0)
 	for _, class := range []byte{ect0, congestionMarked} {
 		for _, packet := range [][]byte{deaf, able} {
-			if _, err := l.sender.outer.send([][]byte{sealed(l.sender.sa, packet)}, class); err != nil {
+			if _, err := l.sender.outer.send([][]byte{sealed(l.sender.generations.sending, packet)}, class); err != nil {
 				t.Fatal(err)
 			}
 		}

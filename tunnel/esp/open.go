@@ -7,7 +7,7 @@ type verdict int
 
 const (
 	delivered verdict = iota
-	ignored           // A dummy packet: nothing was lost.
+	dummy             // A dummy packet (RFC 4303, Section 2.6), authentic.
 	malformed
 	unknownSPI
 	badICV
@@ -96,7 +96,7 @@ func (in *inbound) sequence(datagram []byte) uint64 {
 
 // unwrap checks the trailer of a decrypted packet, drops padding, and compares the inner packet with
 // the selectors (RFC 4301, Section 5.2, step 4). The inner packet, of the length that
-// it returns, is at the front. Traffic-flow confidentiality padding (RFC 4303,
+// it returns, is at the front; of a dummy packet its payload is. Traffic-flow confidentiality padding (RFC 4303,
 // Section 2.7) is whatever lies behind it.
 func (in *inbound) unwrap(plain []byte) (length int, v verdict) {
 	payload, next, ok := trim(plain)
@@ -104,7 +104,7 @@ func (in *inbound) unwrap(plain []byte) (length int, v verdict) {
 		return 0, malformed
 	}
 	if next == nextDummy {
-		return 0, ignored // RFC 4303, Section 2.6.
+		return len(payload), dummy
 	}
 	length, ok = innerLength(payload, next)
 	if !ok {

@@ -182,7 +182,7 @@ func TestBesideESP(t *testing.T) {
 
 // What is no packet of the SA.
 func TestClassify(t *testing.T) {
-	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true, 1).layout
+	gcm := mustTransform(t, suites[0].name, fixedKeys{}, true).layout
 	tests := []struct {
 		name     string
 		datagram []byte
@@ -229,7 +229,7 @@ func TestUnwrap(t *testing.T) {
 		{"IPv4 in more padding than needed", concat(ipv4(40), trailer(254, nextIPv4)), delivered},
 		{"IPv6", concat(ipv6(60), trailer(2, nextIPv6)), delivered},
 		{"traffic-flow confidentiality padding", concat(ipv4(40), make([]byte, 60), trailer(2, nextIPv4)), delivered},
-		{"dummy", concat(make([]byte, 40), trailer(2, nextDummy)), ignored},
+		{"dummy", concat(make([]byte, 40), trailer(2, nextDummy)), dummy},
 		{"padding does not count from 1", concat(ipv4(40), []byte{1, 3, 2, nextIPv4}), malformed},
 		{"padding longer than the packet", concat(ipv4(20), []byte{1, 2, 23, nextIPv4}), malformed},
 		{"IPv6 under IPv4's number", concat(ipv6(60), trailer(2, nextIPv4)), malformed},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,11 +17,14 @@ import (
 // that set for each packet that comes, and for each that has left, while the workers
 // look by themselves. Who finds nothing waits for a bell.
 //
-// One goroutine at a time reads, and one writes.
+// One goroutine at a time reads; writes wait for one another.
 type port struct {
 	fd       int // Does not block.
-	in, out  *bell
+	in       *bell
 	stopping atomic.Bool
+
+	writing sync.Mutex
+	out     *bell
 }
 
 // newPort takes ownership of a descriptor.
@@ -71,6 +75,8 @@ func (p *port) Read(f func(fd uintptr) (done bool)) error {
 
 // Write is to writing what Read is to reading.
 func (p *port) Write(f func(fd uintptr) (done bool)) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	for !f(uintptr(p.fd)) {
 		if err := p.out.wait(); err != nil {
 			return err

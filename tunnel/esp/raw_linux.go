@@ -79,10 +79,6 @@ func filterBySPI(raw syscall.RawConn, filter []bpf.Instruction) error {
 	return err
 }
 
-// spis is how many SPIs a raw socket takes from the receiving SA's first on: each
-// generation of keys has the next one.
-const spis = 1 << 16
-
 // ownSPIs is a socket filter that passes the packets of one tunnel. Several between
 // the same two hosts share protocol 50, as they would share a UDP port, so that the
 // SPI stands for the port: what has another one is somebody else's, and neither our
@@ -95,8 +91,8 @@ func (c carrier) ownSPIs(first uint32) []bpf.Instruction {
 		load = []bpf.Instruction{bpf.LoadMemShift{Off: 0}, bpf.LoadIndirect{Off: 0, Size: spi}}
 	}
 	return append(load,
-		bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: first}, // Modulo 2^32.
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spis, SkipTrue: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: seriesMask},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: first & seriesMask, SkipTrue: 1},
 		bpf.RetConstant{Val: receiveBuffer},
 		bpf.RetConstant{Val: 0},
 	)

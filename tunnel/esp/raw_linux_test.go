@@ -22,8 +22,9 @@ func TestOwnSPIs(t *testing.T) {
 	}{
 		{"first", 0x1001, esp(0x1001), true},
 		{"next generation", 0x1001, esp(0x1002), true},
-		{"last generation", 0x1001, esp(0x1001 + spis - 1), true},
-		{"one more", 0x1001, esp(0x1001 + spis), false},
+		{"last generation", 0x1001, esp(0x10ff), true},
+		{"around", 0x10ff, esp(0x1000), true},
+		{"another series", 0x1001, esp(0x1100), false},
 		{"one less", 0x1001, esp(0x1000), false},
 		{"SPI 0", 0x1001, esp(0), false},
 		{"behind the largest", math.MaxUint32, esp(300), true},

@@ -18,13 +18,13 @@ type sink interface {
 // where it lies while the next worker receives, and delivers it when its turn comes,
 // packets of one flow coalesced. With one worker that is a plain loop.
 type receiver struct {
-	clear  sink
-	sa     *inbound
-	inUDP  bool // Other things than ESP may arrive (besideESP).
-	ledger *ledger
+	clear       sink
+	generations *generations
+	inUDP       bool // Other things than ESP may arrive (besideESP).
+	ledger      *ledger
 
 	receiving, delivering turns
-	window                sync.Mutex // Guards the SA's window: both turns need it.
+	windows               sync.Mutex // Guards the SAs' windows: both turns need them.
 	workers               []*receiveWorker
 }
 
@@ -40,8 +40,9 @@ type receiveWorker struct {
 
 // arrival is one datagram on its way.
 type arrival struct {
-	packet    []byte // The datagram; then the inner packet, in the same place.
+	packet    []byte // The datagram; then the inner packet or a dummy's payload, in the same place.
 	class     byte   // Outer traffic class.
+	sa        *inbound
 	sequence  uint64
 	authentic bool
 	verdict   verdict
@@ -49,9 +50,9 @@ type arrival struct {
 
 // newReceiver takes an inbox for each worker. segments says that the clear side takes
 // super-packets of UDP.
-func newReceiver(clear sink, outer []*inbox, sa *inbound, inUDP, segments bool, l *ledger) *receiver {
+func newReceiver(clear sink, outer []*inbox, g *generations, inUDP, segments bool, l *ledger) *receiver {
 	all := &receiver{
-		clear: clear, sa: sa, inUDP: inUDP, ledger: l,
+		clear: clear, generations: g, inUDP: inUDP, ledger: l,
 		receiving: newTurns(len(outer)), delivering: newTurns(len(outer)),
 	}
 	for i, in := range outer {
@@ -99,8 +100,8 @@ func (w *receiveWorker) receive() error {
 	if errno != 0 {
 		w.counts.OuterErrors++
 	}
-	w.window.Lock()
-	defer w.window.Unlock()
+	w.windows.Lock()
+	defer w.windows.Unlock()
 	for i := range count {
 		w.split(w.outer.message(i))
 	}
@@ -124,8 +125,9 @@ func (w *receiveWorker) admit(datagram []byte, class byte) {
 	if w.inUDP && besideESP(datagram) {
 		return // Nothing was lost.
 	}
-	sequence, v := w.sa.admit(datagram)
-	w.arrivals = append(w.arrivals, arrival{packet: datagram, class: class, sequence: sequence, verdict: v})
+	sa := w.generations.find(datagram)
+	sequence, v := sa.admit(datagram)
+	w.arrivals = append(w.arrivals, arrival{packet: datagram, class: class, sa: sa, sequence: sequence, verdict: v})
 }
 
 // open makes the inner packet of an admitted datagram.
@@ -133,14 +135,14 @@ func (w *receiveWorker) open(a *arrival) {
 	if a.verdict != delivered {
 		return
 	}
-	plain, ok := w.sa.decrypt(w.number, a.packet, a.sequence, a.packet[w.sa.headroom:])
+	plain, ok := a.sa.decrypt(w.number, a.packet, a.sequence, a.packet[a.sa.headroom:])
 	if !ok {
 		a.verdict = badICV
 		return
 	}
 	a.authentic = true
 	var length int
-	length, a.verdict = w.sa.unwrap(plain)
+	length, a.verdict = a.sa.unwrap(plain)
 	a.packet = plain[:length]
 	if a.verdict == delivered && !decapsulate(a.packet, a.class) {
 		a.verdict = congested
@@ -166,10 +168,14 @@ func (w *receiveWorker) deliver() (err error) {
 }
 
 func (w *receiveWorker) accept() {
-	w.window.Lock()
-	defer w.window.Unlock()
+	w.windows.Lock()
+	defer w.windows.Unlock()
 	for i := range w.arrivals {
-		if a := &w.arrivals[i]; a.authentic && !w.sa.accept(a.sequence) {
+		switch a := &w.arrivals[i]; {
+		case !a.authentic:
+		case a.sa.accept(a.sequence):
+			w.generations.heard(a.sa, a.verdict == dummy && asks(a.packet))
+		default:
 			a.verdict = replayed
 		}
 	}
@@ -178,7 +184,7 @@ func (w *receiveWorker) accept() {
 // count puts a packet that is not delivered under its reason.
 func (w *receiveWorker) count(v verdict) {
 	switch v {
-	case delivered, ignored:
+	case delivered, dummy:
 	case malformed:
 		w.counts.Malformed++
 	case unknownSPI:

@@ -20,12 +20,13 @@ type source interface {
 // seals them where they lie while the next worker reads, and sends them when its
 // turn comes. With one worker that is a plain loop.
 type sender struct {
-	clear     source
-	outer     *outbox
-	sa        *outbound
-	selectors selectors
-	mtu       int
-	ledger    *ledger
+	clear       source
+	outer       *outbox
+	generations *generations
+	layout      layout // Of all generations.
+	selectors   selectors
+	mtu         int
+	ledger      *ledger
 
 	reading, sending turns
 	workers          []*sendWorker
@@ -41,21 +42,22 @@ type sendWorker struct {
 
 	packets [][]byte // Those of the buffers that go; sealed later.
 	inner   []int    // Their inner lengths.
+	bytes   int      // Sum of them.
 	classes []byte   // Their traffic classes, which sealing hides.
 	counts  tunnel.Counters
 }
 
-func newSender(clear source, outer *outbox, sa *outbound, s selectors, mtu int, l *ledger) *sender {
-	count := len(sa.ciphers)
+func newSender(clear source, outer *outbox, g *generations, workers int, s selectors, mtu int, l *ledger) *sender {
+	layout := g.sending.layout
 	all := &sender{
-		clear: clear, outer: outer, sa: sa, selectors: s, mtu: mtu, ledger: l,
-		reading: newTurns(count), sending: newTurns(count),
+		clear: clear, outer: outer, generations: g, layout: layout, selectors: s, mtu: mtu, ledger: l,
+		reading: newTurns(workers), sending: newTurns(workers),
 	}
-	for i := range count {
+	for i := range workers {
 		all.workers = append(all.workers, &sendWorker{
 			sender: all, number: i,
 			super:   make([]byte, offload.HeaderLength+superLength),
-			buffers: newBuffers(batchSize, sa.headroom+mtu+sa.tailroom()),
+			buffers: newBuffers(batchSize, layout.headroom+mtu+layout.tailroom()),
 			sizes:   make([]int, batchSize),
 			packets: make([][]byte, 0, batchSize),
 			inner:   make([]int, 0, batchSize),
@@ -84,12 +86,12 @@ func stopped(err error) bool {
 // step carries one batch. All turns are passed on whatever happens, so that the
 // other workers learn of an end in their own turns.
 func (w *sendWorker) step() error {
-	w.packets, w.inner, w.classes, w.counts = w.packets[:0], w.inner[:0], w.classes[:0], tunnel.Counters{}
+	w.packets, w.inner, w.classes, w.bytes, w.counts = w.packets[:0], w.inner[:0], w.classes[:0], 0, tunnel.Counters{}
 	w.reading.take(w.number)
 	readErr := w.read()
-	first, granted := w.sa.reserve(len(w.packets))
+	sa, first, granted := w.generations.reserve(len(w.packets), w.bytes)
 	w.reading.pass(w.number)
-	w.seal(first, granted)
+	w.seal(sa, first, granted)
 	w.sending.take(w.number)
 	sendErr := w.send()
 	w.sending.pass(w.number)
@@ -124,7 +126,7 @@ func (w *sendWorker) read() error {
 func (w *sendWorker) take(super []byte, used int) (count int) {
 	header, err := offload.ParseHeader(super)
 	if err == nil {
-		count, err = header.Split(super[offload.HeaderLength:], w.buffers[used:], w.sizes[used:], w.sa.headroom)
+		count, err = header.Split(super[offload.HeaderLength:], w.buffers[used:], w.sizes[used:], w.layout.headroom)
 	}
 	if err != nil {
 		w.counts.Malformed++
@@ -138,7 +140,7 @@ func (w *sendWorker) take(super []byte, used int) (count int) {
 
 // choose takes a packet into the batch if the SA carries it.
 func (w *sendWorker) choose(buffer []byte, size int) {
-	front := w.sa.headroom
+	front := w.layout.headroom
 	switch {
 	case size > w.mtu: // Would not fit its buffer. The kernel does not let such pass.
 		w.counts.Malformed++
@@ -147,16 +149,17 @@ func (w *sendWorker) choose(buffer []byte, size int) {
 	default:
 		w.packets = append(w.packets, buffer)
 		w.inner = append(w.inner, size)
+		w.bytes += size
 		w.classes = append(w.classes, classOf(buffer[front:]))
 	}
 }
 
 // seal seals as many packets as numbers were granted.
-func (w *sendWorker) seal(first uint64, granted int) {
+func (w *sendWorker) seal(sa *outbound, first uint64, granted int) {
 	w.counts.SendRefused += uint64(len(w.packets) - granted)
 	w.packets, w.inner = w.packets[:granted], w.inner[:granted]
 	for i, buffer := range w.packets {
-		length := w.sa.seal(w.number, buffer, w.inner[i], first+uint64(i))
+		length := sa.seal(w.number, buffer, w.inner[i], first+uint64(i))
 		w.packets[i] = buffer[:length]
 	}
 }

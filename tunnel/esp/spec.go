@@ -3,6 +3,7 @@ package esp
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
@@ -28,7 +29,7 @@ func checkSpec(spec tunnel.Spec) error {
 			return fmt.Errorf("%s end: SPI %d: want %d or more", name, end.SPI, leastSPI)
 		}
 	}
-	if err := errors.Join(spec.CheckOuter(), spec.CheckInner()); err != nil {
+	if err := errors.Join(spec.CheckOuter(), spec.CheckInner(), spec.Rekey.Check()); err != nil {
 		return err
 	}
 	encapsulation, err := encapsulation(spec)
@@ -36,6 +37,24 @@ func checkSpec(spec tunnel.Spec) error {
 		return err
 	}
 	return encapsulation.CheckMTU(overhead.TunnelMTU(spec.MTU))
+}
+
+// windowOf is the spec's replay window, in packets.
+func windowOf(spec tunnel.Spec) int {
+	if spec.ReplayWindow == 0 {
+		return defaultWindow
+	}
+	return spec.ReplayWindow
+}
+
+// details are for people: what of the spec no report names anyway.
+func details(spec tunnel.Spec) []tunnel.Detail {
+	return []tunnel.Detail{
+		{Name: "ESP", Value: "in user space"},
+		{Name: "extended sequence numbers", Value: strconv.FormatBool(!spec.NoESN)},
+		{Name: "replay window", Value: fmt.Sprintf("%d packets", windowOf(spec))},
+		{Name: "lifetime of keys", Value: complete(spec.Rekey).String()},
+	}
 }
 
 // checkPath compares the tunnel's MTU with that of the outer path.

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/overhead"
@@ -41,6 +44,8 @@ func TestCheckSpec(t *testing.T) {
 		{"negative replay window", func(s *tunnel.Spec) { s.ReplayWindow = -1 }, "replay window of -1 packets"},
 		{"raw", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, ""},
 		{"TCP", func(s *tunnel.Spec) { s.Encapsulation = "tcp" }, `encapsulation "tcp" is neither "udp" nor "raw"`},
+		{"keys replaced by time", func(s *tunnel.Spec) { s.Rekey.Time = time.Second }, ""},
+		{"keys replaced too often", func(s *tunnel.Spec) { s.Rekey.Time = time.Millisecond }, "rekeying after 1ms: want 100ms or more"},
 		{"MTU too small", func(s *tunnel.Spec) { s.MTU = 1279 }, "IPv6 inside wants 1280 or more"},
 		{"MTU too large", func(s *tunnel.Spec) { s.MTU = 65471 }, "MTU 65471: want at most 65470"},
 		{"reserved SPI", func(s *tunnel.Spec) { s.Local.SPI = 255 }, "local end: SPI 255: want 256 or more"},
@@ -108,7 +113,7 @@ func TestCheckPath(t *testing.T) {
 func TestTransformClearsKey(t *testing.T) {
 	for _, s := range suites {
 		keys := &lentKeys{}
-		if _, err := s.transform(keys, tunnel.Send, true, 1); err != nil {
+		if _, err := s.transform(sessionKey(keys, tunnel.Send), true, 1); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
 		lengths, err := s.name.Transform()
@@ -144,7 +149,7 @@ func TestTransformRefusesShortKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.transform(fixedKeys{key: make([]byte, 20)}, tunnel.Send, true, 1)
+	_, err = s.transform(sessionKey(fixedKeys{key: make([]byte, 20)}, tunnel.Send), true, 1)
 	expectError(t, err, "got 20 bytes, want 36")
 }
 
@@ -154,7 +159,21 @@ func TestNoProtectionTakesNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.transform(nil, tunnel.Send, true, 1); err != nil {
+	if _, err := s.transform(nil, true, 1); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDetails(t *testing.T) {
+	spec := goodSpec()
+	spec.NoESN, spec.Rekey.Time = true, time.Second
+	want := []tunnel.Detail{
+		{Name: "ESP", Value: "in user space"},
+		{Name: "extended sequence numbers", Value: "false"},
+		{Name: "replay window", Value: "8129 packets"},
+		{Name: "lifetime of keys", Value: "1s or 268435456 packets or 549755813888 bytes"},
+	}
+	if diff := cmp.Diff(want, details(spec)); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
 	}
 }

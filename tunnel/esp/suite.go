@@ -14,10 +14,6 @@ import (
 	"tunnelmark/tunnel"
 )
 
-// firstGeneration is the only one: keys are not replaced, and seal refuses what
-// goes beyond their sequence numbers.
-const firstGeneration = 0
-
 // protection is what a suite does to the packets of one SA. One goroutine uses it.
 type protection interface {
 	// seal takes a packet that is whole but for its IV and ICV. It fills in both,
@@ -70,22 +66,22 @@ func findSuite(name tunnel.Suite) (suite, error) {
 type transform struct {
 	layout
 	extended bool         // Extended sequence numbers.
-	ciphers  []protection // One for each worker.
+	ciphers  []protection // One for each goroutine at a time.
 }
 
-// transform makes the ciphers of one direction. The key material lives no longer
-// than this call; what stays is inside the cipher objects.
-func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended bool, workers int) (transform, error) {
+// transform makes the ciphers of one direction, of the key material that take gives.
+// That lives no longer than this call; what stays is inside the cipher objects.
+func (s suite) transform(take func(size int) ([]byte, error), extended bool, count int) (transform, error) {
 	lengths, err := s.name.Transform()
 	if err != nil {
 		return transform{}, err
 	}
-	secret, err := material(keys, direction, lengths.KeyMaterial())
+	secret, err := material(take, lengths.KeyMaterial())
 	if err != nil {
 		return transform{}, fmt.Errorf("take key of suite %q: %w", s.name, err)
 	}
 	defer clear(secret)
-	t := transform{layout: layoutOf(lengths), extended: extended, ciphers: make([]protection, workers)}
+	t := transform{layout: layoutOf(lengths), extended: extended, ciphers: make([]protection, count)}
 	for i := range t.ciphers {
 		if t.ciphers[i], err = s.protect(secret, lengths, extended); err != nil {
 			return transform{}, fmt.Errorf("make cipher of suite %q: %w", s.name, err)
@@ -94,13 +90,13 @@ func (s suite) transform(keys tunnel.Keys, direction tunnel.Direction, extended 
 	return t, nil
 }
 
-// material takes one direction's key material from the session. The caller clears
-// it. There is none of 0 bytes to ask for.
-func material(keys tunnel.Keys, direction tunnel.Direction, size int) ([]byte, error) {
+// material takes one direction's key material. The caller clears it. There is none of
+// 0 bytes to ask for.
+func material(take func(size int) ([]byte, error), size int) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
 	}
-	secret, err := keys.Key(direction, firstGeneration, size)
+	secret, err := take(size)
 	if err == nil && len(secret) != size {
 		clear(secret)
 		err = fmt.Errorf("got %d bytes, want %d", len(secret), size)

@@ -123,7 +123,7 @@ func TestVectors(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := append(unhex(t, v.key), make([]byte, lengths.Integrity)...)
-			tr := mustTransform(t, v.suite, fixedKeys{key: key}, v.extended, 1)
+			tr := mustTransform(t, v.suite, fixedKeys{key: key}, v.extended)
 			header, plain, want := unhex(t, v.header), unhex(t, v.plain), unhex(t, v.header+v.iv+v.sealed)
 			low := binary.BigEndian.Uint32(header[4:])
 			sequence := uint64(v.high)<<32 | uint64(low)
@@ -218,7 +218,7 @@ func TestVectorsHMAC(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := append(make([]byte, lengths.Key), test.key...)
-			s := mustTransform(t, test.suite, fixedKeys{key: key}, false, 1).ciphers[0].(*separate)
+			s := mustTransform(t, test.suite, fixedKeys{key: key}, false).ciphers[0].(*separate)
 			for range 2 { // The second time from the state that the HMAC has kept.
 				if diff := cmp.Diff(unhex(t, test.want), s.authenticate(test.data, 0)); diff != "" {
 					t.Errorf("ICV (-want +got):\n%s", diff)
@@ -232,7 +232,7 @@ func TestVectorsHMAC(t *testing.T) {
 // all that is sent (RFC 4303, Section 2.2.1).
 func TestHighHalfIsAuthenticated(t *testing.T) {
 	sa := func(extended bool) *separate {
-		return mustTransform(t, tunnel.NullSHA256, fixedKeys{}, extended, 1).ciphers[0].(*separate)
+		return mustTransform(t, tunnel.NullSHA256, fixedKeys{}, extended).ciphers[0].(*separate)
 	}
 	packet := ipv4(40)
 	want := sa(false).authenticate(append(bytes.Clone(packet), 0x01, 0x02, 0x03, 0x04), 0)

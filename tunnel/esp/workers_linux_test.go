@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/esp/offload"
@@ -50,9 +51,10 @@ func (o *ordered) put(parts [][]byte) error {
 // Several workers for each direction, and the least window: packets leave in the order
 // in which they came, each once, and none is taken for a replay.
 func TestWorkersKeepOrder(t *testing.T) {
-	const workers, packets = 4, 5000
+	const packets = 5000
 	l := newLoops(t, tunnel.AES128GCM, 1400)
-	out, in := newSAsFor(t, tunnel.AES128GCM, true, leastWindow, workers)
+	from, end := newEnds(t, tunnel.AES128GCM, true, tunnel.Lifetime{}, time.Now)
+	end.receiving.Load().current.window = newWindow(leastWindow)
 	inboxes := make([]*inbox, workers)
 	for i := range inboxes {
 		var err error
@@ -62,8 +64,8 @@ func TestWorkersKeepOrder(t *testing.T) {
 	}
 	to := &ordered{t: t, most: packets, done: make(chan struct{})}
 	var running sync.WaitGroup
-	newReceiver(to, inboxes, in, true, true, &l.in).start(&running)
-	newSender(&counted{most: packets}, l.sender.outer, out, newSelectors(left, right), 1400, &l.out).start(&running)
+	newReceiver(to, inboxes, end, true, true, &l.in).start(&running)
+	newSender(&counted{most: packets}, l.sender.outer, from, workers, newSelectors(left, right), 1400, &l.out).start(&running)
 	<-to.done
 	if err := l.farPort.stop(0); err != nil {
 		t.Fatal(err)
@@ -106,15 +108,15 @@ func (e *endless) next(into []byte, _ bool) (int, error) {
 // does.
 func BenchmarkWorkers(b *testing.B) {
 	for _, suite := range []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256CBCSHA512} {
-		for _, workers := range []int{1, 2, 4} {
-			b.Run(fmt.Sprintf("%s/%d", suite, workers), func(b *testing.B) {
+		for _, count := range []int{1, 2, 4} {
+			b.Run(fmt.Sprintf("%s/%d", suite, count), func(b *testing.B) {
 				l := newLoops(b, suite, 1400)
-				out, _ := newSAsFor(b, suite, true, leastWindow, workers)
+				end, _ := newEnds(b, suite, true, tunnel.Lifetime{}, time.Now)
 				from := &endless{packet: ipv4(benchmarkLength), left: b.N}
 				b.SetBytes(benchmarkLength)
 				b.ReportAllocs()
 				var running sync.WaitGroup
-				s := newSender(from, l.sender.outer, out, newSelectors(left, right), 1400, &l.out)
+				s := newSender(from, l.sender.outer, end, count, newSelectors(left, right), 1400, &l.out)
 				b.ResetTimer()
 				s.start(&running)
 				running.Wait()
