@@ -25,9 +25,9 @@ func TestOwnSPIs(t *testing.T) {
 		{"last generation", 0x1001, esp(0x10ff), true},
 		{"around", 0x10ff, esp(0x1000), true},
 		{"another series", 0x1001, esp(0x1100), false},
-		{"one less", 0x1001, esp(0x1000), false},
+		{"one less", 0x1000, esp(0x0fff), false},
 		{"SPI 0", 0x1001, esp(0), false},
-		{"behind the largest", math.MaxUint32, esp(300), true},
+		{"of the largest", math.MaxUint32, esp(0xffffff00), true},
 		{"three bytes", 0, make([]byte, 3), false},
 		{"nothing", 0, nil, false},
 	}

@@ -174,7 +174,7 @@ func (s *session) rekey(ctx context.Context) (time.Duration, error) {
 // specOf makes one half's spec out of both offers, for one of the tunnels.
 func specOf(mine, theirs *control.Offer, number int, lifetime time.Duration) (tunnel.Spec, error) {
 	spec := tunnel.Spec{
-		Suite: mine.Suite, Encapsulation: mine.Encapsulation, NoESN: mine.NoESN, ReplayWindow: mine.ReplayWindow,
+		Suite: mine.Suite, Encapsulation: mine.Encapsulation, NoESN: mine.NoESN, ReplayWindow: mine.ReplayWindow, Rekey: mine.Rekey,
 		Number: number, Lifetime: lifetime,
 		Local: endOf(mine, number), Remote: endOf(theirs, number),
 		MTU: mine.InnerMTU,

@@ -59,9 +59,18 @@ func (a *Agent) describeDrivers(try []string) []*controlv1.Driver {
 }
 
 func (a *Agent) checkExample(k kind.Kind) error {
-	suite, encapsulation, err := k.Choose("", "")
+	spec, err := exampleSpec(k)
 	if err != nil {
 		return err
+	}
+	spec.Lifetime = a.policy.MaxSession
+	return a.drivers[k.Name].Check(spec)
+}
+
+func exampleSpec(k kind.Kind) (tunnel.Spec, error) {
+	suite, encapsulation, err := k.Choose("", "")
+	if err != nil {
+		return tunnel.Spec{}, err
 	}
 	end := func(outer, inner4, inner6 string, spi uint32) tunnel.End {
 		return tunnel.End{
@@ -69,9 +78,9 @@ func (a *Agent) checkExample(k kind.Kind) error {
 			Inner4: netip.MustParseAddr(inner4), Inner6: netip.MustParseAddr(inner6),
 		}
 	}
-	return a.drivers[k.Name].Check(tunnel.Spec{
-		Suite: suite, Encapsulation: encapsulation, NoESN: k.NoESN, MTU: 1400, Lifetime: a.policy.MaxSession,
+	return tunnel.Spec{
+		Suite: suite, Encapsulation: encapsulation, NoESN: k.NoESN, MTU: 1400,
 		Local:  end("192.0.2.1:4500", "198.18.0.1", "2001:2::1", firstSPI),
 		Remote: end("192.0.2.2:4500", "198.18.0.2", "2001:2::2", firstSPI+1),
-	})
+	}, nil
 }

@@ -103,6 +103,7 @@ func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *control
 		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
 		NoESN:         m.GetNoEsn(),
 		ReplayWindow:  int(m.GetReplayWindow()),
+		Rekey:         control.LifetimeOf(m.GetRekey()),
 		InnerMTU:      int(m.GetInnerMtu()),
 		Limits:        a.policy.limits(),
 	}
@@ -119,6 +120,8 @@ func (a *Agent) offer(id control.SessionID, peer control.Fingerprint, m *control
 		return offer, fmt.Errorf("%d tunnels: allowed are 1 to %d", count, control.MaxTunnels)
 	case count > 1 && !k.Many:
 		return offer, fmt.Errorf("%d tunnels: driver %s builds one", count, k.Name)
+	case offer.Rekey != (tunnel.Lifetime{}) && !k.Lifetime:
+		return offer, fmt.Errorf("rekeying after %v: driver %s cannot by itself", offer.Rekey, k.Name)
 	case m.GetLocal() != "" && !k.Foreign:
 		return offer, fmt.Errorf("local %q: driver %s builds its tunnel from the agent's outer address", m.GetLocal(), k.Name)
 	}

@@ -10,6 +10,7 @@ import (
 	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/kind"
+	"tunnelmark/cmd/internal/unit"
 	"tunnelmark/tunnel"
 )
 
@@ -26,6 +27,7 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them: "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
 	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers of ESP instead of extended ones")
 	flags.IntVar(&t.spec.ReplayWindow, "replay-window", 0, "packets of ESP's anti-replay window (default: the driver's own)")
+	t.addRekey(flags)
 	flags.BoolVar(&t.spec.Insecure, "insecure", false, "allow --suite null-null of driver esp: what the path carries without crypto; both agents' policies must allow it too (insecure: true)")
 	t.addLocal(flags)
 	complete(command, "driver", drivers)
@@ -56,6 +58,20 @@ func drivers() []string {
 func (t *tunnelFlags) kind() kind.Kind {
 	k, _ := kind.Find(t.spec.Driver)
 	return k
+}
+
+// addRekey adds when ESP replaces its keys by itself.
+func (t *tunnelFlags) addRekey(flags *pflag.FlagSet) {
+	only := "with --driver " + strings.Join(kind.Where(func(k kind.Kind) bool { return k.Lifetime }), " or ") + ": "
+	rekey := &t.spec.Rekey
+	duration(flags, &rekey.Time, "rekey-time", "", only+"replace the keys of both directions after that time, such as 10m (default: never by time)")
+	flags.Uint64Var(&rekey.Packets, "rekey-packets", 0, fmt.Sprintf("%sreplace them after so many packets of one direction (default %d)", only, uint64(tunnel.MostRekeyPackets)))
+	flags.Var(&quantity[uint64]{&rekey.Bytes, readBytes, "size", ""}, "rekey-bytes", only+"replace them after so many bytes of inner packets of one direction, such as 10G (default 512Gi)")
+}
+
+func readBytes(text string) (uint64, error) {
+	count, err := unit.Bytes(text)
+	return uint64(count), err
 }
 
 // addLocal adds where an existing tunnel is used from.

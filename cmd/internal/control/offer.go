@@ -84,10 +84,11 @@ type Offer struct {
 	Suite         tunnel.Suite
 	Encapsulation tunnel.Encapsulation
 	NoESN         bool
-	ReplayWindow  int        // In packets; 0 = the driver's own.
-	InnerMTU      int        // In bytes; 0 = the largest that fits.
-	Inner4        netip.Addr // Zero where the driver has no inner network.
-	Inner6        netip.Addr // Likewise.
+	ReplayWindow  int             // In packets; 0 = the driver's own.
+	Rekey         tunnel.Lifetime // Limits of 0 are the driver's own.
+	InnerMTU      int             // In bytes; 0 = the largest that fits.
+	Inner4        netip.Addr      // Zero where the driver has no inner network.
+	Inner6        netip.Addr      // Likewise.
 	Limits        Limits
 
 	Issued, Expires time.Time
@@ -133,6 +134,7 @@ func (o *Offer) marshal() ([]byte, error) {
 		Encapsulation: string(o.Encapsulation),
 		NoEsn:         o.NoESN,
 		ReplayWindow:  uint32(o.ReplayWindow),
+		Rekey:         LifetimeMessage(o.Rekey),
 		InnerMtu:      uint32(o.InnerMTU),
 		Inner4:        o.Inner4.AsSlice(),
 		Inner6:        o.Inner6.AsSlice(),
@@ -204,6 +206,7 @@ func offerOf(m *controlv1.Offer) (*Offer, error) {
 		Encapsulation: tunnel.Encapsulation(m.GetEncapsulation()),
 		NoESN:         m.GetNoEsn(),
 		ReplayWindow:  int(m.GetReplayWindow()),
+		Rekey:         LifetimeOf(m.GetRekey()),
 		InnerMTU:      int(m.GetInnerMtu()),
 		Inner4:        inner4,
 		Inner6:        inner6,
@@ -244,7 +247,7 @@ func checkForm(m *controlv1.Offer) error {
 			return err
 		}
 	}
-	return nil
+	return LifetimeOf(m.GetRekey()).Check()
 }
 
 // checkTunnelEnd bounds one of the offer's tunnels.
@@ -285,4 +288,17 @@ func LimitsOf(m *controlv1.Limits) Limits {
 		MaxDuration:           max(0, time.Duration(m.GetMaxDurationNs())),
 		MaxInnerSize:          int(m.GetMaxInnerSize()),
 	}
+}
+
+// LifetimeMessage converts for the wire: none where no limit is asked for.
+func LifetimeMessage(l tunnel.Lifetime) *controlv1.Lifetime {
+	if l == (tunnel.Lifetime{}) {
+		return nil
+	}
+	return &controlv1.Lifetime{Bytes: l.Bytes, Packets: l.Packets, TimeNs: int64(l.Time)}
+}
+
+// LifetimeOf converts from the wire.
+func LifetimeOf(m *controlv1.Lifetime) tunnel.Lifetime {
+	return tunnel.Lifetime{Bytes: m.GetBytes(), Packets: m.GetPackets(), Time: time.Duration(m.GetTimeNs())}
 }

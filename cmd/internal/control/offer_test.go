@@ -89,6 +89,7 @@ func TestOfferForm(t *testing.T) {
 		{"outer address of 5 bytes", func(m *controlv1.Offer) { m.Outer = make([]byte, 5) }, "outer address of 5"},
 		{"outer port", func(m *controlv1.Offer) { m.Tunnels[0].Port = 65536 }, "65536"},
 		{"short public key", func(m *controlv1.Offer) { m.Tunnels[0].PublicKey = []byte{1} }, "public key of 1 bytes"},
+		{"lifetime of keys", func(m *controlv1.Offer) { m.Rekey = &controlv1.Lifetime{TimeNs: -1} }, "rekeying after -1ns"},
 		{"replay window", func(m *controlv1.Offer) { m.ReplayWindow = 4097 }, "replay window of 4097"},
 		{"outer MTU", func(m *controlv1.Offer) { m.OuterMtu = 65536 }, "outer MTU 65536"},
 		{"inner MTU", func(m *controlv1.Offer) { m.InnerMtu = 1 << 31 }, "inner MTU 2147483648"},

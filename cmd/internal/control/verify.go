@@ -106,6 +106,7 @@ func verifySpec(offer, mine *Offer) error {
 		{"encapsulation", offer.Encapsulation, mine.Encapsulation},
 		{"inner MTU", offer.InnerMTU, mine.InnerMTU},
 		{"sequence numbers without extension", offer.NoESN, mine.NoESN},
+		{"lifetime of keys", offer.Rekey, mine.Rekey},
 		{"replay window", offer.ReplayWindow, mine.ReplayWindow},
 		{"number of tunnels", len(offer.Tunnels), len(mine.Tunnels)},
 	} {

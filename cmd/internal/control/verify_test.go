@@ -225,6 +225,7 @@ func TestPeerErrors(t *testing.T) {
 		{"the other's inner address", func(o *Offer) { o.Inner4 = mustAddr("198.18.0.2") }, "this agent's own"},
 		{"no inner IPv6", func(o *Offer) { o.Inner6 = netip.Addr{} }, "only one end"},
 		{"reserved SPI", func(o *Offer) { o.Tunnels[0].SPI = 255 }, "reserved"},
+		{"another lifetime", func(o *Offer) { o.Rekey.Time = time.Second }, "lifetime of keys is 1s, this agent was asked for unlimited"},
 		{"two tunnels", func(o *Offer) { o.Tunnels = append(o.Tunnels, o.Tunnels[0]) }, "number of tunnels is 2"},
 		{"valid for long", func(o *Offer) { o.Expires = o.Issued.Add(time.Hour) }, "valid for 1h0m0s"},
 		{"valid backwards", func(o *Offer) { o.Expires = o.Issued.Add(-time.Second) }, "valid for -1s"},

@@ -17,6 +17,7 @@ import (
 	"tunnelmark/analysis/report"
 	"tunnelmark/analysis/search"
 	"tunnelmark/cmd/internal/unit"
+	"tunnelmark/tunnel"
 )
 
 func planBetween(from, to End) Plan {
@@ -242,6 +243,9 @@ func TestSpecComplete(t *testing.T) {
 		"tunnels":       {change(func(s *Spec) { s.Tunnels = 65 }), "65 tunnels: allowed are 1 to 64"},
 		"several":       {Spec{Driver: "xfrm-policy", Tunnels: 2}, "driver xfrm-policy builds one; several at once can: esp, "},
 		"replay window": {change(func(s *Spec) { s.ReplayWindow = 4097 }), "allowed are 0 (the driver's own) to 4096"},
+		"lifetime":      {change(func(s *Spec) { s.Rekey.Time = time.Second }), ""},
+		"no lifetime":   {Spec{Driver: "xfrm", Rekey: tunnel.Lifetime{Time: time.Second}}, "driver xfrm cannot by itself; drivers that can: esp"},
+		"short life":    {change(func(s *Spec) { s.Rekey.Packets = 1 }), "rekeying after 1 packets: want 8192"},
 		"no sequence":   {Spec{Driver: "gre", NoESN: true}, "driver gre has no choice"},
 		"local":         {change(func(s *Spec) { s.ToLocal = "eth1" }), "they are for driver existing"},
 		"existing":      {Spec{Driver: "existing", FromLocal: "st0", ToLocal: "10.0.0.1"}, ""},
@@ -263,7 +267,8 @@ func TestCheckRekey(t *testing.T) {
 	}{
 		"never":      {"esp", 0, ""},
 		"strongswan": {"strongswan-user", time.Second, ""},
-		"cannot":     {"esp", time.Second, "driver esp cannot on demand; drivers that can: strongswan"},
+		"esp":        {"esp", time.Second, ""},
+		"cannot":     {"gre", time.Second, "driver gre cannot on demand; drivers that can: esp, strongswan"},
 		"too often":  {"strongswan", time.Millisecond, "allowed are 200ms or more"},
 	} {
 		err := FixedLoad{RekeyEvery: c.every}.CheckRekey(Spec{Driver: c.driver})

@@ -185,7 +185,7 @@ func (s *Session) offer(ctx context.Context, end, peer End, role controlv1.Role,
 		SessionId: s.id, Role: role, PeerFingerprint: peer.Fingerprint[:],
 		Driver: s.Spec.Driver, Suite: s.Spec.Suite, Encapsulation: s.Spec.Encapsulation,
 		InnerMtu: uint32(s.Spec.InnerMTU), Tunnels: uint32(s.Spec.Tunnels),
-		NoEsn: s.Spec.NoESN, ReplayWindow: uint32(s.Spec.ReplayWindow), Local: local, Group: s.group, Hold: s.Spec.Hold,
+		NoEsn: s.Spec.NoESN, ReplayWindow: uint32(s.Spec.ReplayWindow), Rekey: control.LifetimeMessage(s.Spec.Rekey), Local: local, Group: s.group, Hold: s.Spec.Hold,
 	}
 	for {
 		response, err := end.Agent.Offer(ctx, request)

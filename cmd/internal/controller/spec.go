@@ -20,7 +20,8 @@ type Spec struct {
 	Tunnels       int    // Side by side. Zero: one.
 	NoESN         bool   // 32-bit sequence numbers instead of extended ones.
 	ReplayWindow  int    // In packets. Zero: the driver's own.
-	Insecure      bool   // A suite that protects nothing is meant.
+	Rekey         tunnel.Lifetime
+	Insecure      bool // A suite that protects nothing is meant.
 	// FromLocal and ToLocal are addresses or interfaces of the ends' hosts from
 	// which a tunnel that is already there is used. Empty: the agent's own.
 	FromLocal, ToLocal string
@@ -76,10 +77,12 @@ func (s Spec) check(k kind.Kind) error {
 		return fmt.Errorf("replay window of %d packets: allowed are 0 (the driver's own) to %d", s.ReplayWindow, control.MaxReplayWindow)
 	case (s.NoESN || s.ReplayWindow != 0) && len(k.Suites) == 0:
 		return fmt.Errorf("sequence numbers and replay window: driver %s has no choice of them", k.Name)
+	case s.Rekey != (tunnel.Lifetime{}) && !k.Lifetime:
+		return fmt.Errorf("rekeying after %v: driver %s cannot by itself; drivers that can: %s", s.Rekey, k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Lifetime }), ", "))
 	case (s.FromLocal != "" || s.ToLocal != "") && !k.Foreign:
 		return fmt.Errorf("local addresses: driver %s builds its tunnel between the agents' outer addresses; they are for driver %s", k.Name, kind.Existing)
 	}
-	return nil
+	return s.Rekey.Check()
 }
 
 // overhead is what the tunnel adds to each packet.

@@ -39,6 +39,8 @@ type Kind struct {
 	MaxMTU int
 	// Rekeys: its keys can be replaced on demand.
 	Rekeys bool
+	// Lifetime: it replaces its keys by itself, by time, packets or bytes.
+	Lifetime bool
 	// Foreign: it is not ours, and may carry others' traffic.
 	Foreign bool
 	// Caveat is what a rate through it does not say, and what would; one sentence for a
@@ -64,7 +66,7 @@ var (
 // last.
 func All() []Kind {
 	return []Kind{
-		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Unprotected: true, Inner: true, Many: true, Caveat: inUserSpace(ESP, "ESP", "xfrm"), added: overhead.ESP},
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Unprotected: true, Inner: true, Many: true, Rekeys: true, Lifetime: true, Caveat: inUserSpace(ESP, "ESP", "xfrm"), added: overhead.ESP},
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},

@@ -10,11 +10,13 @@ import (
 	"tunnelmark/cmd/internal/controller"
 	"tunnelmark/cmd/internal/strictyaml"
 	"tunnelmark/lab"
+	"tunnelmark/tunnel"
 )
 
 func readTunnel(spec *controller.Spec) strictyaml.Reader {
 	return func(node *yaml.Node) error {
 		*spec = controller.Spec{Driver: spec.Driver}
+		var packets, bytes int
 		keys := strictyaml.Keys{
 			"driver":        strictyaml.Text(&spec.Driver),
 			"suite":         strictyaml.Text(&spec.Suite),
@@ -23,10 +25,14 @@ func readTunnel(spec *controller.Spec) strictyaml.Reader {
 			"mtu":           strictyaml.Int(&spec.InnerMTU, 1, 65535),
 			"no-esn":        strictyaml.Bool(&spec.NoESN),
 			"replay-window": strictyaml.Int(&spec.ReplayWindow, 1, control.MaxReplayWindow),
+			"rekey-time":    strictyaml.Duration(&spec.Rekey.Time),
+			"rekey-packets": strictyaml.Int(&packets, tunnel.LeastRekeyPackets, tunnel.MostRekeyPackets),
+			"rekey-bytes":   strictyaml.Bytes(&bytes),
 		}
 		if err := keys.Read(node); err != nil {
 			return err
 		}
+		spec.Rekey.Packets, spec.Rekey.Bytes = uint64(packets), uint64(bytes)
 		complete, err := spec.Complete()
 		if err != nil {
 			return strictyaml.At(node, "%v", err)

@@ -87,6 +87,15 @@ func TestParseDefaults(t *testing.T) {
 	}
 }
 
+func TestParseRekey(t *testing.T) {
+	got := mustParse(t, "version: 1\nname: x\nsites: [dc1, dc2]\nlinks: [{between: [dc1, dc2]}]\n"+
+		"tunnel: {rekey-time: 1s, rekey-packets: 10000, rekey-bytes: 1GiB}\n")
+	want := tunnel.Lifetime{Time: time.Second, Packets: 10000, Bytes: 1 << 30}
+	if got.Tunnel.Rekey != want {
+		t.Errorf("got %v, want %v", got.Tunnel.Rekey, want)
+	}
+}
+
 func mustParse(t *testing.T, text string) Scenario {
 	t.Helper()
 	s, err := Parse("test.yaml", []byte(text))
@@ -250,6 +259,8 @@ func TestParseRefuses(t *testing.T) {
 		"mtu":               {change("mtu: 1500", "mtu: 100"), "test.yaml:7: links: mtu: \"100\" is not a whole number from 1280"},
 		"mtu is a list":     {change("mtu: 1500", "mtu: [1500]"), "test.yaml:7"},
 		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp`},
+		"eager rekeying":    {change("count: 1", "rekey-time: 1ms"), "rekeying after 1ms: want 100ms or more"},
+		"few packets":       {change("count: 1", "rekey-packets: 10"), `tunnel: rekey-packets: "10" is not a whole number from 8192`},
 		"two tunnels":       {change("driver: esp", "driver: xfrm-policy\n  count: 2\nx:"), "driver xfrm-policy builds one"},
 		"from itself":       {change("from: b", "from: a"), "find: from and to are the same site"},
 		"from nowhere":      {change("from: b", "from: z"), `find: from: "z" is not one of the sites a, b`},

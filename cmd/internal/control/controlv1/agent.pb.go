@@ -498,8 +498,9 @@ type OfferRequest struct {
 	Local string `protobuf:"bytes,11,opt,name=local,proto3" json:"local,omitempty"`
 	// Sessions of one controller with the same group run side by side; others
 	// wait for one another. Empty = alone.
-	Group         []byte `protobuf:"bytes,12,opt,name=group,proto3" json:"group,omitempty"` // 16 bytes.
-	Hold          string `protobuf:"bytes,13,opt,name=hold,proto3" json:"hold,omitempty"`   // Gives the session's namespace this name. Empty = none.
+	Group         []byte    `protobuf:"bytes,12,opt,name=group,proto3" json:"group,omitempty"` // 16 bytes.
+	Hold          string    `protobuf:"bytes,13,opt,name=hold,proto3" json:"hold,omitempty"`   // Gives the session's namespace this name. Empty = none.
+	Rekey         *Lifetime `protobuf:"bytes,14,opt,name=rekey,proto3" json:"rekey,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +624,13 @@ func (x *OfferRequest) GetHold() string {
 		return x.Hold
 	}
 	return ""
+}
+
+func (x *OfferRequest) GetRekey() *Lifetime {
+	if x != nil {
+		return x.Rekey
+	}
+	return nil
 }
 
 type OfferResponse struct {
@@ -2256,7 +2264,7 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05tried\x18\x04 \x01(\bR\x05tried\"\x90\x03\n" +
+	"\x05tried\x18\x04 \x01(\bR\x05tried\"\xc7\x03\n" +
 	"\fOfferRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12/\n" +
@@ -2272,7 +2280,8 @@ const file_tunnelmark_control_v1_agent_proto_rawDesc = "" +
 	" \x01(\rR\freplayWindow\x12\x14\n" +
 	"\x05local\x18\v \x01(\tR\x05local\x12\x14\n" +
 	"\x05group\x18\f \x01(\fR\x05group\x12\x12\n" +
-	"\x04hold\x18\r \x01(\tR\x04hold\"d\n" +
+	"\x04hold\x18\r \x01(\tR\x04hold\x125\n" +
+	"\x05rekey\x18\x0e \x01(\v2\x1f.tunnelmark.control.v1.LifetimeR\x05rekey\"d\n" +
 	"\rOfferResponse\x128\n" +
 	"\x05offer\x18\x01 \x01(\v2\".tunnelmark.control.v1.SignedOfferR\x05offer\x12\x19\n" +
 	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs\"o\n" +
@@ -2452,78 +2461,80 @@ var file_tunnelmark_control_v1_agent_proto_goTypes = []any{
 	(*Session)(nil),          // 32: tunnelmark.control.v1.Session
 	(*Limits)(nil),           // 33: tunnelmark.control.v1.Limits
 	(Role)(0),                // 34: tunnelmark.control.v1.Role
-	(*SignedOffer)(nil),      // 35: tunnelmark.control.v1.SignedOffer
-	(*Work)(nil),             // 36: tunnelmark.control.v1.Work
-	(*Interval)(nil),         // 37: tunnelmark.control.v1.Interval
-	(*Sent)(nil),             // 38: tunnelmark.control.v1.Sent
-	(*TCPSent)(nil),          // 39: tunnelmark.control.v1.TCPSent
-	(*PathMTUFound)(nil),     // 40: tunnelmark.control.v1.PathMTUFound
-	(*Latency)(nil),          // 41: tunnelmark.control.v1.Latency
-	(*Host)(nil),             // 42: tunnelmark.control.v1.Host
-	(*TunnelCounters)(nil),   // 43: tunnelmark.control.v1.TunnelCounters
-	(*Received)(nil),         // 44: tunnelmark.control.v1.Received
-	(*TCPReceived)(nil),      // 45: tunnelmark.control.v1.TCPReceived
+	(*Lifetime)(nil),         // 35: tunnelmark.control.v1.Lifetime
+	(*SignedOffer)(nil),      // 36: tunnelmark.control.v1.SignedOffer
+	(*Work)(nil),             // 37: tunnelmark.control.v1.Work
+	(*Interval)(nil),         // 38: tunnelmark.control.v1.Interval
+	(*Sent)(nil),             // 39: tunnelmark.control.v1.Sent
+	(*TCPSent)(nil),          // 40: tunnelmark.control.v1.TCPSent
+	(*PathMTUFound)(nil),     // 41: tunnelmark.control.v1.PathMTUFound
+	(*Latency)(nil),          // 42: tunnelmark.control.v1.Latency
+	(*Host)(nil),             // 43: tunnelmark.control.v1.Host
+	(*TunnelCounters)(nil),   // 44: tunnelmark.control.v1.TunnelCounters
+	(*Received)(nil),         // 45: tunnelmark.control.v1.Received
+	(*TCPReceived)(nil),      // 46: tunnelmark.control.v1.TCPReceived
 }
 var file_tunnelmark_control_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: tunnelmark.control.v1.PairRequest.peers:type_name -> tunnelmark.control.v1.Peer
 	5,  // 1: tunnelmark.control.v1.DescribeResponse.drivers:type_name -> tunnelmark.control.v1.Driver
 	33, // 2: tunnelmark.control.v1.DescribeResponse.limits:type_name -> tunnelmark.control.v1.Limits
 	34, // 3: tunnelmark.control.v1.OfferRequest.role:type_name -> tunnelmark.control.v1.Role
-	35, // 4: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
-	35, // 5: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
-	12, // 6: tunnelmark.control.v1.AwaitResponse.details:type_name -> tunnelmark.control.v1.Detail
-	13, // 7: tunnelmark.control.v1.AwaitResponse.evidence:type_name -> tunnelmark.control.v1.Evidence
-	36, // 8: tunnelmark.control.v1.SendRequest.work:type_name -> tunnelmark.control.v1.Work
-	37, // 9: tunnelmark.control.v1.SendResponse.interval:type_name -> tunnelmark.control.v1.Interval
-	16, // 10: tunnelmark.control.v1.SendResponse.result:type_name -> tunnelmark.control.v1.SendResult
-	38, // 11: tunnelmark.control.v1.SendResult.udp:type_name -> tunnelmark.control.v1.Sent
-	39, // 12: tunnelmark.control.v1.SendResult.tcp:type_name -> tunnelmark.control.v1.TCPSent
-	40, // 13: tunnelmark.control.v1.SendResult.path_mtu:type_name -> tunnelmark.control.v1.PathMTUFound
-	41, // 14: tunnelmark.control.v1.SendResult.latency:type_name -> tunnelmark.control.v1.Latency
-	42, // 15: tunnelmark.control.v1.SendResult.host:type_name -> tunnelmark.control.v1.Host
-	43, // 16: tunnelmark.control.v1.SendResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	43, // 17: tunnelmark.control.v1.SendResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
-	36, // 18: tunnelmark.control.v1.ReceiveRequest.work:type_name -> tunnelmark.control.v1.Work
-	19, // 19: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
-	20, // 20: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
-	44, // 21: tunnelmark.control.v1.ReceiveResult.udp:type_name -> tunnelmark.control.v1.Received
-	42, // 22: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
-	43, // 23: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	43, // 24: tunnelmark.control.v1.ReceiveResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
-	45, // 25: tunnelmark.control.v1.ReceiveResult.tcp:type_name -> tunnelmark.control.v1.TCPReceived
-	25, // 26: tunnelmark.control.v1.DiagnoseResponse.findings:type_name -> tunnelmark.control.v1.Finding
-	43, // 27: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
-	32, // 28: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
-	34, // 29: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
-	0,  // 30: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
-	3,  // 31: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
-	6,  // 32: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
-	8,  // 33: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
-	14, // 34: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
-	17, // 35: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
-	10, // 36: tunnelmark.control.v1.Agent.Await:input_type -> tunnelmark.control.v1.AwaitRequest
-	21, // 37: tunnelmark.control.v1.Agent.Rekey:input_type -> tunnelmark.control.v1.RekeyRequest
-	23, // 38: tunnelmark.control.v1.Agent.Diagnose:input_type -> tunnelmark.control.v1.DiagnoseRequest
-	26, // 39: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
-	28, // 40: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
-	30, // 41: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
-	2,  // 42: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
-	4,  // 43: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
-	7,  // 44: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
-	9,  // 45: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
-	15, // 46: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
-	18, // 47: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
-	11, // 48: tunnelmark.control.v1.Agent.Await:output_type -> tunnelmark.control.v1.AwaitResponse
-	22, // 49: tunnelmark.control.v1.Agent.Rekey:output_type -> tunnelmark.control.v1.RekeyResponse
-	24, // 50: tunnelmark.control.v1.Agent.Diagnose:output_type -> tunnelmark.control.v1.DiagnoseResponse
-	27, // 51: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
-	29, // 52: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
-	31, // 53: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
-	42, // [42:54] is the sub-list for method output_type
-	30, // [30:42] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	35, // 4: tunnelmark.control.v1.OfferRequest.rekey:type_name -> tunnelmark.control.v1.Lifetime
+	36, // 5: tunnelmark.control.v1.OfferResponse.offer:type_name -> tunnelmark.control.v1.SignedOffer
+	36, // 6: tunnelmark.control.v1.OpenRequest.peer_offer:type_name -> tunnelmark.control.v1.SignedOffer
+	12, // 7: tunnelmark.control.v1.AwaitResponse.details:type_name -> tunnelmark.control.v1.Detail
+	13, // 8: tunnelmark.control.v1.AwaitResponse.evidence:type_name -> tunnelmark.control.v1.Evidence
+	37, // 9: tunnelmark.control.v1.SendRequest.work:type_name -> tunnelmark.control.v1.Work
+	38, // 10: tunnelmark.control.v1.SendResponse.interval:type_name -> tunnelmark.control.v1.Interval
+	16, // 11: tunnelmark.control.v1.SendResponse.result:type_name -> tunnelmark.control.v1.SendResult
+	39, // 12: tunnelmark.control.v1.SendResult.udp:type_name -> tunnelmark.control.v1.Sent
+	40, // 13: tunnelmark.control.v1.SendResult.tcp:type_name -> tunnelmark.control.v1.TCPSent
+	41, // 14: tunnelmark.control.v1.SendResult.path_mtu:type_name -> tunnelmark.control.v1.PathMTUFound
+	42, // 15: tunnelmark.control.v1.SendResult.latency:type_name -> tunnelmark.control.v1.Latency
+	43, // 16: tunnelmark.control.v1.SendResult.host:type_name -> tunnelmark.control.v1.Host
+	44, // 17: tunnelmark.control.v1.SendResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	44, // 18: tunnelmark.control.v1.SendResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	37, // 19: tunnelmark.control.v1.ReceiveRequest.work:type_name -> tunnelmark.control.v1.Work
+	19, // 20: tunnelmark.control.v1.ReceiveResponse.ready:type_name -> tunnelmark.control.v1.Ready
+	20, // 21: tunnelmark.control.v1.ReceiveResponse.result:type_name -> tunnelmark.control.v1.ReceiveResult
+	45, // 22: tunnelmark.control.v1.ReceiveResult.udp:type_name -> tunnelmark.control.v1.Received
+	43, // 23: tunnelmark.control.v1.ReceiveResult.host:type_name -> tunnelmark.control.v1.Host
+	44, // 24: tunnelmark.control.v1.ReceiveResult.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	44, // 25: tunnelmark.control.v1.ReceiveResult.tunnels:type_name -> tunnelmark.control.v1.TunnelCounters
+	46, // 26: tunnelmark.control.v1.ReceiveResult.tcp:type_name -> tunnelmark.control.v1.TCPReceived
+	25, // 27: tunnelmark.control.v1.DiagnoseResponse.findings:type_name -> tunnelmark.control.v1.Finding
+	44, // 28: tunnelmark.control.v1.CloseResponse.tunnel:type_name -> tunnelmark.control.v1.TunnelCounters
+	32, // 29: tunnelmark.control.v1.SessionsResponse.sessions:type_name -> tunnelmark.control.v1.Session
+	34, // 30: tunnelmark.control.v1.Session.role:type_name -> tunnelmark.control.v1.Role
+	0,  // 31: tunnelmark.control.v1.Agent.Pair:input_type -> tunnelmark.control.v1.PairRequest
+	3,  // 32: tunnelmark.control.v1.Agent.Describe:input_type -> tunnelmark.control.v1.DescribeRequest
+	6,  // 33: tunnelmark.control.v1.Agent.Offer:input_type -> tunnelmark.control.v1.OfferRequest
+	8,  // 34: tunnelmark.control.v1.Agent.Open:input_type -> tunnelmark.control.v1.OpenRequest
+	14, // 35: tunnelmark.control.v1.Agent.Send:input_type -> tunnelmark.control.v1.SendRequest
+	17, // 36: tunnelmark.control.v1.Agent.Receive:input_type -> tunnelmark.control.v1.ReceiveRequest
+	10, // 37: tunnelmark.control.v1.Agent.Await:input_type -> tunnelmark.control.v1.AwaitRequest
+	21, // 38: tunnelmark.control.v1.Agent.Rekey:input_type -> tunnelmark.control.v1.RekeyRequest
+	23, // 39: tunnelmark.control.v1.Agent.Diagnose:input_type -> tunnelmark.control.v1.DiagnoseRequest
+	26, // 40: tunnelmark.control.v1.Agent.Renew:input_type -> tunnelmark.control.v1.RenewRequest
+	28, // 41: tunnelmark.control.v1.Agent.Close:input_type -> tunnelmark.control.v1.CloseRequest
+	30, // 42: tunnelmark.control.v1.Agent.Sessions:input_type -> tunnelmark.control.v1.SessionsRequest
+	2,  // 43: tunnelmark.control.v1.Agent.Pair:output_type -> tunnelmark.control.v1.PairResponse
+	4,  // 44: tunnelmark.control.v1.Agent.Describe:output_type -> tunnelmark.control.v1.DescribeResponse
+	7,  // 45: tunnelmark.control.v1.Agent.Offer:output_type -> tunnelmark.control.v1.OfferResponse
+	9,  // 46: tunnelmark.control.v1.Agent.Open:output_type -> tunnelmark.control.v1.OpenResponse
+	15, // 47: tunnelmark.control.v1.Agent.Send:output_type -> tunnelmark.control.v1.SendResponse
+	18, // 48: tunnelmark.control.v1.Agent.Receive:output_type -> tunnelmark.control.v1.ReceiveResponse
+	11, // 49: tunnelmark.control.v1.Agent.Await:output_type -> tunnelmark.control.v1.AwaitResponse
+	22, // 50: tunnelmark.control.v1.Agent.Rekey:output_type -> tunnelmark.control.v1.RekeyResponse
+	24, // 51: tunnelmark.control.v1.Agent.Diagnose:output_type -> tunnelmark.control.v1.DiagnoseResponse
+	27, // 52: tunnelmark.control.v1.Agent.Renew:output_type -> tunnelmark.control.v1.RenewResponse
+	29, // 53: tunnelmark.control.v1.Agent.Close:output_type -> tunnelmark.control.v1.CloseResponse
+	31, // 54: tunnelmark.control.v1.Agent.Sessions:output_type -> tunnelmark.control.v1.SessionsResponse
+	43, // [43:55] is the sub-list for method output_type
+	31, // [31:43] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_agent_proto_init() }

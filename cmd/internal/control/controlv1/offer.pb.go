@@ -133,6 +133,68 @@ func (x *Limits) GetMaxInnerSize() uint32 {
 	return 0
 }
 
+// Lifetime is after what the keys of ESP are replaced. Zero of a limit: the
+// driver's own.
+type Lifetime struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"` // Of inner packets.
+	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	TimeNs        int64                  `protobuf:"varint,3,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lifetime) Reset() {
+	*x = Lifetime{}
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lifetime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lifetime) ProtoMessage() {}
+
+func (x *Lifetime) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lifetime.ProtoReflect.Descriptor instead.
+func (*Lifetime) Descriptor() ([]byte, []int) {
+	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Lifetime) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Lifetime) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *Lifetime) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
 // SignedOffer travels from one agent to the other by way of the controller.
 type SignedOffer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -147,7 +209,7 @@ type SignedOffer struct {
 
 func (x *SignedOffer) Reset() {
 	*x = SignedOffer{}
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[1]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +221,7 @@ func (x *SignedOffer) String() string {
 func (*SignedOffer) ProtoMessage() {}
 
 func (x *SignedOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[1]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +234,7 @@ func (x *SignedOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedOffer.ProtoReflect.Descriptor instead.
 func (*SignedOffer) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{1}
+	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SignedOffer) GetContents() []byte {
@@ -219,13 +281,14 @@ type Offer struct {
 	ExpiresUnixNs int64                  `protobuf:"varint,18,opt,name=expires_unix_ns,json=expiresUnixNs,proto3" json:"expires_unix_ns,omitempty"`
 	NoEsn         bool                   `protobuf:"varint,19,opt,name=no_esn,json=noEsn,proto3" json:"no_esn,omitempty"`                      // 32-bit sequence numbers instead of extended ones.
 	ReplayWindow  uint32                 `protobuf:"varint,20,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"` // In packets; 0 = the driver's own.
+	Rekey         *Lifetime              `protobuf:"bytes,21,opt,name=rekey,proto3" json:"rekey,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[2]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +300,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[2]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +313,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{2}
+	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Offer) GetVersion() uint32 {
@@ -393,6 +456,13 @@ func (x *Offer) GetReplayWindow() uint32 {
 	return 0
 }
 
+func (x *Offer) GetRekey() *Lifetime {
+	if x != nil {
+		return x.Rekey
+	}
+	return nil
+}
+
 // TunnelEnd is the issuer's end of one of the session's tunnels.
 type TunnelEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -405,7 +475,7 @@ type TunnelEnd struct {
 
 func (x *TunnelEnd) Reset() {
 	*x = TunnelEnd{}
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +487,7 @@ func (x *TunnelEnd) String() string {
 func (*TunnelEnd) ProtoMessage() {}
 
 func (x *TunnelEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[3]
+	mi := &file_tunnelmark_control_v1_offer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +500,7 @@ func (x *TunnelEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelEnd.ProtoReflect.Descriptor instead.
 func (*TunnelEnd) Descriptor() ([]byte, []int) {
-	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{3}
+	return file_tunnelmark_control_v1_offer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TunnelEnd) GetPort() uint32 {
@@ -462,12 +532,16 @@ const file_tunnelmark_control_v1_offer_proto_rawDesc = "" +
 	"\x06Limits\x128\n" +
 	"\x19max_inner_bits_per_second\x18\x01 \x01(\x04R\x15maxInnerBitsPerSecond\x12&\n" +
 	"\x0fmax_duration_ns\x18\x02 \x01(\x03R\rmaxDurationNs\x12$\n" +
-	"\x0emax_inner_size\x18\x03 \x01(\rR\fmaxInnerSize\"f\n" +
+	"\x0emax_inner_size\x18\x03 \x01(\rR\fmaxInnerSize\"S\n" +
+	"\bLifetime\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x04R\apackets\x12\x17\n" +
+	"\atime_ns\x18\x03 \x01(\x03R\x06timeNs\"f\n" +
 	"\vSignedOffer\x12\x1a\n" +
 	"\bcontents\x18\x01 \x01(\fR\bcontents\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\x03 \x01(\fR\tpublicKey\"\x86\x05\n" +
+	"public_key\x18\x03 \x01(\fR\tpublicKey\"\xbd\x05\n" +
 	"\x05Offer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -490,7 +564,8 @@ const file_tunnelmark_control_v1_offer_proto_rawDesc = "" +
 	"\x0eissued_unix_ns\x18\x11 \x01(\x03R\fissuedUnixNs\x12&\n" +
 	"\x0fexpires_unix_ns\x18\x12 \x01(\x03R\rexpiresUnixNs\x12\x15\n" +
 	"\x06no_esn\x18\x13 \x01(\bR\x05noEsn\x12#\n" +
-	"\rreplay_window\x18\x14 \x01(\rR\freplayWindow\"P\n" +
+	"\rreplay_window\x18\x14 \x01(\rR\freplayWindow\x125\n" +
+	"\x05rekey\x18\x15 \x01(\v2\x1f.tunnelmark.control.v1.LifetimeR\x05rekey\"P\n" +
 	"\tTunnelEnd\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x10\n" +
 	"\x03spi\x18\x02 \x01(\rR\x03spi\x12\x1d\n" +
@@ -514,23 +589,25 @@ func file_tunnelmark_control_v1_offer_proto_rawDescGZIP() []byte {
 }
 
 var file_tunnelmark_control_v1_offer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tunnelmark_control_v1_offer_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_tunnelmark_control_v1_offer_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_tunnelmark_control_v1_offer_proto_goTypes = []any{
 	(Role)(0),           // 0: tunnelmark.control.v1.Role
 	(*Limits)(nil),      // 1: tunnelmark.control.v1.Limits
-	(*SignedOffer)(nil), // 2: tunnelmark.control.v1.SignedOffer
-	(*Offer)(nil),       // 3: tunnelmark.control.v1.Offer
-	(*TunnelEnd)(nil),   // 4: tunnelmark.control.v1.TunnelEnd
+	(*Lifetime)(nil),    // 2: tunnelmark.control.v1.Lifetime
+	(*SignedOffer)(nil), // 3: tunnelmark.control.v1.SignedOffer
+	(*Offer)(nil),       // 4: tunnelmark.control.v1.Offer
+	(*TunnelEnd)(nil),   // 5: tunnelmark.control.v1.TunnelEnd
 }
 var file_tunnelmark_control_v1_offer_proto_depIdxs = []int32{
 	0, // 0: tunnelmark.control.v1.Offer.role:type_name -> tunnelmark.control.v1.Role
-	4, // 1: tunnelmark.control.v1.Offer.tunnels:type_name -> tunnelmark.control.v1.TunnelEnd
+	5, // 1: tunnelmark.control.v1.Offer.tunnels:type_name -> tunnelmark.control.v1.TunnelEnd
 	1, // 2: tunnelmark.control.v1.Offer.limits:type_name -> tunnelmark.control.v1.Limits
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 3: tunnelmark.control.v1.Offer.rekey:type_name -> tunnelmark.control.v1.Lifetime
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tunnelmark_control_v1_offer_proto_init() }
@@ -544,7 +621,7 @@ func file_tunnelmark_control_v1_offer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnelmark_control_v1_offer_proto_rawDesc), len(file_tunnelmark_control_v1_offer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,41 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tunnelmark/cmd/internal/control"
+	"tunnelmark/cmd/internal/control/controlv1"
+	"tunnelmark/cmd/internal/kind"
+	"tunnelmark/tunnel"
+)
+
+// What replaces no keys is not asked to: neither an agent offers it, nor does a driver
+// take it in silence.
+func TestOnlySomeReplaceKeys(t *testing.T) {
+	drivers := Drivers(DefaultPolicy())
+	for _, k := range kind.All() {
+		lifetime := tunnel.Lifetime{Time: time.Second}
+		request := &controlv1.OfferRequest{Driver: k.Name, Rekey: control.LifetimeMessage(lifetime)}
+		offer, err := (&Agent{}).offer(control.SessionID{1}, control.Fingerprint{}, request)
+		if k.Lifetime {
+			if err != nil || offer.Rekey != lifetime {
+				t.Errorf("%s: offered %v and %v, want %v", k.Name, offer.Rekey, err, lifetime)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "rekeying after 1s: driver "+k.Name+" cannot") {
+			t.Errorf("%s: offered, and got %v", k.Name, err)
+		}
+		spec, err := exampleSpec(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.Rekey = lifetime
+		if err := drivers[k.Name].Check(spec); !errors.Is(err, tunnel.ErrNotSupported) || !strings.Contains(err.Error(), "rekeying after 1s") {
+			t.Errorf("%s: got %v, want an error that wraps ErrNotSupported", k.Name, err)
+		}
+	}
+}
