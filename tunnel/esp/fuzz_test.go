@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"tunnelmark/tunnel"
 )
 
 // protecting are the suites of which no forgery is delivered.
@@ -96,6 +98,32 @@ func FuzzFlippedBit(f *testing.F) {
 		}
 		if _, v := open(in, packet, into); v != replayed {
 			t.Errorf("genuine packet again: verdict %d, want %d", v, replayed)
+		}
+	})
+}
+
+// Whatever arrives: nothing moves an end to the next generation but a genuine packet of
+// that one.
+func FuzzGenerations(f *testing.F) {
+	ends := func(t testing.TB) (near, far *generations) {
+		c := newClock()
+		near, far = newEnds(t, tunnel.AES128GCM, true, tunnel.Lifetime{}, c.read)
+		c.sleep(askAge)
+		return near, far
+	}
+	near, _ := ends(f)
+	asking := near.next.appendDummy(nil, question)[0]
+	f.Add(asking)
+	f.Add(near.next.appendDummy(nil, answer)[0])
+	f.Add(near.sendOn(ipv4(60)))
+	f.Add(asking[:headerLength])
+	f.Add([]byte{0xff})
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		_, far := ends(t)
+		_, v := far.take(datagram)
+		forged := v != dummy && v != delivered && v != wrongSelectors
+		if far.count() > 0 && (forged || !bytes.HasPrefix(datagram, asking[:4])) {
+			t.Errorf("moved by a packet with verdict %d", v)
 		}
 	})
 }

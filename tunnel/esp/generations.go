@@ -33,8 +33,9 @@ const (
 //  2. When the current one's lifetime is used up, or on demand, an end sends a
 //     question, a dummy packet under the next generation, and again until 3 happens.
 //     All else it still sends under the current one.
-//  3. An end that authenticates a packet of its next generation moves there: the next
-//     becomes the current one and the current the previous one. Nothing else moves it.
+//  3. An end that authenticates a packet of its next generation moves there, unless the
+//     current one is younger than leastAge: the next becomes the current one and the
+//     current the previous one. Nothing else moves it.
 //  4. It answers a question by a dummy packet under its current generation.
 //
 // So a pair is replaced as a whole, within one round trip, and whichever end asks, or

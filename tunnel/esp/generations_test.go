@@ -296,23 +296,23 @@ func TestSeries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	make := func(direction tunnel.Direction) *series {
+	begin := func(direction tunnel.Direction) *series {
 		made, err := newSeries(s, directedKeys{}, direction, 0xabcdeffe, true, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return made
 	}
-	one, same, other := make(tunnel.Send), make(tunnel.Send), make(tunnel.Receive)
+	one, same, other := begin(tunnel.Send), begin(tunnel.Send), begin(tunnel.Receive)
 	seen := map[string]bool{}
 	for i, wantSPI := range []uint32{0xabcdeffe, 0xabcdefff, 0xabcdef00, 0xabcdef01} {
 		packets := map[*series]string{}
 		for _, made := range []*series{one, same, other} {
-			t1, spi, err := made.next()
+			sealing, spi, err := made.next()
 			if err != nil || spi != wantSPI {
 				t.Fatalf("generation %d: got SPI %#x and %v, want %#x", i, spi, err, wantSPI)
 			}
-			packets[made] = string(sealed(newOutbound(testSPI, t1), ipv4(40)))
+			packets[made] = string(sealed(newOutbound(testSPI, sealing), ipv4(40)))
 		}
 		if packets[one] != packets[same] {
 			t.Errorf("generation %d: ends differ", i)

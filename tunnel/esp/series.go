@@ -18,7 +18,7 @@ const (
 // series makes the SAs of one direction, one generation after the other. The session
 // forgets its secrets once the tunnel is open, so the series keeps a secret of its
 // own, of which each generation makes the next one and leaves nothing (as RFC 8446,
-// Section 7.2, does). So who reads this memory can open no packet of a generation
+// Section 7.2, does): whoever reads this memory can open no packet of a generation
 // that was dropped.
 type series struct {
 	suite    suite
@@ -30,19 +30,19 @@ type series struct {
 }
 
 func newSeries(s suite, keys tunnel.Keys, direction tunnel.Direction, spi uint32, extended bool, ciphers int) (*series, error) {
-	later := &series{suite: s, extended: extended, ciphers: ciphers, spi: spi, take: sessionKey(keys, direction)}
+	made := &series{suite: s, extended: extended, ciphers: ciphers, spi: spi, take: sessionKey(keys, direction)}
 	lengths, err := s.name.Transform()
 	if err != nil || lengths.KeyMaterial() == 0 {
-		return later, err
+		return made, err
 	}
-	later.secret, err = keys.Key(direction, laterGenerations, sha256.Size)
-	if err == nil && len(later.secret) != sha256.Size {
-		err = fmt.Errorf("got %d bytes, want %d", len(later.secret), sha256.Size)
+	made.secret, err = keys.Key(direction, laterGenerations, sha256.Size)
+	if err == nil && len(made.secret) != sha256.Size {
+		err = fmt.Errorf("got %d bytes, want %d", len(made.secret), sha256.Size)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("take secret of later keys: %w", err)
 	}
-	return later, nil
+	return made, nil
 }
 
 // sessionKey takes the first generation's key material from the session.

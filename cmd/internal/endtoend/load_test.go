@@ -3,6 +3,7 @@ package endtoend
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,26 @@ func TestLoads(t *testing.T) {
 			}
 			readAsIperf3(t, text, want.tcp > 0)
 		})
+	}
+}
+
+// Keys are replaced under load, by themselves and on demand, and nothing is lost.
+func TestRekey(t *testing.T) {
+	labtest.CheckLeaks(t)
+	result, _ := startSites(t, ipv4).run(t, "-u -t 2 -b 5M --rekey-time 150ms --rekey-every 400ms")
+	if got := result.Tunnel.Rekeys; len(got) < 2 || slices.Max(got) > time.Second {
+		t.Errorf("on demand keys were replaced within %v each, want several times at once", got)
+	}
+	for _, trial := range result.Trials {
+		if trial.Sent == 0 || trial.Lost() > 0 {
+			t.Errorf("sent %d, lost %d: want no loss", trial.Sent, trial.Lost())
+		}
+	}
+	want := report.Detail{Name: "lifetime of keys", Value: "150ms or 268435456 packets or 549755813888 bytes"}
+	for _, end := range result.Environment {
+		if !slices.Contains(end.Details, want) {
+			t.Errorf("details %v, want %v", end.Details, want)
+		}
 	}
 }
 
