@@ -190,7 +190,7 @@ type Counters struct {
 	Replayed       uint64 // Left of the window or seen before (RFC 4303, Section 3.4.3).
 	WrongSelectors uint64 // Inner address is not the SA's (RFC 4301, Section 5.2).
 	Congested      uint64 // Marked as such outside, and its sender knows no marks (RFC 6040, Section 4.2).
-	SendRefused    uint64 // The outer network's socket refused it, or the SA's sequence numbers are used up.
+	SendRefused    uint64 // The outer network did not take it, such as for its length; or the SA's sequence numbers are used up.
 	DeliverRefused uint64 // The clear side refused it.
 
 	// What was lost in a queue of this end, because the tunnel was too slow to

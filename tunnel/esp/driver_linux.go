@@ -11,6 +11,7 @@ import (
 
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/inner"
+	"tunnelmark/tunnel/overhead"
 )
 
 // Driver builds tunnels of ESP in user space. The zero value is ready.
@@ -58,6 +59,10 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if place.Socket == nil || place.Outer == nil || place.Inner == nil {
 		return fmt.Errorf("no place: want an outer socket and namespace, and an inner namespace: %w", os.ErrInvalid)
 	}
+	added, err := encapsulation(spec)
+	if err != nil {
+		return err
+	}
 	workers := workersFor(runtime.GOMAXPROCS(0))
 	g, err := associations(spec, keys, workers)
 	if err != nil {
@@ -75,7 +80,8 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 		return err
 	}
 	h.path = inner.Path(place.Inner, h.clear.device.Name, spec)
-	h.sender = newSender(newTUNReader(h.clear.port), outbox, g, workers, newSelectors(spec.Local, spec.Remote), spec.MTU, &h.out)
+	ceiling := newCeiling(added, spec.MTU, func() (overhead.PathMTU, error) { return outerMTU(place.Outer, spec) })
+	h.sender = newSender(newTUNReader(h.clear.port), newTUNWriter(h.clear.port), outbox, g, workers, newSelectors(spec.Local, spec.Remote), ceiling, &h.out)
 	h.receiver = newReceiver(newTUNWriter(h.clear.port), inboxes, g, !carrierOf(spec).raw, h.clear.device.UDPSegments, &h.in)
 	h.renewer = newRenewer(g, newOutbox(h.outer, carrierOf(spec)), &h.out) // An outbox is one goroutine's.
 	return nil

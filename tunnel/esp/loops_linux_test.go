@@ -17,6 +17,7 @@ import (
 	"tunnelmark/tunnel"
 	"tunnelmark/tunnel/esp/offload"
 	"tunnelmark/tunnel/overhead"
+	"tunnelmark/tunnel/tunneltest"
 )
 
 // fakeClear is a clear side that always has the same batch to read, packet by packet,
@@ -56,6 +57,7 @@ type loops struct {
 	from, to  *fakeClear
 	near, far *net.UDPConn
 	farPort   *port
+	path      overhead.PathMTU // What the outer interface is said to take.
 	out, in   ledger
 }
 
@@ -72,13 +74,13 @@ func newLoops(t testing.TB, suite tunnel.Suite, mtu int) *loops {
 // newLoopsOf are those between two sockets that are connected, of two ends.
 func newLoopsOf(t testing.TB, near, far *net.UDPConn, from, to *generations, mtu int) *loops {
 	t.Helper()
-	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: near, far: far, farPort: mustPort(t, far)}
+	l := &loops{from: &fakeClear{}, to: &fakeClear{}, near: near, far: far, farPort: mustPort(t, far), path: 65535}
 	in, err := newInbox(l.farPort, udp4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	outbox := newOutbox(mustPort(t, near), udp4)
-	l.sender = newSender(l.from, outbox, from, 1, newSelectors(left, right), mtu, &l.out).workers[0]
+	l.sender = newSender(l.from, l.from, outbox, from, 1, newSelectors(left, right), newTestCeiling(t, from.out.suite.name, mtu, &l.path), &l.out).workers[0]
 	l.receiver = newReceiver(l.to, []*inbox{in}, to, true, true, &l.in).workers[0]
 	return l
 }
@@ -452,6 +454,34 @@ func TestOutboxRefusesTooLong(t *testing.T) {
 	}
 	if !outbox.segmentation {
 		t.Error("segmentation was given up for a packet that is too long")
+	}
+}
+
+// Of equal packets and a shorter last one, which go in one message, only the last
+// fits an interface whose MTU has fallen. That is no reason to give segmentation up.
+func TestOutboxRefusesLongSegments(t *testing.T) {
+	link := tunneltest.NewLink(t, tunneltest.PathMTU)
+	near := netip.AddrPortFrom(link.Left.Addr4, 4500)
+	far := netip.AddrPortFrom(link.Right.Addr4, 4500)
+	socket := mustPort(t, tunneltest.Dial(t, link.Left.Outer, near, far))
+	if _, err := connect(socket.fd, far); err != nil {
+		t.Fatal(err)
+	}
+	outbox := newOutbox(socket, udp4)
+	link.Left.SetMTU(t, 1400)
+	packets := [][]byte{make([]byte, 1400), make([]byte, 1400), make([]byte, 100)}
+	refused, err := outbox.send(packets, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{0, 1}, refused); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+	if !outbox.segmentation {
+		t.Error("segmentation was given up for packets that are too long")
+	}
+	if !outbox.takeTooLong() || outbox.takeTooLong() {
+		t.Error("want to be told once that packets were too long")
 	}
 }
 

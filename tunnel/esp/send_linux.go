@@ -25,7 +25,8 @@ type sender struct {
 	generations *generations
 	layout      layout // Of all generations.
 	selectors   selectors
-	mtu         int
+	ceiling     *ceiling
+	answers     sink // Takes what senders of packets that are too long are told.
 	ledger      *ledger
 
 	reading, sending turns
@@ -39,6 +40,7 @@ type sendWorker struct {
 	super   []byte   // What one read brought.
 	buffers [][]byte // For the packets that it stands for, each with room for ESP's parts.
 	sizes   []int    // Their inner lengths.
+	answer  []byte   // Has room for one to a packet that is too long, behind its header.
 
 	packets [][]byte // Those of the buffers that go; sealed later.
 	inner   []int    // Their inner lengths.
@@ -47,18 +49,19 @@ type sendWorker struct {
 	counts  tunnel.Counters
 }
 
-func newSender(clear source, outer *outbox, g *generations, workers int, s selectors, mtu int, l *ledger) *sender {
+func newSender(clear source, answers sink, outer *outbox, g *generations, workers int, s selectors, c *ceiling, l *ledger) *sender {
 	layout := g.sending.layout
 	all := &sender{
-		clear: clear, outer: outer, generations: g, layout: layout, selectors: s, mtu: mtu, ledger: l,
+		clear: clear, answers: answers, outer: outer, generations: g, layout: layout, selectors: s, ceiling: c, ledger: l,
 		reading: newTurns(workers), sending: newTurns(workers),
 	}
 	for i := range workers {
 		all.workers = append(all.workers, &sendWorker{
 			sender: all, number: i,
 			super:   make([]byte, offload.HeaderLength+superLength),
-			buffers: newBuffers(batchSize, layout.headroom+mtu+layout.tailroom()),
+			buffers: newBuffers(batchSize, layout.headroom+c.full+layout.tailroom()),
 			sizes:   make([]int, batchSize),
+			answer:  make([]byte, offload.HeaderLength+longestAnswer6),
 			packets: make([][]byte, 0, batchSize),
 			inner:   make([]int, 0, batchSize),
 			classes: make([]byte, 0, batchSize),
@@ -140,18 +143,32 @@ func (w *sendWorker) take(super []byte, used int) (count int) {
 
 // choose takes a packet into the batch if the SA carries it.
 func (w *sendWorker) choose(buffer []byte, size int) {
-	front := w.layout.headroom
+	packet := buffer[w.layout.headroom : w.layout.headroom+size]
 	switch {
-	case size > w.mtu: // Would not fit its buffer. The kernel does not let such pass.
+	case size > w.ceiling.full: // Would not fit its buffer. The kernel does not let such pass.
 		w.counts.Malformed++
-	case !w.selectors.match(buffer[front : front+size]):
+	case !w.selectors.match(packet):
 		w.counts.WrongSelectors++ // RFC 4301, Section 5.1, step 2: discard.
+	case !w.ceiling.takes(size) && !w.passes(packet):
+		w.counts.SendRefused++
 	default:
 		w.packets = append(w.packets, buffer)
 		w.inner = append(w.inner, size)
 		w.bytes += size
-		w.classes = append(w.classes, classOf(buffer[front:]))
+		w.classes = append(w.classes, classOf(packet))
 	}
+}
+
+// passes looks again whether a packet is too long for the outer path, and tells its
+// sender if it is. An answer that the clear side refuses is not missed: there will be
+// another.
+func (w *sendWorker) passes(packet []byte) bool {
+	header, into := w.answer[:offload.HeaderLength], w.answer[offload.HeaderLength:]
+	length, passes := w.ceiling.answer(into, packet)
+	if length > 0 {
+		_ = w.answers.put([][]byte{header, into[:length]})
+	}
+	return passes
 }
 
 // seal seals as many packets as numbers were granted.
@@ -192,6 +209,9 @@ func (w *sendWorker) sendRun(first, end int) error {
 	refused, err := w.outer.send(w.packets[first:end], w.classes[first])
 	w.counts.OuterErrors += uint64(w.outer.takeErrors())
 	w.counts.SendRefused += uint64(len(refused))
+	if w.outer.takeTooLong() {
+		w.ceiling.look()
+	}
 	w.counts.OutPackets += uint64(len(inner) - len(refused))
 	for _, length := range inner {
 		w.counts.OutInnerBytes += uint64(length)

@@ -65,7 +65,7 @@ func TestWorkersKeepOrder(t *testing.T) {
 	to := &ordered{t: t, most: packets, done: make(chan struct{})}
 	var running sync.WaitGroup
 	newReceiver(to, inboxes, end, true, true, &l.in).start(&running)
-	newSender(&counted{most: packets}, l.sender.outer, from, workers, newSelectors(left, right), 1400, &l.out).start(&running)
+	newSender(&counted{most: packets}, l.from, l.sender.outer, from, workers, newSelectors(left, right), l.sender.ceiling, &l.out).start(&running)
 	<-to.done
 	if err := l.farPort.stop(0); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func BenchmarkWorkers(b *testing.B) {
 				b.SetBytes(benchmarkLength)
 				b.ReportAllocs()
 				var running sync.WaitGroup
-				s := newSender(from, l.sender.outer, end, count, newSelectors(left, right), 1400, &l.out)
+				s := newSender(from, l.from, l.sender.outer, end, count, newSelectors(left, right), l.sender.ceiling, &l.out)
 				b.ResetTimer()
 				s.start(&running)
 				running.Wait()

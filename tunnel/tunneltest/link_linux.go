@@ -171,6 +171,23 @@ func subnet(address netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(ones, address.BitLen())}
 }
 
+// SetMTU changes the outer interface's MTU, in bytes.
+func (s *Site) SetMTU(t testing.TB, mtu int) {
+	t.Helper()
+	h, err := handle(s.Outer)
+	if err != nil {
+		t.Fatalf("reach namespace by netlink: %v", err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(Interface)
+	if err == nil {
+		err = h.LinkSetMTU(link, mtu)
+	}
+	if err != nil {
+		t.Fatalf("set MTU of outer interface: %v", err)
+	}
+}
+
 // interfaces lists the names of a namespace's interfaces.
 func interfaces(t testing.TB, namespace *tunnel.Namespace) []string {
 	t.Helper()

@@ -1,0 +1,109 @@
+package esp_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel"
+	"tunnelmark/tunnel/esp"
+	"tunnelmark/tunnel/overhead"
+	"tunnelmark/tunnel/tunneltest"
+)
+
+// The outer interface's MTU falls below what the tunnel needs: who sends inside is
+// told what still passes, and that does. When it rises again, all does.
+func TestPathMTU(t *testing.T) {
+	const narrow = 1400
+	eachCarrier(t, func(t *testing.T, spec tunnel.Spec, outer overhead.IPVersion) {
+		added, err := overhead.ESP(spec.Suite, spec.Encapsulation, outer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int(added.TunnelMTU(narrow))
+		link := tunneltest.NewLink(t, tunneltest.PathMTU)
+		pair := link.OpenPair(t, esp.Driver{}, spec, outer == overhead.IPv6, t.Name())
+		for _, version := range versions {
+			t.Run(fmt.Sprintf("IPv%d inside", version), func(t *testing.T) {
+				left, right := inside(t, pair, version)
+				headers := map[overhead.IPVersion]int{overhead.IPv4: 20 + 8, overhead.IPv6: 40 + 8}[version]
+
+				link.Left.SetMTU(t, narrow)
+				discover(t, left, version, unix.IP_PMTUDISC_DO)
+				writeUntilTooLong(t, left, spec.MTU-headers)
+				if got := socketMTU(t, left, version); got != want {
+					t.Errorf("the sender has learned MTU %d, want %d", got, want)
+				}
+				pass(t, left, right, want-headers)
+
+				link.Left.SetMTU(t, tunneltest.PathMTU)
+				discover(t, left, version, unix.IP_PMTUDISC_PROBE) // Does not wait for what it has learned to expire.
+				pass(t, left, right, spec.MTU-headers)
+			})
+		}
+	})
+}
+
+// discover has a socket forbid fragments, in one way or another: the values are the
+// same for both IP versions.
+func discover(t *testing.T, socket *net.UDPConn, version overhead.IPVersion, how int) {
+	t.Helper()
+	control(t, socket, func(fd int) error {
+		if version == overhead.IPv6 {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, how)
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, how)
+	})
+}
+
+func socketMTU(t *testing.T, socket *net.UDPConn, version overhead.IPVersion) (mtu int) {
+	t.Helper()
+	control(t, socket, func(fd int) (err error) {
+		if version == overhead.IPv6 {
+			mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+		} else {
+			mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+		}
+		return err
+	})
+	return mtu
+}
+
+// writeUntilTooLong sends until the kernel says that packets of that length do not
+// pass: the first is lost, the next is answered.
+func writeUntilTooLong(t *testing.T, socket *net.UDPConn, length int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := socket.Write(make([]byte, length)); errors.Is(err, unix.EMSGSIZE) {
+			return
+		}
+	}
+	t.Fatal("the sender is not told that its packets are too long")
+}
+
+// pass expects one datagram to arrive. Answers to earlier ones may still come in, and
+// are reported once each.
+func pass(t *testing.T, from, to *net.UDPConn, length int) {
+	t.Helper()
+	_, err := from.Write(make([]byte, length))
+	for range 100 {
+		if !errors.Is(err, unix.EMSGSIZE) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		_, err = from.Write(make([]byte, length))
+	}
+	if err != nil {
+		t.Fatalf("send %d bytes: %v", length, err)
+	}
+	if err := to.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := to.Read(make([]byte, length+1)); err != nil || n != length {
+		t.Fatalf("send %d bytes: got %d: %v", length, n, err)
+	}
+}
