@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&t.spec.Driver, "driver", t.spec.Driver, "kind of tunnel: "+strings.Join(kind.Names(), ", "))
 	flags.StringVar(&t.spec.Suite, "suite", "", "cipher suite of ESP (default aes-128-gcm): "+strings.Join(kind.Words(tunnel.Suites()), ", "))
-	flags.StringVar(&t.spec.Encapsulation, "encapsulation", "", "what carries ESP: udp (RFC 3948, the default) or raw (IP protocol 50; with ESP of the kernel)")
+	flags.StringVar(&t.spec.Encapsulation, "encapsulation", "", "what carries ESP: udp (RFC 3948, the default) or raw (IP protocol 50): "+strings.Join(kind.Where(takesRaw), ", "))
 	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
 	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them: "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
 	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers of ESP instead of extended ones")
@@ -34,6 +35,8 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	complete(command, "suite", func() []string { return kind.Words(t.kind().Suites) })
 	complete(command, "encapsulation", func() []string { return kind.Words(t.kind().Encapsulations) })
 }
+
+func takesRaw(k kind.Kind) bool { return slices.Contains(k.Encapsulations, tunnel.Raw) }
 
 // complete has a shell offer the words of a flag.
 func complete(command *cobra.Command, flag string, offered func() []string) {

@@ -59,6 +59,7 @@ func TestLoads(t *testing.T) {
 		"-u -t 1 -b 5M":              {udp: 1},
 		"-u -t 1 -b 1M -R --dscp 46": {udp: 1},
 		"-u -t 1 --total 8M -P 100 --lanes 3 --new-flows 50 --bidir --imix aaafb": {udp: 2, flows: 100},
+		"-u -t 1 --total 4M -P 4 --tunnels 2 --encapsulation raw":                 {udp: 1, flows: 4},
 		"-u -t 1 -b 2M -l 64,512,1000 --burst 1 --driver clear":                   {udp: 1},
 	} {
 		t.Run(words, func(t *testing.T) {

@@ -66,7 +66,7 @@ var (
 // last.
 func All() []Kind {
 	return []Kind{
-		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Unprotected: true, Inner: true, Many: true, Rekeys: true, Lifetime: true, Caveat: inUserSpace(ESP, "ESP", "xfrm"), added: overhead.ESP},
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Unprotected: true, Inner: true, Many: true, Rekeys: true, Lifetime: true, Caveat: inUserSpace(ESP, "ESP", "xfrm"), added: overhead.ESP},
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},

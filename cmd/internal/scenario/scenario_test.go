@@ -258,7 +258,7 @@ func TestParseRefuses(t *testing.T) {
 		"toward nowhere":    {change("toward: b", "toward: z"), `"z"`},
 		"mtu":               {change("mtu: 1500", "mtu: 100"), "test.yaml:7: links: mtu: \"100\" is not a whole number from 1280"},
 		"mtu is a list":     {change("mtu: 1500", "mtu: [1500]"), "test.yaml:7"},
-		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp`},
+		"raw":               {change("encapsulation: udp", "encapsulation: tcp"), `test.yaml:17: tunnel: encapsulation "tcp": allowed with driver esp are udp, raw`},
 		"eager rekeying":    {change("count: 1", "rekey-time: 1ms"), "rekeying after 1ms: want 100ms or more"},
 		"few packets":       {change("count: 1", "rekey-packets: 10"), `tunnel: rekey-packets: "10" is not a whole number from 8192`},
 		"two tunnels":       {change("driver: esp", "driver: xfrm-policy\n  count: 2\nx:"), "driver xfrm-policy builds one"},
