@@ -30,10 +30,14 @@ var (
 
 // eachCarrier runs a test over every outer IP version, in UDP and raw.
 func eachCarrier(t *testing.T, test func(*testing.T, tunnel.Spec, overhead.IPVersion)) {
+	eachCarrierOf(t, tunnel.AES128GCM, test)
+}
+
+func eachCarrierOf(t *testing.T, suite tunnel.Suite, test func(*testing.T, tunnel.Spec, overhead.IPVersion)) {
 	for _, carrier := range carriers {
 		for _, outer := range versions {
 			t.Run(fmt.Sprintf("%s over IPv%d", carrier, outer), func(t *testing.T) {
-				test(t, template(t, tunnel.AES128GCM, carrier, outer), outer)
+				test(t, template(t, suite, carrier, outer), outer)
 			})
 		}
 	}
