@@ -43,8 +43,8 @@ func newInbox(socket *port, c carrier) (*inbox, error) {
 
 // setReceive asks for what comes beside the packets: their traffic class, and for
 // UDP that the kernel coalesces datagrams. Those of different classes it keeps
-// apart, and of different hop limits (inet_gro_receive of net/ipv4/af_inet.c,
-// ipv6_gro_receive of net/ipv6/ip6_offload.c).
+// apart: inet_gro_receive and ipv6_gro_receive of net, in newer kernels inet_gro_flush
+// and ipv6_gro_flush of include/net/gro.h.
 func (c carrier) setReceive(fd int) error {
 	level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
 	if c.version == overhead.IPv6 {
