@@ -35,6 +35,7 @@ func (c Counters) Drops() []Drop {
 		{"bad_icv", c.BadICV},
 		{"replayed", c.Replayed},
 		{"wrong_selectors", c.WrongSelectors},
+		{"congested", c.Congested},
 		{"send_refused", c.SendRefused},
 		{"deliver_refused", c.DeliverRefused},
 		{"out_overrun", c.OutOverrun},

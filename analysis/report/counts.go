@@ -83,6 +83,8 @@ func inWords(reason string) string {
 		return "with a bad ICV"
 	case "wrong_selectors":
 		return "outside the selectors"
+	case "congested":
+		return "with a mark of congestion (CE) that the sender does not know"
 	case "send_refused":
 		return "refused by the outer socket"
 	case "deliver_refused":

@@ -162,6 +162,7 @@ func countersTo(now, earlier tunnel.Counters) *controlv1.TunnelCounters {
 		BadIcv:         now.BadICV - earlier.BadICV,
 		Replayed:       now.Replayed - earlier.Replayed,
 		WrongSelectors: now.WrongSelectors - earlier.WrongSelectors,
+		Congested:      now.Congested - earlier.Congested,
 		SendRefused:    now.SendRefused - earlier.SendRefused,
 		DeliverRefused: now.DeliverRefused - earlier.DeliverRefused,
 		OutOverrun:     now.OutOverrun - earlier.OutOverrun,

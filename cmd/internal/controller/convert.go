@@ -232,6 +232,7 @@ func countersFrom(c *controlv1.TunnelCounters) tunnel.Counters {
 		BadICV:         c.GetBadIcv(),
 		Replayed:       c.GetReplayed(),
 		WrongSelectors: c.GetWrongSelectors(),
+		Congested:      c.GetCongested(),
 		SendRefused:    c.GetSendRefused(),
 		DeliverRefused: c.GetDeliverRefused(),
 		OutOverrun:     c.GetOutOverrun(),

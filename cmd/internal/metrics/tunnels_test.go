@@ -18,6 +18,7 @@ const wantTunnels = `
 # HELP tunnelmark_tunnel_dropped_packets_total Packets that ended in a tunnel, each for one reason.
 # TYPE tunnelmark_tunnel_dropped_packets_total counter
 tunnelmark_tunnel_dropped_packets_total{driver="esp",reason="bad_icv"} 7
+tunnelmark_tunnel_dropped_packets_total{driver="esp",reason="congested"} 15
 tunnelmark_tunnel_dropped_packets_total{driver="esp",reason="deliver_refused"} 11
 tunnelmark_tunnel_dropped_packets_total{driver="esp",reason="in_overrun"} 13
 tunnelmark_tunnel_dropped_packets_total{driver="esp",reason="malformed"} 5
@@ -48,7 +49,7 @@ func TestTunnels(t *testing.T) {
 	}
 	counters["esp"] = tunnel.Counters{
 		OutPackets: 1, OutInnerBytes: 2, InPackets: 3, InInnerBytes: 4,
-		Malformed: 5, UnknownSPI: 6, BadICV: 7, Replayed: 8, WrongSelectors: 9,
+		Malformed: 5, UnknownSPI: 6, BadICV: 7, Replayed: 8, WrongSelectors: 9, Congested: 15,
 		SendRefused: 10, DeliverRefused: 11, OutOverrun: 12, InOverrun: 13, OuterErrors: 14,
 	}
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(wantTunnels), tunnelNames...); err != nil {

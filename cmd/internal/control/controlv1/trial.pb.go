@@ -267,7 +267,7 @@ type Sent struct {
 	InnerBytes    uint64                 `protobuf:"varint,7,opt,name=inner_bytes,json=innerBytes,proto3" json:"inner_bytes,omitempty"`
 	Segmented     bool                   `protobuf:"varint,8,opt,name=segmented,proto3" json:"segmented,omitempty"`
 	Pace          *Pace                  `protobuf:"bytes,9,opt,name=pace,proto3" json:"pace,omitempty"`
-	Flows         []*FlowSent            `protobuf:"bytes,10,rep,name=flows,proto3" json:"flows,omitempty"` // Where there are several.
+	Flows         []*FlowSent            `protobuf:"bytes,10,rep,name=flows,proto3" json:"flows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,7 +502,7 @@ type Received struct {
 	ReorderLateNs int64                  `protobuf:"varint,11,opt,name=reorder_late_ns,json=reorderLateNs,proto3" json:"reorder_late_ns,omitempty"`
 	Delay         *Quantiles             `protobuf:"bytes,12,opt,name=delay,proto3" json:"delay,omitempty"` // Above the least.
 	DelayDriftNs  int64                  `protobuf:"varint,13,opt,name=delay_drift_ns,json=delayDriftNs,proto3" json:"delay_drift_ns,omitempty"`
-	Flows         []*FlowReceived        `protobuf:"bytes,14,rep,name=flows,proto3" json:"flows,omitempty"` // Where there are several.
+	Flows         []*FlowReceived        `protobuf:"bytes,14,rep,name=flows,proto3" json:"flows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2344,6 +2344,7 @@ type TunnelCounters struct {
 	OutOverrun     uint64                 `protobuf:"varint,12,opt,name=out_overrun,json=outOverrun,proto3" json:"out_overrun,omitempty"`
 	InOverrun      uint64                 `protobuf:"varint,13,opt,name=in_overrun,json=inOverrun,proto3" json:"in_overrun,omitempty"`
 	OuterErrors    uint64                 `protobuf:"varint,14,opt,name=outer_errors,json=outerErrors,proto3" json:"outer_errors,omitempty"` // Reports about datagrams, no packets.
+	Congested      uint64                 `protobuf:"varint,15,opt,name=congested,proto3" json:"congested,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2472,6 +2473,13 @@ func (x *TunnelCounters) GetInOverrun() uint64 {
 func (x *TunnelCounters) GetOuterErrors() uint64 {
 	if x != nil {
 		return x.OuterErrors
+	}
+	return 0
+}
+
+func (x *TunnelCounters) GetCongested() uint64 {
+	if x != nil {
+		return x.Congested
 	}
 	return 0
 }
@@ -2717,7 +2725,7 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"\x06system\x18\x03 \x01(\x01R\x06system\x12\x18\n" +
 	"\asoftirq\x18\x04 \x01(\x01R\asoftirq\x12\x14\n" +
 	"\x05steal\x18\x05 \x01(\x01R\x05steal\x12\x12\n" +
-	"\x04idle\x18\x06 \x01(\x01R\x04idle\"\xea\x03\n" +
+	"\x04idle\x18\x06 \x01(\x01R\x04idle\"\x88\x04\n" +
 	"\x0eTunnelCounters\x12\x1f\n" +
 	"\vout_packets\x18\x01 \x01(\x04R\n" +
 	"outPackets\x12&\n" +
@@ -2738,7 +2746,8 @@ const file_tunnelmark_control_v1_trial_proto_rawDesc = "" +
 	"outOverrun\x12\x1d\n" +
 	"\n" +
 	"in_overrun\x18\r \x01(\x04R\tinOverrun\x12!\n" +
-	"\fouter_errors\x18\x0e \x01(\x04R\vouterErrorsB+Z)tunnelmark/cmd/internal/control/controlv1b\x06proto3"
+	"\fouter_errors\x18\x0e \x01(\x04R\vouterErrors\x12\x1c\n" +
+	"\tcongested\x18\x0f \x01(\x04R\tcongestedB+Z)tunnelmark/cmd/internal/control/controlv1b\x06proto3"
 
 var (
 	file_tunnelmark_control_v1_trial_proto_rawDescOnce sync.Once
