@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -71,5 +72,24 @@ func TestTunnelsShowAll(t *testing.T) {
 	count, err := testutil.GatherAndCount(m.registry, tunnelNames...)
 	if want := 5 + len(tunnel.Counters{}.Drops()); err != nil || count != want {
 		t.Errorf("%d series, %v, want %d", count, err, want)
+	}
+}
+
+// README.md lists every metric of ours.
+func TestReadmeListsAll(t *testing.T) {
+	m := used()
+	m.WatchTunnels(func() map[string]tunnel.Counters { return map[string]tunnel.Counters{"esp": {}} })
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if name, ours := strings.CutPrefix(family.GetName(), "tunnelmark_"); ours && !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("README.md does not list %s", name)
+		}
 	}
 }
