@@ -150,7 +150,7 @@ func (s *sites) startAgent(t *testing.T, site string) (token string) {
 		t.Fatal(err)
 	}
 	agent := exec.Command(filepath.Join(programs, "tunnelmark-agent"), "--name", site, "--outer", s.outer(host).String(),
-		"--state", "memory", "--listen", "unix:"+filepath.Join(s.dir, site+".sock"), "--end-with-stdin")
+		"--state", "memory", "--listen", "unix:"+filepath.Join(s.dir, site+".sock"), "--metrics", metricsAddress, "--end-with-stdin")
 	stdin, err := agent.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
