@@ -15,7 +15,7 @@ const interfaceName = "esp%d"
 
 // clearInterface is the TUN device that stands in the inner namespace.
 type clearInterface struct {
-	*port
+	port   *port
 	device inner.TUN
 	side   *inner.Side
 }
