@@ -145,3 +145,15 @@ func packetOf(l layout, spi, sequence uint32, payload []byte) []byte {
 	copy(packet[l.headroom:], payload)
 	return packet
 }
+
+// packetLength is what sealing comes to.
+func TestPacketLength(t *testing.T) {
+	for _, suite := range suites {
+		out, _ := newSAs(t, suite.name)
+		for length := 20; length < 60; length++ {
+			if got, want := out.packetLength(length), len(sealed(out, ipv4(length))); got != want {
+				t.Errorf("%s, %d bytes: got %d, want %d", suite.name, length, got, want)
+			}
+		}
+	}
+}

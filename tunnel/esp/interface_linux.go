@@ -21,8 +21,8 @@ type clearInterface struct {
 }
 
 // openInterface makes the TUN device and brings it up with its addresses and
-// routes. Where it fails nothing remains.
-func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel.Spec) (*clearInterface, error) {
+// routes. Super-packets are longest bytes long at most. Where it fails nothing remains.
+func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel.Spec, longest int) (*clearInterface, error) {
 	device, err := inner.OpenTUN(namespace, interfaceName)
 	if err != nil {
 		return nil, err
@@ -36,11 +36,24 @@ func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel
 		return nil, errors.Join(err, port.Close())
 	}
 	c := &clearInterface{port: port, device: device, side: side}
-	// The kernel never hands over more segments than one batch holds.
-	if err := side.LimitSegments(mostSegments); err != nil {
+	if err := side.LimitSuperPackets(mostSegments, longest); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
+}
+
+// longestSuper bounds super-packets, in bytes, so that TCP makes them of just as many
+// segments as go into one message once they are sealed: the few that were left over
+// would cost as much again as all the others. Applications that segment UDP by
+// themselves are not bound to it; what is longer the kernel then segments itself.
+func longestSuper(l layout, mtu int) int {
+	const (
+		headers = 20 + 20 + 12 // Of IPv4, and of TCP with timestamps (RFC 7323, Section 3.2).
+		// What TCP sets aside: MAX_TCP_HEADER of include/net/tcp.h, 320 at most.
+		reserve = 400
+	)
+	segments := min(maxPayload/l.packetLength(mtu), maxSegments)
+	return min(max(segments, 1)*(mtu-headers)+reserve, superLength)
 }
 
 // close removes the interface: it lives as long as its descriptor.

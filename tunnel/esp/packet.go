@@ -49,6 +49,11 @@ func (l layout) tailroom() int { return l.alignment - 1 + trailerLength + l.icv 
 // leastPacket is the length of a packet with nothing but a trailer inside.
 func (l layout) leastPacket() int { return l.headroom + l.alignment + l.icv }
 
+// packetLength is the length of a packet with an inner one of that length inside.
+func (l layout) packetLength(inner int) int {
+	return l.headroom + (inner+trailerLength+l.alignment-1)&^(l.alignment-1) + l.icv
+}
+
 // Values of next header (RFC 4303, Section 2.6).
 const (
 	nextIPv4  = 4

@@ -124,3 +124,20 @@ func BenchmarkWorkers(b *testing.B) {
 		}
 	}
 }
+
+// What TCP makes of the bound, with the headers that it has: as many segments as go
+// into one message, never one more.
+func TestLongestSuper(t *testing.T) {
+	out, _ := newSAs(t, tunnel.AES128GCM)
+	for _, mtu := range []int{1280, 1420, 1438, 8920} {
+		most := maxPayload / out.packetLength(mtu)
+		for _, headers := range []int{40, 52, 60, 72} { // IPv4 and IPv6, without and with timestamps.
+			for _, reserve := range []int{192, 320} {
+				got := (longestSuper(out.layout, mtu) - reserve - 1) / (mtu - headers)
+				if got > most || got < most-1 {
+					t.Errorf("MTU %d, headers of %d bytes: got %d segments, want %d", mtu, headers, got, most)
+				}
+			}
+		}
+	}
+}

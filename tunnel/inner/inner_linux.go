@@ -148,10 +148,12 @@ func HostNet(address netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, bits)}
 }
 
-// LimitSegments bounds how many segments the kernel hands over in one packet.
-func (s *Side) LimitSegments(most int) error {
-	if err := s.handle.LinkSetGSOMaxSegs(s.link, most); err != nil {
-		return fmt.Errorf("limit segments of interface %s: %w", s.link.Attrs().Name, err)
+// LimitSuperPackets bounds what the kernel hands over as one packet: how many segments,
+// and how many bytes.
+func (s *Side) LimitSuperPackets(segments, bytes int) error {
+	err := errors.Join(s.handle.LinkSetGSOMaxSegs(s.link, segments), s.handle.LinkSetGSOMaxSize(s.link, bytes))
+	if err != nil {
+		return fmt.Errorf("limit super-packets of interface %s: %w", s.link.Attrs().Name, err)
 	}
 	return nil
 }
