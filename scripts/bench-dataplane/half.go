@@ -27,6 +27,7 @@ type order struct {
 	Sender bool
 	Secret string // Both ends derive their keys from it.
 	Inner  string // Path of the inner namespace; the outer one is the process's own.
+	Rekey  tunnel.Lifetime
 }
 
 // runHalf carries out one order: it opens the half, tells so, and closes it when
@@ -68,6 +69,7 @@ func (o order) open(ctx context.Context, p plane) (io.Closer, error) {
 		return nil, err
 	}
 	spec := p.half(o.Sender)
+	spec.Rekey = o.Rekey
 	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(spec.Local.Outer))
 	if err != nil {
 		return nil, fmt.Errorf("reserve the outer port: %w", err)

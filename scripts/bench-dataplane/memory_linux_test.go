@@ -26,6 +26,9 @@ const (
 	soakMemory = "TUNNELMARK_SOAK_MEMORY"
 	// leastMemory lets all buffers be used within a quarter of the time.
 	leastMemory = 8 * time.Second
+	// leastLoad must arrive each way, in bytes per second: a tenth of what an idle
+	// machine of two cores carries.
+	leastLoad = 20 << 20
 	// mostResident bounds a process with one half, its program and Go's runtime
 	// included, at any time, in bytes.
 	mostResident = 64 << 20
@@ -36,13 +39,15 @@ const (
 	memorySamples = 200
 )
 
-// A process with one half, under load both ways, stays small, and as small as it
-// was: four flows of TCP each way, which fill its batches with segments of all sizes.
+// A process with one half, under load both ways, stays small, and as small as it was:
+// four flows of TCP each way, and new keys every second.
 func TestIntegrationMemory(t *testing.T) {
 	labtest.CheckLeaks(t)
 	labtest.NeedProgram(t, "iperf3")
 	length := memoryLength(t)
-	b, err := build(t.Context(), mustPlan(t, espName(tunnel.AES128GCM)).planes[0])
+	p := mustPlan(t, espName(tunnel.AES128GCM)).planes[0]
+	p.spec.Rekey = tunnel.Lifetime{Time: time.Second}
+	b, err := build(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,13 +57,13 @@ func TestIntegrationMemory(t *testing.T) {
 		}
 	}()
 	var ends [2][]resident
-	work, ctx := errgroup.WithContext(t.Context())
-	ctx, done := context.WithTimeout(ctx, length)
+	work, loading := errgroup.WithContext(t.Context())
+	watching, done := context.WithTimeout(loading, length)
 	defer done()
-	work.Go(func() error { return b.loadBothWays(t.Context(), length) })
+	work.Go(func() error { return b.loadBothWays(loading, length) })
 	for i, process := range []*bench.Process{b.sender, b.receiver} {
 		work.Go(func() (err error) {
-			ends[i], err = watchResident(ctx, process.Number(), length/memorySamples)
+			ends[i], err = watchResident(watching, process.Number(), length/memorySamples)
 			return err
 		})
 	}
@@ -92,7 +97,10 @@ func (b *built) loadBothWays(ctx context.Context, length time.Duration) error {
 		to   tunnel.End
 	}{{there, receivingEnd}, {back, sendingEnd}} {
 		both.Go(func() error {
-			_, _, err := way.pair.Iperf3(ctx, bench.Iperf3{To: way.to.Inner4, Duration: length, Flows: 4})
+			result, _, err := way.pair.Iperf3(ctx, bench.Iperf3{To: way.to.Inner4, Duration: length, Flows: 4})
+			if err == nil && result.GoodputBytesReceived() < leastLoad*uint64(length.Seconds()) {
+				err = fmt.Errorf("%d bytes arrived within %v, which is no load", result.GoodputBytesReceived(), length)
+			}
 			return err
 		})
 	}
@@ -130,20 +138,17 @@ func readResident(process int) (now, peak float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	sizes := make(map[string]float64)
 	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) != 3:
-		case fields[0] == "VmRSS:":
-			now, err = strconv.ParseFloat(fields[1], 64)
-		case fields[0] == "VmHWM:":
-			peak, err = strconv.ParseFloat(fields[1], 64)
+		if fields := strings.Fields(line); len(fields) == 3 && fields[2] == "kB" {
+			sizes[fields[0]], _ = strconv.ParseFloat(fields[1], 64)
 		}
 	}
-	if err != nil || now == 0 || peak == 0 {
-		return 0, 0, fmt.Errorf("read %s: it has no VmRSS or VmHWM: %w", path, err)
+	now, peak = sizes["VmRSS:"]*1024, sizes["VmHWM:"]*1024
+	if now == 0 || peak == 0 {
+		return 0, 0, fmt.Errorf("read %s: it has no VmRSS or VmHWM: the process has ended", path)
 	}
-	return now * 1024, peak * 1024, nil
+	return now, peak, nil
 }
 
 func expectSmallAndFlat(t *testing.T, end string, sizes []resident) {

@@ -74,7 +74,7 @@ func (b *built) start(ctx context.Context, p plane) error {
 		{&b.receiver, b.outer.Receiver, b.inner.Receiver, false},
 		{&b.sender, b.outer.Sender, b.inner.Sender, true},
 	} {
-		text, err := json.Marshal(order{Plane: p.name, Sender: end.sender, Secret: secret, Inner: bench.NamespacePath(end.inner)})
+		text, err := json.Marshal(order{Plane: p.name, Sender: end.sender, Secret: secret, Inner: bench.NamespacePath(end.inner), Rekey: p.spec.Rekey})
 		if err != nil {
 			return fmt.Errorf("write the order: %w", err)
 		}
