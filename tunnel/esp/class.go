@@ -1,6 +1,10 @@
 package esp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"tunnelmark/tunnel/esp/checksum"
+)
 
 // The traffic class of an IP packet is one octet in both versions: DSCP in the
 // upper six bits, ECN in the lower two (RFC 2474, Section 3; RFC 3168, Section 5).
@@ -52,25 +56,12 @@ func decapsulate(inner []byte, outerClass byte) bool {
 
 // setClass changes a packet's traffic class, and with it IPv4's header checksum.
 func setClass(packet []byte, class byte) {
-	before := binary.BigEndian.Uint16(packet)
 	if packet[0]>>4 == 6 {
+		before := binary.BigEndian.Uint16(packet)
 		binary.BigEndian.PutUint16(packet, before&^0x0ff0|uint16(class)<<4)
 		return
 	}
+	before := binary.NativeEndian.Uint16(packet)
 	packet[1] = class
-	checksum := binary.BigEndian.Uint16(packet[10:])
-	binary.BigEndian.PutUint16(packet[10:], updateChecksum(checksum, before, binary.BigEndian.Uint16(packet)))
-}
-
-// updateChecksum is an Internet checksum after one of its words has changed (RFC
-// 1624, Section 3, equation 3).
-func updateChecksum(checksum, before, after uint16) uint16 {
-	return ^fold(uint32(^checksum) + uint32(^before) + uint32(after))
-}
-
-// fold adds up the halves of a sum of 16-bit words, carries included (RFC 1071,
-// Section 2).
-func fold(sum uint32) uint16 {
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum>>16 + sum)
+	checksum.Update(packet[10:], before, binary.NativeEndian.Uint16(packet))
 }

@@ -61,13 +61,6 @@ func TestDecapsulate(t *testing.T) {
 	}
 }
 
-// The example of RFC 1624, Section 4, which the equation of RFC 1141 gets wrong.
-func TestUpdateChecksum(t *testing.T) {
-	if got := updateChecksum(0xdd2f, 0x5555, 0x3285); got != 0 {
-		t.Errorf("got %#04x, want 0", got)
-	}
-}
-
 // Changing a class keeps every checksum what a new one would be.
 func FuzzSetClass(f *testing.F) {
 	f.Add(ipv4(20), byte(expedited))

@@ -3,6 +3,8 @@ package esp
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"tunnelmark/tunnel/esp/checksum"
 )
 
 // An inner packet that the outer path does not take is answered as a router would:
@@ -172,8 +174,7 @@ func answer6(into, packet []byte, mtu int) int {
 	copy(answer[8:], packet[24:40])
 	copy(answer[24:], packet[8:24])
 	putMessage(message, packetTooBig, 0, uint32(mtu), quote)
-	// The pseudo-header: addresses, length, next header (RFC 8200, Section 8.1).
-	putChecksum(message, 2, sum(answer[8:40])+uint32(len(message))+protocolICMPv6)
+	putChecksum(message, 2, checksum.Pseudo(answer[8:ipv6Header], protocolICMPv6, len(message)))
 	return len(answer)
 }
 
@@ -183,21 +184,9 @@ func putMessage(message []byte, kind, code byte, mtu uint32, quote []byte) {
 	copy(message[icmpHeader:], quote)
 }
 
-// putChecksum writes the Internet checksum of data (RFC 1071) into the word at
-// offset at. also is what it covers beside data.
-func putChecksum(data []byte, at int, also uint32) {
-	binary.BigEndian.PutUint16(data[at:], 0)
-	binary.BigEndian.PutUint16(data[at:], ^fold(sum(data)+also))
-}
-
-// sum of 16-bit words; an odd last byte counts as if a zero followed. Packets are
-// far too short for it to overflow.
-func sum(data []byte) (total uint32) {
-	for ; len(data) >= 2; data = data[2:] {
-		total += uint32(binary.BigEndian.Uint16(data))
-	}
-	if len(data) == 1 {
-		total += uint32(data[0]) << 8
-	}
-	return total
+// putChecksum writes the Internet checksum of data into the word at offset at. also is
+// the sum of what it covers beside data.
+func putChecksum(data []byte, at int, also uint64) {
+	checksum.Put(data[at:], 0)
+	checksum.Put(data[at:], ^checksum.Fold(checksum.Add(also, data)))
 }

@@ -101,8 +101,8 @@ func checkAnswer(t *testing.T, answer, packet []byte) (mtu int) {
 	if packet[0]>>4 == 4 {
 		source, destination = address(packet[12:16]), address(packet[16:20])
 		from, to, message = address(answer[12:16]), address(answer[16:20]), answer[ipv4Header:]
-		if len(answer) > 576 || checksum(answer[:ipv4Header]) != 0 || checksum(message) != 0 {
-			t.Errorf("answer of %d bytes, checksums %#x and %#x", len(answer), checksum(answer[:ipv4Header]), checksum(message))
+		if len(answer) > 576 || slowChecksum(answer[:ipv4Header]) != 0 || slowChecksum(message) != 0 {
+			t.Errorf("answer of %d bytes, checksums %#x and %#x", len(answer), slowChecksum(answer[:ipv4Header]), slowChecksum(message))
 		}
 		if got := int(binary.BigEndian.Uint16(answer[2:])); got != len(answer) {
 			t.Errorf("total length %d of %d bytes", got, len(answer))
@@ -117,8 +117,8 @@ func checkAnswer(t *testing.T, answer, packet []byte) (mtu int) {
 		from, to, message = address(answer[8:24]), address(answer[24:40]), answer[ipv6Header:]
 		pseudo := concat(icmp.IPv6PseudoHeader(from.AsSlice(), to.AsSlice()), message)
 		binary.BigEndian.PutUint32(pseudo[32:], uint32(len(message)))
-		if len(answer) > 1280 || checksum(pseudo) != 0 {
-			t.Errorf("answer of %d bytes, checksum %#x", len(answer), checksum(pseudo))
+		if len(answer) > 1280 || slowChecksum(pseudo) != 0 {
+			t.Errorf("answer of %d bytes, checksum %#x", len(answer), slowChecksum(pseudo))
 		}
 		m, err := icmp.ParseMessage(protocolICMPv6, message)
 		if err != nil {
@@ -144,8 +144,8 @@ func address(bytes []byte) netip.Addr {
 	return a
 }
 
-// checksum is that of RFC 1071, written to be read; 0 where data has its own.
-func checksum(data []byte) uint16 {
+// slowChecksum is that of RFC 1071, written to be read; 0 where data has its own.
+func slowChecksum(data []byte) uint16 {
 	total := 0
 	for i, b := range data {
 		total += int(b) << (8 * (1 - i%2))

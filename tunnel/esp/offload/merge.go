@@ -3,6 +3,8 @@ package offload
 import (
 	"bytes"
 	"encoding/binary"
+
+	"tunnelmark/tunnel/esp/checksum"
 )
 
 const (
@@ -196,7 +198,7 @@ func (r *run) finish() {
 		}
 	}
 	at := r.checksumAt()
-	putSum(first[at:], fold(pseudo(r.addresses(first), r.protocol, r.length-r.ip)))
+	checksum.Put(first[at:], checksum.Fold(checksum.Pseudo(r.addresses(first), r.protocol, r.length-r.ip)))
 	Header{
 		Flags: needsChecksum, Type: kind, Length: uint16(r.headers), SegmentSize: uint16(r.size),
 		ChecksumStart: uint16(r.ip), ChecksumOffset: uint16(at - r.ip),

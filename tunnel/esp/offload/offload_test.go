@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tunnelmark/tunnel/esp/checksum"
 )
 
 // flow makes packets that follow one another.
@@ -261,7 +263,7 @@ func TestSplitCompletesChecksum(t *testing.T) {
 		want := udpFlow(ipv6).packet(333, 0)
 		s, _ := shapeOf(want)
 		partial := bytes.Clone(want)
-		putSum(partial[s.checksumAt():], fold(pseudo(s.addresses(want), protocolUDP, len(want)-s.ip)))
+		checksum.Put(partial[s.checksumAt():], checksum.Fold(checksum.Pseudo(s.addresses(want), protocolUDP, len(want)-s.ip)))
 		write := make([]byte, HeaderLength)
 		Header{Flags: needsChecksum, ChecksumStart: uint16(s.ip), ChecksumOffset: udpChecksum}.Put(write)
 		if diff := cmp.Diff([][]byte{want}, split(t, [][]byte{append(write, partial...)})); diff != "" {
@@ -301,51 +303,6 @@ func TestSplitRefuses(t *testing.T) {
 	if _, err := ParseHeader(make([]byte, HeaderLength-1)); err == nil {
 		t.Error("short header: got no error")
 	}
-}
-
-// RFC 1071, Section 3: the example, and the same wherever it is cut.
-func TestChecksum(t *testing.T) {
-	data := []byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7}
-	got := make([]byte, 2)
-	putSum(got, fold(add(0, data)))
-	if want := []byte{0xdd, 0xf2}; !bytes.Equal(got, want) {
-		t.Errorf("got %x, want %x", got, want)
-	}
-	long := bytes.Repeat([]byte{0xff, 0xff, 0x12, 0x34, 0xfe}, 300)
-	want := slow(long)
-	for at := 0; at < len(long); at += 2 {
-		putSum(got, fold(add(add(0, long[:at]), long[at:])))
-		if !bytes.Equal(got, want) {
-			t.Fatalf("cut at %d: got %x, want %x", at, got, want)
-		}
-	}
-}
-
-// slow is RFC 1071, Section 4.1, word by word.
-func slow(data []byte) []byte {
-	var sum uint32
-	for i := 0; i < len(data); i += 2 {
-		word := uint32(data[i]) << 8
-		if i+1 < len(data) {
-			word |= uint32(data[i+1])
-		}
-		sum += word
-		sum = sum>>16 + sum&0xffff
-	}
-	return binary.BigEndian.AppendUint16(nil, uint16(sum))
-}
-
-func FuzzChecksum(f *testing.F) {
-	f.Add([]byte{1, 2, 3})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		got := make([]byte, 2)
-		putSum(got, fold(add(0, data)))
-		want := slow(data)
-		same := bytes.Equal(got, want) || string(got)+string(want) == "\xff\xff\x00\x00" || string(got)+string(want) == "\x00\x00\xff\xff"
-		if !same {
-			t.Errorf("got %x, want %x", got, want)
-		}
-	})
 }
 
 // Whatever comes out of a tunnel, what the device gets stands for just that.
@@ -432,10 +389,10 @@ func BenchmarkMerge(b *testing.B) {
 	b.SetBytes(44 * 1420)
 	b.ReportAllocs()
 	copy(headers, packets[0])
-	checksum := bytes.Clone(packets[0][36:38])
+	sum := bytes.Clone(packets[0][36:38])
 	for b.Loop() {
 		copy(packets[0], headers)
-		copy(packets[0][36:], checksum)
+		copy(packets[0][36:], sum)
 		for _, p := range packets {
 			m.Add(p)
 		}

@@ -1,6 +1,10 @@
 package offload
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"tunnelmark/tunnel/esp/checksum"
+)
 
 // What is read of headers, in bytes: RFC 791, Section 3.1; RFC 8200, Section 3;
 // RFC 9293, Section 3.1; RFC 768.
@@ -100,8 +104,8 @@ func (s shape) hasTrueChecksum(packet []byte) bool {
 	if s.protocol == protocolUDP && packet[s.ip+udpChecksum] == 0 && packet[s.ip+udpChecksum+1] == 0 {
 		return false // None was sent (RFC 768).
 	}
-	sum := pseudo(s.addresses(packet), s.protocol, len(packet)-s.ip)
-	return fold(add(sum, packet[s.ip:])) == 0xffff
+	sum := checksum.Pseudo(s.addresses(packet), s.protocol, len(packet)-s.ip)
+	return checksum.Fold(checksum.Add(sum, packet[s.ip:])) == 0xffff
 }
 
 // setLength writes a new length of the packet into its IP header.
@@ -111,19 +115,19 @@ func (s shape) setLength(packet []byte, length int) {
 		return
 	}
 	binary.BigEndian.PutUint16(packet[2:], uint16(length))
-	putSum(packet[10:], 0)
-	putSum(packet[10:], ^fold(add(0, packet[:s.ip])))
+	checksum.Put(packet[10:], 0)
+	checksum.Put(packet[10:], ^checksum.Fold(checksum.Add(0, packet[:s.ip])))
 }
 
 // setChecksum computes the transport's checksum of a packet that is complete but for
 // it.
 func (s shape) setChecksum(packet []byte) {
 	field := packet[s.checksumAt():]
-	putSum(field, 0)
-	sum := pseudo(s.addresses(packet), s.protocol, len(packet)-s.ip)
-	checksum := ^fold(add(sum, packet[s.ip:]))
-	if checksum == 0 && s.protocol == protocolUDP {
-		checksum = 0xffff // 0 would say that there is none (RFC 768).
+	checksum.Put(field, 0)
+	sum := checksum.Pseudo(s.addresses(packet), s.protocol, len(packet)-s.ip)
+	result := ^checksum.Fold(checksum.Add(sum, packet[s.ip:]))
+	if result == 0 && s.protocol == protocolUDP {
+		result = 0xffff // 0 would say that there is none (RFC 768).
 	}
-	putSum(field, checksum)
+	checksum.Put(field, result)
 }

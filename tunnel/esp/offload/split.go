@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"tunnelmark/tunnel/esp/checksum"
 )
 
 // errNoRoom says that a super-packet has more or longer segments than there is room for.
@@ -51,11 +53,11 @@ func (h Header) whole(packet, into []byte, size *int) error {
 		return fmt.Errorf("checksum at %d of a packet of %d bytes", at, *size)
 	}
 	// The field holds the sum of the pseudo header already.
-	checksum := ^fold(add(0, into[start:*size]))
-	if checksum == 0 {
-		checksum = 0xffff // The same for TCP; for UDP, 0 would say that there is none.
+	result := ^checksum.Fold(checksum.Add(0, into[start:*size]))
+	if result == 0 {
+		result = 0xffff // The same for TCP; for UDP, 0 would say that there is none.
 	}
-	putSum(into[at:], checksum)
+	checksum.Put(into[at:], result)
 	return nil
 }
 

@@ -1,14 +1,16 @@
-package offload
+// Package checksum computes the Internet checksum (RFC 1071): of IP headers, TCP, UDP
+// and ICMP. It is pure.
+package checksum
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
 
-// add adds data to a ones' complement sum of 64 bits, in the machine's byte order:
+// Add adds data to a ones' complement sum of 64 bits, in the machine's byte order:
 // RFC 1071, Section 2, shows that neither width nor order changes what comes out
 // of it. data begins at an even place of what is summed.
-func add(sum uint64, data []byte) uint64 {
+func Add(sum uint64, data []byte) uint64 {
 	var carry uint64
 	for len(data) >= 64 {
 		d := data[:64]
@@ -37,9 +39,9 @@ func add(sum uint64, data []byte) uint64 {
 	return sum
 }
 
-// fold makes the 16 bits of a checksum, not yet inverted, of a sum. They are in
-// network byte order where they are stored by putSum.
-func fold(sum uint64) uint16 {
+// Fold makes the 16 bits of a checksum, not yet inverted, of a sum. They are in network
+// byte order where Put has stored them.
+func Fold(sum uint64) uint16 {
 	sum = sum>>32 + sum&0xffffffff
 	sum = sum>>16 + sum&0xffff
 	sum = sum>>16 + sum&0xffff
@@ -47,14 +49,21 @@ func fold(sum uint64) uint16 {
 	return uint16(sum)
 }
 
-// putSum stores what fold made.
-func putSum(b []byte, sum uint16) { binary.NativeEndian.PutUint16(b, sum) }
+// Put stores what Fold made, inverted or not, at the front of b.
+func Put(b []byte, sum uint16) { binary.NativeEndian.PutUint16(b, sum) }
 
-// pseudo is the sum of the pseudo header (RFC 9293, Section 3.1; RFC 768; RFC 8200,
+// Update makes the checksum at the front of b right again where a word of what it covers
+// has changed, from before to after, in the machine's byte order (RFC 1624, Section 3,
+// equation 3).
+func Update(b []byte, before, after uint16) {
+	Put(b, ^Fold(uint64(^binary.NativeEndian.Uint16(b))+uint64(^before)+uint64(after)))
+}
+
+// Pseudo is the sum of the pseudo header (RFC 9293, Section 3.1; RFC 768; RFC 8200,
 // Section 8.1): addresses, protocol, and length of what follows the IP header.
-func pseudo(addresses []byte, protocol byte, length int) uint64 {
+func Pseudo(addresses []byte, protocol byte, length int) uint64 {
 	var rest [4]byte
 	rest[1] = protocol
 	binary.BigEndian.PutUint16(rest[2:], uint16(length))
-	return add(add(0, addresses), rest[:])
+	return Add(Add(0, addresses), rest[:])
 }
