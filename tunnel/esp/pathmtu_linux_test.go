@@ -1,9 +1,11 @@
 package esp_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -105,5 +107,68 @@ func pass(t *testing.T, from, to *net.UDPConn, length int) {
 	}
 	if n, err := to.Read(make([]byte, length+1)); err != nil || n != length {
 		t.Fatalf("send %d bytes: got %d: %v", length, n, err)
+	}
+}
+
+// A stranger in the outer network forges "fragmentation needed": the kernel believes
+// it, the tunnel does not.
+func TestForgedPathMTU(t *testing.T) {
+	const forged = 1280
+	eachCarrier(t, func(t *testing.T, spec tunnel.Spec, outer overhead.IPVersion) {
+		link := tunneltest.NewLink(t, tunneltest.PathMTU)
+		pair := link.OpenPair(t, esp.Driver{}, spec, outer == overhead.IPv6, t.Name())
+		left, right := inside(t, pair, overhead.IPv4)
+		capture := tunneltest.NewCapture(t, link.Left.Outer)
+		pass(t, left, right, spec.MTU-28)
+
+		frames := unicast(capture.Sent(t))
+		forge(t, link, frames[0][14:], forged)
+		near, far := netip.AddrPortFrom(link.Left.Addr4, 1), netip.AddrPortFrom(link.Right.Addr4, 1)
+		if outer == overhead.IPv6 {
+			near, far = netip.AddrPortFrom(link.Left.Addr6, 1), netip.AddrPortFrom(link.Right.Addr6, 1)
+		}
+		victim := tunneltest.Dial(t, link.Left.Outer, near, far)
+		if got := socketMTU(t, victim, outer); got != forged {
+			t.Fatalf("another socket has MTU %d: nothing was forged", got)
+		}
+
+		for range 3 {
+			pass(t, left, right, spec.MTU-28)
+		}
+		counters, err := pair.Left.Counters()
+		if err != nil || counters.SendRefused != 0 {
+			t.Errorf("refused %d packets: %v", counters.SendRefused, err)
+		}
+	})
+}
+
+// forge answers one of the left site's packets as a router would.
+func forge(t *testing.T, link *tunneltest.Link, packet []byte, mtu uint32) {
+	t.Helper()
+	network, from, to := "ip4:1", link.Right.Addr4, link.Left.Addr4
+	message := []byte{3, 4, 0, 0} // RFC 792.
+	if packet[0]>>4 == 6 {
+		network, from, to = "ip6:58", link.Right.Addr6, link.Left.Addr6
+		message = []byte{2, 0, 0, 0} // RFC 4443, Section 3.2; the kernel adds the checksum.
+	}
+	message = append(binary.BigEndian.AppendUint32(message, mtu), packet[:500]...)
+	if network == "ip4:1" {
+		sum := 0
+		for i, b := range message {
+			sum += int(b) << (8 * (1 - i%2))
+		}
+		binary.BigEndian.PutUint16(message[2:], ^uint16(sum%0xffff)) // RFC 1071.
+	}
+	err := link.Right.Outer.Do(func() error {
+		socket, err := net.DialIP(network, &net.IPAddr{IP: from.AsSlice()}, &net.IPAddr{IP: to.AsSlice()})
+		if err != nil {
+			return err
+		}
+		defer socket.Close()
+		_, err = socket.Write(message)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
