@@ -5,8 +5,15 @@
 //
 // A packet's way, in the order of the files:
 //
-//	out: TUN -> send_linux.go -> selectors.go -> seal.go -> outbox_linux.go -> UDP or IP
-//	in:  UDP or IP -> inbox_linux.go -> receive_linux.go -> open.go -> selectors.go -> TUN
+//	out: TUN -> tun_linux.go -> send_linux.go -> selectors.go -> seal.go -> outbox_linux.go -> UDP or IP
+//	in:  UDP or IP -> inbox_linux.go -> receive_linux.go -> open.go -> selectors.go -> tun_linux.go -> TUN
+//
+// The kernel hands over and takes many packets at once: TUN's super-packets, which
+// package offload splits and merges, and trains of datagrams (UDP_SEGMENT, UDP_GRO).
+// Between two system calls a worker carries all of such a batch to the other side,
+// without allocating. Where there are cores for it each direction has several workers,
+// which take turns so that packets keep their order (turns.go). They wait past Go's
+// runtime (port_linux.go).
 //
 // What the two IP headers of a packet have to do with one another (RFC 4301, Sections
 // 5.1.2 and 8):
@@ -30,7 +37,5 @@
 // generations.go replaces the SAs of both directions, with the keys and SPIs of
 // series.go and the dummy packets of dummy.go, which renew_linux.go sends.
 //
-// Each direction is one goroutine that does all of it for a batch of packets,
-// without allocating. driver_linux.go builds a half, half_linux.go runs and
-// removes it.
+// driver_linux.go builds a half, half_linux.go runs and removes it.
 package esp
