@@ -44,10 +44,10 @@ var owners = map[string][]string{
 var islands = []string{"tunnel", "probe", "analysis", "lab"}
 
 // sharedSiblings may be imported by their siblings.
-var sharedSiblings = []string{"tunnel/overhead", "tunnel/inner", "probe/wire", "probe/sockets"}
+var sharedSiblings = []string{"tunnel/checksum", "tunnel/inner", "tunnel/offload", "tunnel/overhead", "probe/wire", "probe/sockets"}
 
 // pure packages do no I/O and read no clock.
-var pure = []string{"analysis", "probe/wire", "tunnel/overhead"}
+var pure = []string{"analysis", "probe/wire", "tunnel/checksum", "tunnel/offload", "tunnel/overhead"}
 
 // impure packages are those that only code with I/O needs.
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "log", "log/slog", "tunnelmark/probe/sockets"}

@@ -1,5 +1,7 @@
 package esp
 
+import "tunnelmark/tunnel/offload"
+
 const (
 	// batchSize is how many packets a sender's worker has in hand at most: one
 	// super-packet behind single packets.
@@ -8,7 +10,7 @@ const (
 	// together.
 	mostSingles = 64
 	// mostSegments is how many packets the kernel may give as one.
-	mostSegments = 64
+	mostSegments = offload.MostUDP
 	// superLength is the longest super-packet, in bytes.
 	superLength = 65535
 )

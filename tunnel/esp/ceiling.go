@@ -14,7 +14,7 @@ import (
 // its sender. Its methods may be called from several goroutines at once.
 //
 // The ceiling is looked up when the outer socket refuses a packet for its length, and
-// again when a packet exceeds it, so that it rises as soon as somebody tries. How soon
+// again when a packet exceeds it, so that it rises soon after somebody tries. How soon
 // senders try is their kernel's to say (net.ipv4.route.mtu_expires).
 type ceiling struct {
 	added overhead.Encapsulation
@@ -22,8 +22,9 @@ type ceiling struct {
 	ask   func() (overhead.PathMTU, error) // What the outer interface takes.
 	most  atomic.Int64                     // Inner length, in bytes.
 
-	mu     sync.Mutex
-	budget bucket // Of looks and answers; guarded by mu.
+	mu     sync.Mutex // Guards what follows.
+	looked time.Time
+	budget bucket // Of answers.
 }
 
 func newCeiling(added overhead.Encapsulation, mtu int, ask func() (overhead.PathMTU, error)) *ceiling {
@@ -35,41 +36,46 @@ func newCeiling(added overhead.Encapsulation, mtu int, ask func() (overhead.Path
 // takes says whether an inner packet of that length passes. It costs a comparison.
 func (c *ceiling) takes(length int) bool { return int64(length) <= c.most.Load() }
 
-// look is for after the outer socket has refused a packet for its length.
-func (c *ceiling) look() { c.lookUp() }
+// look is for after the outer socket has refused a packet for its length. Where the
+// interface cannot be asked, the ceiling stays.
+func (c *ceiling) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.looked) >= betweenLooks {
+		c.looked = now
+		if path, err := c.ask(); err == nil {
+			c.most.Store(int64(min(c.full, int(c.added.TunnelMTU(path)))))
+		}
+	}
+}
 
 // answer is for an inner packet that the ceiling does not take: it writes to into
-// what its sender is to be told (answerTooLong), and returns 0 where that is nothing.
-// Or it says that the packet passes after all.
+// what its sender is to be told (answerTooLong), and returns 0 where that is nothing,
+// or too much was told of late. Or it says that the packet passes after all.
 func (c *ceiling) answer(into, packet []byte) (length int, passes bool) {
-	if !c.lookUp() {
-		return 0, false
-	}
+	c.look()
 	if c.takes(len(packet)) {
 		return 0, true
 	}
-	return answerTooLong(into, packet, int(c.most.Load())), false
+	length = answerTooLong(into, packet, int(c.most.Load()))
+	if length > 0 && !c.mayAnswer() {
+		length = 0
+	}
+	return length, false
 }
 
-// lookUp returns false where the budget is used up. Where the interface cannot be
-// asked, the ceiling stays.
-func (c *ceiling) lookUp() bool {
+func (c *ceiling) mayAnswer() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.budget.take(time.Now()) {
-		return false
-	}
-	if path, err := c.ask(); err == nil {
-		c.most.Store(int64(min(c.full, int(c.added.TunnelMTU(path)))))
-	}
-	return true
+	return c.budget.take(time.Now())
 }
 
-// Implementation: each look asks the kernel by netlink, and each answer makes it
-// work. One answer serves all flows between two addresses.
+// Implementation: each look asks the kernel by netlink, while nothing is sent, and
+// each answer makes it work. One answer serves all flows between two addresses.
 const (
-	looksPerSecond = 10
-	mostLooks      = 10
+	betweenLooks     = 100 * time.Millisecond
+	answersPerSecond = 10
+	mostAnswers      = 10
 )
 
 // bucket limits a rate (RFC 1812, Section 4.3.2.8; RFC 4443, Section 2.4 (f)): a
@@ -80,9 +86,9 @@ type bucket struct {
 }
 
 func (b *bucket) take(now time.Time) bool {
-	b.spent = max(0, b.spent-now.Sub(b.last).Seconds()*looksPerSecond)
+	b.spent = max(0, b.spent-now.Sub(b.last).Seconds()*answersPerSecond)
 	b.last = now
-	if b.spent+1 > mostLooks {
+	if b.spent+1 > mostAnswers {
 		return false
 	}
 	b.spent++

@@ -3,7 +3,7 @@ package esp
 import (
 	"encoding/binary"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 // The traffic class of an IP packet is one octet in both versions: DSCP in the

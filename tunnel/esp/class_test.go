@@ -67,7 +67,7 @@ func FuzzSetClass(f *testing.F) {
 	f.Add(ipv6(40), byte(congestionMarked))
 	f.Fuzz(func(t *testing.T, packet []byte, class byte) {
 		if len(packet) < ipv6Header || packet[0] != 0x45 && packet[0]>>4 != 6 {
-			t.Skip()
+			return
 		}
 		want := withClass(withClass(packet, 0), class)
 		got := withClass(packet, classOf(packet)) // Its checksum is right now.

@@ -71,7 +71,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err := h.openOuter(ctx, spec, place); err != nil {
 		return err
 	}
-	outbox, inboxes, err := openBoxes(spec, h.outer, workers)
+	outbox, inboxes, err := openBoxes(spec, place, h.outer, workers)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,14 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 // anybody else.
 func (h *half) openOuter(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (err error) {
 	if carrierOf(spec).raw {
-		h.outer, err = openRaw(ctx, spec, place)
-		return err
+		if h.outer, err = openRaw(ctx, spec, place); err != nil {
+			return err
+		}
+		raw, err := place.Socket.SyscallConn()
+		if err != nil {
+			return err
+		}
+		return attachFilter(raw, nothing()) // Nobody reads it.
 	}
 	if h.outer, err = portOf(place.Socket); err != nil {
 		return err
@@ -121,24 +127,29 @@ func associations(spec tunnel.Spec, keys tunnel.Keys, workers int) (*generations
 	return newGenerations(out, in, newSelectors(spec.Remote, spec.Local), windowOf(spec), spec.Rekey, time.Now)
 }
 
-// openBoxes connects the port and prepares sending and receiving.
-func openBoxes(spec tunnel.Spec, outer *port, workers int) (*outbox, []*inbox, error) {
+// openBoxes connects the port, checks what its path takes, and prepares sending and
+// receiving.
+func openBoxes(spec tunnel.Spec, place tunnel.Place, outer *port, workers int) (*outbox, []*inbox, error) {
 	c, remote := carrierOf(spec), spec.Remote.Outer
 	if c.raw {
 		remote = netip.AddrPortFrom(remote.Addr(), 0)
 	}
-	mtu, err := connect(outer.fd, remote)
-	if err != nil {
+	if err := connect(outer.fd, remote); err != nil {
 		return nil, nil, err
 	}
-	if err := checkPath(spec, mtu); err != nil {
+	mtu, err := outerMTU(place.Outer, spec)
+	if err == nil {
+		err = checkPath(spec, mtu)
+	}
+	if err == nil {
+		err = c.setReceive(outer.fd)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	inboxes := make([]*inbox, workers)
 	for i := range inboxes {
-		if inboxes[i], err = newInbox(outer, c); err != nil {
-			return nil, nil, fmt.Errorf("prepare receiving: %w", err)
-		}
+		inboxes[i] = newInbox(outer, c)
 	}
 	return newOutbox(outer, c), inboxes, nil
 }

@@ -1,7 +1,5 @@
 package esp
 
-import "encoding/binary"
-
 // A dummy packet (RFC 4303, Section 2.6) has one byte of payload here, which any other
 // receiver discards.
 const (
@@ -20,11 +18,7 @@ func (o *outbound) appendDummy(packets [][]byte, payload byte) [][]byte {
 	}
 	packet := make([]byte, o.leastPacket()) // The trailer leaves room for two bytes, at least.
 	packet[o.headroom] = payload
-	end := o.headroom + pad(packet[o.headroom:], dummyLength, o.alignment)
-	packet[end-1] = nextDummy
-	binary.BigEndian.PutUint32(packet[0:], o.spi)
-	binary.BigEndian.PutUint32(packet[4:], uint32(sequence))
-	o.ciphers[len(o.ciphers)-1].seal(packet, sequence) // The others are the workers'.
+	o.sealAs(nextDummy, o.ciphers[len(o.ciphers)-1], packet, dummyLength, sequence) // The other ciphers are the workers'.
 	return append(packets, packet)
 }
 

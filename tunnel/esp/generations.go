@@ -36,7 +36,8 @@ const (
 //  3. An end that authenticates a packet of its next generation moves there, unless the
 //     current one is younger than leastAge: the next becomes the current one and the
 //     current the previous one. Nothing else moves it.
-//  4. It answers a question by a dummy packet under its current generation.
+//  4. It answers a question by a dummy packet under its current generation, unless
+//     other packets under it are on their way out, which answer as well.
 //
 // So a pair is replaced as a whole, within one round trip, and whichever end asks, or
 // both do at once. What is lost on the way delays that and does no more. What follows:
@@ -50,6 +51,12 @@ const (
 //     leastAge later than the fastest packet would have.
 //   - A peer that knows nothing of this discards the questions and notices nothing.
 //
+// Lifetimes are soft (RFC 4301, Section 4.4.2.1): where the peer does not answer, an end
+// goes on under the keys that it has, until their sequence numbers are used up.
+//
+// Without keys there is nothing to replace, and anybody could forge a question: such
+// generations stay at the first.
+//
 // Only questions can find a peer that does not know their SPI yet: where the answer to
 // its own question was lost, and it is asked before it has repeated it.
 //
@@ -61,6 +68,7 @@ type generations struct {
 	selectors selectors
 	window    int // In packets.
 	clock     func() time.Time
+	keyed     bool // There are keys to replace.
 
 	receiving atomic.Pointer[inbounds] // What it points at does not change.
 	wake      chan struct{}            // Says that poll has something new to say.
@@ -89,7 +97,7 @@ type inbounds struct {
 // are 0 are tunnel.MostRekeyPackets and tunnel.MostRekeyBytes.
 func newGenerations(out, in *series, s selectors, window int, l tunnel.Lifetime, clock func() time.Time) (*generations, error) {
 	g := &generations{
-		lifetime: complete(l), out: out, in: in, selectors: s, window: window, clock: clock,
+		lifetime: complete(l), out: out, in: in, selectors: s, window: window, clock: clock, keyed: out.secret != nil,
 		wake: make(chan struct{}, 1), moved: make(chan struct{}), began: clock(),
 	}
 	var err error
@@ -136,11 +144,12 @@ func (g *generations) newInbound() (*inbound, error) {
 
 // reserve takes sequence numbers of the current generation for count packets, of that
 // many bytes of inner packets together, as outbound.reserve does. They are to leave
-// before any that is reserved later.
+// before any that is reserved later; sent is to be called then.
 func (g *generations) reserve(count, bytes int) (sa *outbound, first uint64, granted int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	first, granted = g.sending.reserve(count)
+	g.sending.leaving++
 	g.bytes += uint64(bytes)
 	if !g.woken && g.usedUpLocked() {
 		g.woken = true
@@ -151,6 +160,13 @@ func (g *generations) reserve(count, bytes int) (sa *outbound, first uint64, gra
 
 func (g *generations) usedUpLocked() bool {
 	return g.bytes >= g.lifetime.Bytes || g.sending.sequence >= g.lifetime.Packets
+}
+
+// sent is told that the packets of one reserve have left.
+func (g *generations) sent(sa *outbound) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sa.leaving--
 }
 
 // find returns the SA whose SPI a datagram has. It returns the current one where that
@@ -172,6 +188,9 @@ func (g *generations) find(datagram []byte) *inbound {
 // heard is told of every authentic packet: by which SA it came, and whether it was a
 // question.
 func (g *generations) heard(in *inbound, question bool) {
+	if !g.keyed {
+		return
+	}
 	if question || in == g.receiving.Load().next {
 		g.follow(in, question)
 	}
@@ -225,16 +244,25 @@ func (g *generations) signal() {
 	}
 }
 
-// poll returns the dummy packets that are to be sent now, and after what time it wants
-// to be called again; sooner where wake says so.
-func (g *generations) poll() (dummies [][]byte, again time.Duration) {
+// attend sends the dummy packets that are due, and returns after what time it wants to
+// be called again; sooner where wake says so. They leave before anything can be
+// reserved, so that nothing with a later number overtakes them.
+func (g *generations) attend(send func(dummies [][]byte)) (again time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.clock()
-	if g.owed {
-		dummies = g.sending.appendDummy(dummies, answer)
-		g.owed = false
+	dummies, again := g.pollLocked()
+	if len(dummies) > 0 {
+		send(dummies)
 	}
+	return again
+}
+
+func (g *generations) pollLocked() (dummies [][]byte, again time.Duration) {
+	now := g.clock()
+	if g.owed && g.sending.leaving == 0 {
+		dummies = g.sending.appendDummy(dummies, answer)
+	}
+	g.owed = false
 	again = g.dueLocked(now).Sub(now)
 	if again <= 0 {
 		dummies = g.next.appendDummy(dummies, question)
@@ -248,6 +276,9 @@ func (g *generations) dueLocked(now time.Time) time.Time {
 	due := now.Add(rest)
 	if g.lifetime.Time > 0 {
 		due = g.began.Add(g.lifetime.Time)
+	}
+	if !g.keyed {
+		return now.Add(rest)
 	}
 	if g.demanded || g.usedUpLocked() {
 		due = now

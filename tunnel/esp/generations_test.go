@@ -48,9 +48,16 @@ func (g *generations) sendOn(inner []byte) []byte {
 	if granted == 0 {
 		panic("sequence numbers are used up")
 	}
+	defer g.sent(sa)
 	buffer := make([]byte, sa.headroom+len(inner)+sa.tailroom())
 	copy(buffer[sa.headroom:], inner)
 	return buffer[:sa.seal(0, buffer, len(inner), first)]
+}
+
+// poll returns the dummy packets that are due, instead of sending them.
+func (g *generations) poll() (dummies [][]byte, again time.Duration) {
+	again = g.attend(func(due [][]byte) { dummies = due })
+	return dummies, again
 }
 
 // take opens a datagram as the receiver does.

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 // An inner packet that the outer path does not take is answered as a router would:

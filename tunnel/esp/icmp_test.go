@@ -165,7 +165,7 @@ func FuzzAnswerTooLong(f *testing.F) {
 	f.Add(extended(fragmentHeader, []byte{0, 0, 1, 0, 0, 0, 7}, ipv6(1438)), 1300)
 	f.Fuzz(func(t *testing.T, packet []byte, mtu int) {
 		if len(packet) < ipv4Header || packet[0]>>4 != 4 && (packet[0]>>4 != 6 || len(packet) < ipv6Header) {
-			t.Skip() // The selectors pass nothing shorter.
+			return // The selectors pass nothing shorter.
 		}
 		before := bytes.Clone(packet)
 		into := make([]byte, longestAnswer6)

@@ -35,10 +35,10 @@ type inbox struct {
 	errno    syscall.Errno
 }
 
-func newInbox(socket *port, c carrier) (*inbox, error) {
+func newInbox(socket *port, c carrier) *inbox {
 	in := &inbox{socket: socket, headed: c.headed(), buffers: newBuffers(receiveBatch, receiveBuffer)}
 	in.attempt = in.recvmmsg
-	return in, c.setReceive(socket.fd)
+	return in
 }
 
 // setReceive asks for what comes beside the packets: their traffic class, and for

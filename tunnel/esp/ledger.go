@@ -6,7 +6,7 @@ import (
 	"tunnelmark/tunnel"
 )
 
-// ledger holds the totals of one direction. Its loop adds once for each batch,
+// ledger holds the totals of one direction. Workers add once for each batch,
 // so that the lock costs nothing that shows, and readers see totals of whole
 // batches: packets that agree with bytes, which one atomic for each would not
 // give.

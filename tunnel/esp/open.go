@@ -17,9 +17,9 @@ const (
 )
 
 // inbound is the SA on which this end receives. What becomes of a packet is decided
-// in the steps of RFC 4303, Section 3.4: admit, decrypt, accept, unwrap. Workers
-// decrypt at the same time, each with its own cipher; all else is done by one
-// goroutine at a time, in the order in which packets came.
+// in the steps of RFC 4303, Section 3.4: admit, decrypt, unwrap, accept. Workers decrypt
+// and unwrap at the same time, each with its own cipher; admit and accept, which use
+// the window, are each called in the order in which packets came.
 type inbound struct {
 	transform
 	spi       uint32

@@ -151,7 +151,7 @@ func TestPad(t *testing.T) {
 	}
 	for _, test := range tests {
 		buffer := append(bytes.Clone(test.inner), make([]byte, test.alignment+trailerLength)...)
-		got := buffer[len(test.inner):pad(buffer, len(test.inner), test.alignment)]
+		got := buffer[len(test.inner):pad(buffer, len(test.inner), test.alignment, test.want[len(test.want)-1])]
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("inner length %d (-want +got):\n%s", len(test.inner), diff)
 		}

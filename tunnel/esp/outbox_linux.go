@@ -5,11 +5,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel/offload"
 )
 
 // Limits of one UDP_SEGMENT message.
 const (
-	maxSegments = 64             // UDP_MAX_SEGMENTS, include/linux/udp.h, before Linux 6.9.
+	maxSegments = offload.MostUDP
 	maxPayload  = 65535 - 20 - 8 // What IPv4's total length leaves to UDP payload, in bytes.
 )
 
@@ -20,8 +22,8 @@ type message struct {
 }
 
 // outbox sends packets through a connected socket, UDP or raw, a batch with one
-// system call. Nothing is copied: the messages point at the packets. One goroutine
-// uses it; it allocates nothing after newOutbox.
+// system call. Nothing is copied: the messages point at the packets. One goroutine at
+// a time uses it; it allocates nothing after newOutbox.
 type outbox struct {
 	socket       *port
 	segmentation bool // The kernel segments (UDP_SEGMENT). May turn false, never true.
@@ -60,10 +62,9 @@ func newOutbox(socket *port, c carrier) *outbox {
 }
 
 // send hands up to batchSize packets to the kernel, which all get the same outer
-// traffic class. It returns the indices of those that the kernel refused, valid
-// until the next call. An error says that the socket is closed or its deadline has
-// passed, and no more than that.
-func (o *outbox) send(packets [][]byte, class byte) (refused []int, err error) {
+// traffic class. It returns the indices of those that the kernel refused, or that
+// were left when the socket was stopped; they are valid until the next call.
+func (o *outbox) send(packets [][]byte, class byte) (refused []int) {
 	o.refused, o.class = o.refused[:0], class
 	count := o.compose(packets)
 	first := 0 // Index of the first packet of message next.
@@ -75,7 +76,7 @@ func (o *outbox) send(packets [][]byte, class byte) (refused []int, err error) {
 		}
 		if err != nil {
 			o.refuse(first, len(packets)-first, 0)
-			return o.refused, err
+			break
 		}
 		if errno != 0 {
 			o.retry(next, first)
@@ -83,7 +84,7 @@ func (o *outbox) send(packets [][]byte, class byte) (refused []int, err error) {
 			next++
 		}
 	}
-	return o.refused, nil
+	return o.refused
 }
 
 // compose fills messages with packets and returns how many messages it took.
@@ -141,22 +142,41 @@ func (o *outbox) point(i, first, count, size int) {
 	o.controls[i].attach(header, size, o.class)
 }
 
-// retry deals with message i, which the kernel refused; first is the index of
-// its first packet. A connected socket reports an ICMP message about an earlier
-// datagram once, and sends nothing by that call: so try again. Where
-// segmentation may be what is refused, the packets then go one by one.
+// retry deals with message i, which the kernel refused; first is the index of its
+// first packet. Where segmentation may be what is refused, the packets then go one by
+// one. If they do, size was not the reason.
 func (o *outbox) retry(i, first int) {
-	sent, errno, _ := o.transmit(o.messages[i : i+1])
+	went, errno := o.insist(i)
 	switch {
-	case sent == 1:
+	case went:
 		o.errors++
 	case o.counts[i] > 1 && refusesSegments(errno):
-		if o.single(i, first) {
-			o.segmentation = false // Size was not the reason.
-		}
+		o.segmentation = !o.single(i, first) || errno == unix.EMSGSIZE
 	default:
 		o.refuse(first, o.counts[i], errno)
 	}
+}
+
+// mostReports is how many errors about earlier datagrams may come between two
+// attempts to send one.
+const mostReports = 8
+
+// insist sends message i. A connected socket reports an ICMP message about an earlier
+// datagram once, and sends nothing by that call. That looks like a refusal, but for
+// coming to an end.
+func (o *outbox) insist(i int) (went bool, errno syscall.Errno) {
+	for reports := range mostReports {
+		sent, refusal, err := o.transmit(o.messages[i : i+1])
+		if sent == 1 {
+			o.errors += reports
+			return true, 0
+		}
+		if err != nil {
+			return false, 0
+		}
+		errno = refusal
+	}
+	return false, errno
 }
 
 // refusesSegments says whether the kernel may have meant UDP_SEGMENT: EIO where
@@ -171,11 +191,11 @@ func refusesSegments(errno syscall.Errno) bool {
 func (o *outbox) single(i, first int) (went bool) {
 	for k := first; k < first+o.counts[i]; k++ {
 		o.point(i, k, 1, 0)
-		sent, errno, _ := o.transmit(o.messages[i : i+1])
-		if sent == 0 {
+		sent, errno := o.insist(i)
+		if !sent {
 			o.refuse(k, 1, errno)
 		}
-		went = went || sent == 1 && k == first
+		went = went || sent && k == first
 	}
 	return went
 }

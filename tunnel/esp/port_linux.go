@@ -130,6 +130,9 @@ func newBell(fd int, events uint32) (*bell, error) {
 	b := &bell{file: os.NewFile(uintptr(epoll), "epoll"), fd: fd, events: events | unix.EPOLLONESHOT}
 	b.heard = b.listen
 	if err == nil {
+		err = b.file.SetReadDeadline(time.Time{}) // Refused where the runtime does not poll it.
+	}
+	if err == nil {
 		b.epoll, err = b.file.SyscallConn()
 	}
 	if err != nil {
@@ -148,7 +151,7 @@ func (b *bell) wait() error {
 }
 
 // listen arms the bell when it is called first, and says whether it has rung: an error
-// of the descriptor rings it unarmed. Its system calls do not wait, and go past the
+// of the descriptor has rung it before it is armed for the first time. Its system calls do not wait, and go past the
 // runtime: one that is told of them wakes its monitor, which then looks every 20 us.
 func (b *bell) listen(epoll uintptr) bool {
 	if !b.armed {
@@ -161,5 +164,11 @@ func (b *bell) listen(epoll uintptr) bool {
 		}
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&b.event)), 1, 0, 0, 0)
-	return n > 0 && errno == 0 || errno != 0 && errno != unix.EINTR
+	if errno == unix.EINTR {
+		return false
+	}
+	if errno != 0 {
+		b.err = errno
+	}
+	return n > 0
 }

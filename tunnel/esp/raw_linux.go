@@ -37,29 +37,28 @@ func checkRaw(version overhead.IPVersion) error {
 // that sees them as well and counts them in XfrmInNoStates, to no effect. When it is
 // closed, the kernel tells the peer by ICMP that nobody here speaks the protocol,
 // unless another tunnel does.
-func openRaw(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (outer *port, err error) {
+func openRaw(ctx context.Context, spec tunnel.Spec, place tunnel.Place) (*port, error) {
 	c, local := carrierOf(spec), spec.Local.Outer.Addr().Unmap()
-	err = place.Outer.Do(func() error {
+	var opened net.PacketConn
+	err := place.Outer.Do(func() (err error) {
 		// Before it is bound, so that its queue never holds what is another's.
 		config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-			return filterBySPI(raw, c.ownSPIs(spec.Local.SPI))
+			return attachFilter(raw, c.ownSPIs(spec.Local.SPI))
 		}}
-		opened, err := config.ListenPacket(ctx, fmt.Sprintf("ip%d:%d", c.version, unix.IPPROTO_ESP), local.String())
-		if err != nil {
-			return err
-		}
-		outer, err = portOf(opened.(*net.IPConn))
-		return errors.Join(err, opened.Close())
+		opened, err = config.ListenPacket(ctx, fmt.Sprintf("ip%d:%d", c.version, unix.IPPROTO_ESP), local.String())
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open raw socket of IP protocol 50: %w", err)
 	}
-	return outer, nil
+	outer, err := portOf(opened.(*net.IPConn))
+	_ = opened.Close() // The port has a descriptor of its own.
+	return outer, err
 }
 
-// filterBySPI makes the kernel drop what the filter does not pass, before it is
+// attachFilter makes the kernel drop what the filter does not pass, before it is
 // queued.
-func filterBySPI(raw syscall.RawConn, filter []bpf.Instruction) error {
+func attachFilter(raw syscall.RawConn, filter []bpf.Instruction) error {
 	assembled, err := bpf.Assemble(filter)
 	if err != nil {
 		return err
@@ -78,6 +77,9 @@ func filterBySPI(raw syscall.RawConn, filter []bpf.Instruction) error {
 	}
 	return err
 }
+
+// nothing is a socket filter that passes no packet.
+func nothing() []bpf.Instruction { return []bpf.Instruction{bpf.RetConstant{Val: 0}} }
 
 // ownSPIs is a socket filter that passes the packets of one tunnel. Several between
 // the same two hosts share protocol 50, as they would share a UDP port, so that the

@@ -1,11 +1,10 @@
 package esp
 
 import (
-	"errors"
 	"sync"
 
 	"tunnelmark/tunnel"
-	"tunnelmark/tunnel/esp/offload"
+	"tunnelmark/tunnel/offload"
 )
 
 // sink is the clear side as the receiver sees it: tunWriter.
@@ -58,38 +57,38 @@ func newReceiver(clear sink, outer []*inbox, g *generations, inUDP, segments boo
 	for i, in := range outer {
 		all.workers = append(all.workers, &receiveWorker{
 			receiver: all, number: i, outer: in,
-			arrivals: make([]arrival, 0, receiveBatch*offload.MostSegments),
+			arrivals: make([]arrival, 0, receiveBatch*maxSegments),
 			merger:   offload.Merger{UDP: segments},
 		})
 	}
 	return all
 }
 
-// start runs the workers until either side is closed or its deadline passes, as
+// start runs the workers until the outer side has nothing to receive any more, as
 // sender.start.
 func (r *receiver) start(running *sync.WaitGroup) {
 	for _, w := range r.workers {
 		running.Go(func() {
-			for !stopped(w.step()) {
+			for w.step() == nil {
 			}
 		})
 	}
 }
 
-// step carries one batch, and passes all turns on whatever happens.
+// step carries one batch. An error is one of receiving, as in sendWorker.step.
 func (w *receiveWorker) step() error {
 	w.arrivals, w.counts = w.arrivals[:0], tunnel.Counters{}
 	w.receiving.take(w.number)
-	receiveErr := w.receive()
+	err := w.receive()
 	w.receiving.pass(w.number)
 	for i := range w.arrivals {
 		w.open(&w.arrivals[i])
 	}
 	w.delivering.take(w.number)
-	deliverErr := w.deliver()
+	w.deliver()
 	w.delivering.pass(w.number)
 	w.ledger.add(w.counts)
-	return errors.Join(receiveErr, deliverErr)
+	return err
 }
 
 func (w *receiveWorker) receive() error {
@@ -151,7 +150,7 @@ func (w *receiveWorker) open(a *arrival) {
 
 // deliver lets what is authentic move the window, and hands to the clear side what
 // is to be delivered.
-func (w *receiveWorker) deliver() (err error) {
+func (w *receiveWorker) deliver() {
 	w.accept()
 	for i := range w.arrivals {
 		a := &w.arrivals[i]
@@ -160,11 +159,11 @@ func (w *receiveWorker) deliver() (err error) {
 			continue
 		}
 		if !w.merger.Add(a.packet) {
-			err = errors.Join(err, w.write())
+			w.write()
 			w.merger.Add(a.packet)
 		}
 	}
-	return errors.Join(err, w.write())
+	w.write()
 }
 
 func (w *receiveWorker) accept() {
@@ -201,17 +200,15 @@ func (w *receiveWorker) count(v verdict) {
 }
 
 // write empties the merger into the clear side.
-func (w *receiveWorker) write() (err error) {
+func (w *receiveWorker) write() {
 	for i := range w.merger.Len() {
 		parts, packets, bytes := w.merger.Run(i)
-		if refused := w.clear.put(parts); refused != nil {
+		if w.clear.put(parts) != nil {
 			w.counts.DeliverRefused += uint64(packets)
-			err = refused
 			continue
 		}
 		w.counts.InPackets += uint64(packets)
 		w.counts.InInnerBytes += uint64(bytes)
 	}
 	w.merger.Reset()
-	return err
 }

@@ -11,7 +11,7 @@ import (
 
 // transmitter is what carries dummy packets to the outer network (outbox).
 type transmitter interface {
-	send(packets [][]byte, class byte) (refused []int, err error)
+	send(packets [][]byte, class byte) (refused []int)
 	takeErrors() int
 }
 
@@ -40,23 +40,21 @@ func (r *renewer) run() {
 		case <-r.stopped:
 			return
 		}
-		dummies, again := r.generations.poll()
-		r.send(dummies)
-		timer.Reset(again)
+		timer.Reset(r.generations.attend(r.send))
 	}
 }
 
 func (r *renewer) send(dummies [][]byte) {
-	if len(dummies) == 0 {
-		return
-	}
-	_, _ = r.outer.send(dummies, dummyClass)
+	r.outer.send(dummies, dummyClass)
 	r.ledger.add(tunnel.Counters{OuterErrors: uint64(r.outer.takeErrors())})
 }
 
 // renew replaces the keys of both directions and returns once a packet of the peer's
 // has come under the new ones. Where ctx ends before, it may still come to that later.
 func (r *renewer) renew(ctx context.Context) (time.Duration, error) {
+	if !r.generations.keyed {
+		return 0, fmt.Errorf("rekey: the suite has no keys: %w", tunnel.ErrNotSupported)
+	}
 	began := time.Now()
 	select {
 	case <-r.generations.demand():

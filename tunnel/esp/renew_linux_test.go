@@ -58,7 +58,7 @@ type wire struct {
 	mu sync.Mutex // Guards the peer's window: one goroutine opens packets.
 }
 
-func (w *wire) send(packets [][]byte, _ byte) ([]int, error) {
+func (w *wire) send(packets [][]byte, _ byte) []int {
 	for _, packet := range packets {
 		if w.lose != nil && w.lose() {
 			continue
@@ -69,7 +69,7 @@ func (w *wire) send(packets [][]byte, _ byte) ([]int, error) {
 			w.to.take(packet)
 		})
 	}
-	return nil, nil
+	return nil
 }
 
 func (w *wire) takeErrors() int { return 0 }

@@ -12,6 +12,7 @@ type outbound struct {
 	spi      uint32
 	sequence uint64 // Of the last packet; the first has 1 (RFC 4303, Section 2.2).
 	last     uint64 // The highest sequence number that there is.
+	leaving  int    // Batches with numbers that have not left yet.
 }
 
 func newOutbound(spi uint32, t transform) *outbound {
@@ -37,27 +38,32 @@ func (o *outbound) reserve(count int) (first uint64, granted int) {
 // behind the inner packet, an inner packet that the selectors have passed, and a
 // reserved number.
 func (o *outbound) seal(worker int, buffer []byte, inner int, sequence uint64) (length int) {
-	end := o.headroom + pad(buffer[o.headroom:], inner, o.alignment)
+	next := byte(nextIPv4)
+	if buffer[o.headroom]>>4 == 6 {
+		next = nextIPv6
+	}
+	return o.sealAs(next, o.ciphers[worker], buffer, inner, sequence)
+}
+
+// sealAs is seal for any payload, of which next says what it is.
+func (o *outbound) sealAs(next byte, cipher protection, buffer []byte, payload int, sequence uint64) (length int) {
+	end := o.headroom + pad(buffer[o.headroom:], payload, o.alignment, next)
 	packet := buffer[:end+o.icv]
 	binary.BigEndian.PutUint32(packet[0:], o.spi)
 	binary.BigEndian.PutUint32(packet[4:], uint32(sequence))
-	o.ciphers[worker].seal(packet, sequence)
+	cipher.seal(packet, sequence)
 	return len(packet)
 }
 
-// pad appends the trailer to the inner packet at the front of buffer: padding
-// that counts from 1, its length, the next header (RFC 4303, Section 2.4). It
-// returns the length of all that, a multiple of alignment, a power of two.
-func pad(buffer []byte, inner, alignment int) int {
-	padding := -(inner + trailerLength) & (alignment - 1)
-	end := inner + padding
+// pad appends the trailer to the payload at the front of buffer: padding that counts
+// from 1, its length, the next header (RFC 4303, Section 2.4). It returns the length
+// of all that, a multiple of alignment, a power of two.
+func pad(buffer []byte, payload, alignment int, next byte) int {
+	padding := -(payload + trailerLength) & (alignment - 1)
+	end := payload + padding
 	for i := range padding {
-		buffer[inner+i] = byte(i + 1)
+		buffer[payload+i] = byte(i + 1)
 	}
-	buffer[end] = byte(padding)
-	buffer[end+1] = nextIPv4
-	if buffer[0]>>4 == 6 {
-		buffer[end+1] = nextIPv6
-	}
+	buffer[end], buffer[end+1] = byte(padding), next
 	return end + trailerLength
 }

@@ -1,13 +1,10 @@
 package esp
 
 import (
-	"errors"
-	"net"
-	"os"
 	"sync"
 
 	"tunnelmark/tunnel"
-	"tunnelmark/tunnel/esp/offload"
+	"tunnelmark/tunnel/offload"
 )
 
 // source is the clear side as the sender sees it: tunReader.
@@ -70,50 +67,41 @@ func newSender(clear source, answers sink, outer *outbox, g *generations, worker
 	return all
 }
 
-// start runs the workers until either side is closed or its deadline passes. Any
-// other error costs packets, which are counted, and nothing more.
+// start runs the workers until the clear side has nothing to read any more: that ends
+// them all, each in its turn. Any other error costs packets, which are counted, and
+// nothing more.
 func (s *sender) start(running *sync.WaitGroup) {
 	for _, w := range s.workers {
 		running.Go(func() {
-			for !stopped(w.step()) {
+			for w.step() == nil {
 			}
 		})
 	}
 }
 
-// stopped says whether the error is the one by which Close ends a loop.
-func stopped(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed)
-}
-
-// step carries one batch. All turns are passed on whatever happens, so that the
-// other workers learn of an end in their own turns.
+// step carries one batch. An error is one of reading, which has an end for all workers;
+// whatever happens, the turns are passed on, so that the others learn of it in theirs.
 func (w *sendWorker) step() error {
 	w.packets, w.inner, w.classes, w.bytes, w.counts = w.packets[:0], w.inner[:0], w.classes[:0], 0, tunnel.Counters{}
 	w.reading.take(w.number)
-	readErr := w.read()
+	err := w.read()
 	sa, first, granted := w.generations.reserve(len(w.packets), w.bytes)
 	w.reading.pass(w.number)
 	w.seal(sa, first, granted)
 	w.sending.take(w.number)
-	sendErr := w.send()
+	w.send()
+	w.generations.sent(sa)
 	w.sending.pass(w.number)
 	w.ledger.add(w.counts)
-	return errors.Join(readErr, sendErr)
+	return err
 }
 
 // read takes one super-packet, or as many single packets as are there.
 func (w *sendWorker) read() error {
 	for used := 0; used < mostSingles; {
 		length, err := w.clear.next(w.super, used == 0)
-		switch {
-		case stopped(err):
+		if err != nil || length == 0 {
 			return err
-		case err != nil:
-			w.counts.Malformed++ // The device had something and could not give it.
-			return nil
-		case length == 0:
-			return nil
 		}
 		count := w.take(w.super[:length], used)
 		used += count
@@ -182,16 +170,12 @@ func (w *sendWorker) seal(sa *outbound, first uint64, granted int) {
 }
 
 // send hands over the batch in runs of packets of one class.
-func (w *sendWorker) send() error {
+func (w *sendWorker) send() {
 	for first := 0; first < len(w.packets); {
 		end := first + sameClass(w.classes[first:len(w.packets)])
-		if err := w.sendRun(first, end); err != nil {
-			w.counts.SendRefused += uint64(len(w.packets) - end)
-			return err
-		}
+		w.sendRun(first, end)
 		first = end
 	}
-	return nil
 }
 
 // sameClass says how many packets at the front of a list are of one class.
@@ -204,9 +188,9 @@ func sameClass(classes []byte) int {
 	return len(classes)
 }
 
-func (w *sendWorker) sendRun(first, end int) error {
+func (w *sendWorker) sendRun(first, end int) {
 	inner := w.inner[first:end]
-	refused, err := w.outer.send(w.packets[first:end], w.classes[first])
+	refused := w.outer.send(w.packets[first:end], w.classes[first])
 	w.counts.OuterErrors += uint64(w.outer.takeErrors())
 	w.counts.SendRefused += uint64(len(refused))
 	if w.outer.takeTooLong() {
@@ -219,5 +203,4 @@ func (w *sendWorker) sendRun(first, end int) error {
 	for _, i := range refused {
 		w.counts.OutInnerBytes -= uint64(inner[i])
 	}
-	return err
 }

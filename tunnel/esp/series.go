@@ -18,8 +18,8 @@ const (
 // series makes the SAs of one direction, one generation after the other. The session
 // forgets its secrets once the tunnel is open, so the series keeps a secret of its
 // own, of which each generation makes the next one and leaves nothing (as RFC 8446,
-// Section 7.2, does): whoever reads this memory can open no packet of a generation
-// that was dropped.
+// Section 7.2, does): whoever reads it can derive no key of a generation that
+// was dropped.
 type series struct {
 	suite    suite
 	extended bool

@@ -27,26 +27,20 @@ func carrierOf(spec tunnel.Spec) carrier {
 const socketBuffer = 4 << 20
 
 // connect sets the outer socket's options and makes the kernel drop what is not from
-// the peer's address and port, of which raw sockets have none: it is 0 there. It
-// returns the path MTU that the kernel knows.
-func connect(fd int, remote netip.AddrPort) (mtu overhead.PathMTU, err error) {
+// the peer's address and port, of which raw sockets have none: it is 0 there.
+func connect(fd int, remote netip.AddrPort) error {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return 0, os.NewSyscallError("getsockopt SO_DOMAIN", err)
+		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
 	}
 	if err := forbidFragments(fd, domain); err != nil {
-		return 0, err
+		return err
 	}
 	growBuffers(fd)
 	if err := unix.Connect(fd, sockaddr(domain, remote)); err != nil {
-		return 0, fmt.Errorf("connect outer socket to %s: %w", remote, err)
+		return fmt.Errorf("connect outer socket to %s: %w", remote, err)
 	}
-	level, option := unix.IPPROTO_IP, unix.IP_MTU
-	if domain == unix.AF_INET6 {
-		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU
-	}
-	known, err := unix.GetsockoptInt(fd, level, option)
-	return overhead.PathMTU(known), os.NewSyscallError("getsockopt IP_MTU", err)
+	return nil
 }
 
 // forbidFragments sets the don't-fragment bit, so that what does not fit is

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tunnelmark/tunnel/offload"
 )
 
 // tunReader reads packets from the clear side. One goroutine at a time uses it; it
@@ -54,14 +56,11 @@ func (r *tunReader) read(fd uintptr) (done bool) {
 	return true
 }
 
-// mostParts is how many parts one write has: header, packet, payloads.
-const mostParts = 130
-
 // tunWriter writes packets to the clear side. One goroutine at a time uses it; it
 // allocates nothing after newTUNWriter.
 type tunWriter struct {
 	device  *port
-	vectors [mostParts]unix.Iovec
+	vectors [offload.MostParts]unix.Iovec
 
 	attempt func(fd uintptr) bool
 	count   int

@@ -17,7 +17,7 @@ const wordBits = 64
 // window is the anti-replay window of one SA: the highest sequence number that was
 // authenticated, and which of those before it were. Its bitmap is a ring of words
 // that the window slides over whole words at a time, without shifting a bit
-// (RFC 6479, Section 2). One goroutine uses it.
+// (RFC 6479, Section 2). One goroutine at a time uses it.
 type window struct {
 	size    uint64 // In packets, the highest included.
 	highest uint64 // 0: none yet, since the first packet has 1 (RFC 4303, Section 2.2).

@@ -5,22 +5,29 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"tunnelmark/tunnel"
-	"tunnelmark/tunnel/esp/offload"
+	"tunnelmark/tunnel/offload"
 )
 
 // counted is a clear side that gives numbered packets until there are enough.
 type counted struct {
 	given, most int
+	// arrived is how many have; optional. No more than a few are on their way then.
+	arrived func() uint64
 }
 
 func (c *counted) next(into []byte, _ bool) (int, error) {
 	if c.given == c.most {
 		return 0, os.ErrDeadlineExceeded
+	}
+	for c.arrived != nil && uint64(c.given) > c.arrived()+500 {
+		runtime.Gosched()
 	}
 	packet := ipv4(100 + c.given%7)
 	binary.BigEndian.PutUint32(packet[40:], uint32(c.given))
@@ -57,10 +64,7 @@ func TestWorkersKeepOrder(t *testing.T) {
 	end.receiving.Load().current.window = newWindow(leastWindow)
 	inboxes := make([]*inbox, workers)
 	for i := range inboxes {
-		var err error
-		if inboxes[i], err = newInbox(l.farPort, udp4); err != nil {
-			t.Fatal(err)
-		}
+		inboxes[i] = newInbox(l.farPort, udp4)
 	}
 	to := &ordered{t: t, most: packets, done: make(chan struct{})}
 	var running sync.WaitGroup
@@ -77,6 +81,91 @@ func TestWorkersKeepOrder(t *testing.T) {
 	}
 	if received.Replayed != 0 || received.BadICV != 0 {
 		t.Errorf("received %+v, want no packet refused", received)
+	}
+}
+
+// New keys every few packets, several workers, and the least window: what answers a
+// question does not overtake the packets that were reserved before it.
+func TestRekeyKeepsOrder(t *testing.T) {
+	const packets = 20000
+	var now atomic.Int64
+	l := newLoops(t, tunnel.AES128GCM, 1400)
+	near, far := newEnds(t, tunnel.AES128GCM, true, tunnel.Lifetime{}, func() time.Time { return time.Unix(now.Load(), 0) })
+	far.window = leastWindow
+	in := far.receiving.Load()
+	in.current.window, in.next.window = newWindow(leastWindow), newWindow(leastWindow)
+	inboxes := make([]*inbox, workers)
+	for i := range inboxes {
+		inboxes[i] = newInbox(l.farPort, udp4)
+	}
+	to := &ordered{t: t, most: packets, done: make(chan struct{})}
+	var running sync.WaitGroup
+	newReceiver(to, inboxes, far, true, true, &l.in).start(&running)
+	arrived := func() uint64 { in := l.in.read(); return in.InPackets + in.Replayed }
+	newSender(&counted{most: packets, arrived: arrived}, l.from, l.sender.outer, near, workers, newSelectors(left, right), l.sender.ceiling, &l.out).start(&running)
+	answers := newRenewer(near, newOutbox(l.sender.outer.socket, udp4), &l.out)
+	for at := uint64(1000); at < packets; at += 1000 {
+		for arrived() < at { // What is under older keys has arrived by now.
+			runtime.Gosched()
+		}
+		now.Add(1)
+		far.demand()
+		far.attend(func(questions [][]byte) {
+			for _, q := range questions {
+				near.take(q)
+			}
+		})
+		for range 1000 { // Until packets of the new generation are on their way out.
+			near.mu.Lock()
+			leaving := near.sending.leaving > 0
+			near.mu.Unlock()
+			if leaving {
+				break
+			}
+			runtime.Gosched()
+		}
+		near.attend(answers.send)
+	}
+	for arrived() < packets {
+		runtime.Gosched()
+	}
+	if err := l.farPort.stop(0); err != nil {
+		t.Fatal(err)
+	}
+	running.Wait()
+	if got := l.in.read(); got.InPackets != packets || got.Replayed+got.BadICV+got.UnknownSPI != 0 {
+		t.Errorf("received %+v, want %d packets and none refused", got, packets)
+	}
+	if near.count() < packets/1000/2 {
+		t.Errorf("keys were replaced %d times, want more", near.count())
+	}
+}
+
+// A send that is given up at the end does not keep the other workers waiting for their
+// turns: the socket has room again when the next one sends.
+func TestWorkersEndWithBlockedSocket(t *testing.T) {
+	l := newLoops(t, tunnel.AES128GCM, 1400)
+	from, _ := newEnds(t, tunnel.AES128GCM, true, tunnel.Lifetime{}, time.Now)
+	socket := l.sender.outer.socket
+	full := true
+	socket.out.heard = func(uintptr) bool { return false } // Until its deadline.
+	l.sender.outer.attempt = func(fd uintptr) bool {
+		if full {
+			full = false
+			return false
+		}
+		return l.sender.outer.sendmmsg(fd)
+	}
+	if err := socket.stop(0); err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	const packets = 3 * mostSingles
+	newSender(&counted{most: packets}, l.from, l.sender.outer, from, workers, newSelectors(left, right), l.sender.ceiling, &l.out).start(&running)
+	running.Wait()
+	got := l.out.read()
+	if got.SendRefused == 0 || got.OutPackets == 0 || got.SendRefused+got.OutPackets != packets {
+		t.Errorf("got %+v, want %d packets, of which some were refused", got, packets)
 	}
 }
 

@@ -102,7 +102,7 @@ func attachTUN(pattern string) (fd int, err error) {
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 	}
 	if err == nil {
-		err = unix.SetNonblock(fd, true) // Before it reaches the runtime's poller.
+		err = unix.SetNonblock(fd, true) // Whoever polls it.
 	}
 	if err != nil {
 		return -1, errors.Join(fmt.Errorf("make TUN interface %s: %w", pattern, err), unix.Close(fd))

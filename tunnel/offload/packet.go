@@ -3,7 +3,7 @@ package offload
 import (
 	"encoding/binary"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 // What is read of headers, in bytes: RFC 791, Section 3.1; RFC 8200, Section 3;
@@ -99,8 +99,12 @@ func (s shape) checksumAt() int {
 	return s.ip + udpChecksum
 }
 
-// hasTrueChecksum says whether the transport's checksum is there and right.
-func (s shape) hasTrueChecksum(packet []byte) bool {
+// hasTrueChecksums says whether the checksum of the transport is there, and it and that
+// of IPv4's header are right.
+func (s shape) hasTrueChecksums(packet []byte) bool {
+	if !s.ipv6 && checksum.Fold(checksum.Add(0, packet[:s.ip])) != 0xffff {
+		return false
+	}
 	if s.protocol == protocolUDP && packet[s.ip+udpChecksum] == 0 && packet[s.ip+udpChecksum+1] == 0 {
 		return false // None was sent (RFC 768).
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 // flow makes packets that follow one another.
@@ -119,7 +119,7 @@ func merge(t testing.TB, packets [][]byte) (writes [][]byte) {
 func split(t testing.TB, writes [][]byte) (packets [][]byte) {
 	t.Helper()
 	const offset = 24
-	buffers, sizes := make([][]byte, mostSegments), make([]int, mostSegments)
+	buffers, sizes := make([][]byte, mostTCP), make([]int, mostTCP)
 	for i := range buffers {
 		buffers[i] = make([]byte, offset+2048)
 	}
@@ -165,7 +165,7 @@ func TestRoundTrip(t *testing.T) {
 		{"UDP over IPv4", udpFlow(false).packets(40, 1392), 1},
 		{"UDP over IPv6", udpFlow(true).packets(40, 1372), 1},
 		{"more than IP can tell", tcpFlow(false).packets(60, 1368), 2},
-		{"more segments than UDP has", udpFlow(false).packets(MostSegments+1, 100), 2},
+		{"more segments than UDP has", udpFlow(false).packets(MostUDP+1, 100), 2},
 		{"odd lengths", tcpFlow(false).packets(30, 1001), 1},
 		{"shorter last", append(udpFlow(false).packets(3, 100), udpFlow(false).packet(50, 0)), 2},
 		{"PSH ends a run", push(tcpFlow(false)), 2},

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 // errNoRoom says that a super-packet has more or longer segments than there is room for.
@@ -79,8 +79,8 @@ func (h Header) segmentShape(packet []byte) (s shape, err error) {
 	default:
 		return s, fmt.Errorf("super-packet of unknown type %d", h.Type)
 	}
-	if s.ip < least || !s.transport(packet) {
-		return s, fmt.Errorf("super-packet of %d bytes has no whole header at %d", len(packet), s.ip)
+	if s.ip < least || !s.transport(packet) || s.headers == len(packet) {
+		return s, fmt.Errorf("super-packet of %d bytes has no whole header at %d, or nothing behind it", len(packet), s.ip)
 	}
 	return s, nil
 }

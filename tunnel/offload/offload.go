@@ -7,9 +7,9 @@
 // The package is pure: it does no I/O, and allocates nothing per packet.
 package offload
 
-// MostSegments is how many datagrams a super-packet of UDP holds at most
-// (UDP_MAX_SEGMENTS of include/linux/udp.h, before Linux 6.9).
-const MostSegments = 64
+// MostUDP is how many datagrams a super-packet of UDP holds at most (UDP_MAX_SEGMENTS
+// of include/linux/udp.h, before Linux 6.9).
+const MostUDP = 64
 
 // mostLength is what IP's length fields leave to a super-packet, in bytes.
 const mostLength = 65535

@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"tunnelmark/tunnel/esp/checksum"
+	"tunnelmark/tunnel/checksum"
 )
 
 const (
 	// mostRuns is how many super-packets and single packets a Merger holds.
 	mostRuns = 64
-	// mostSegments of TCP in one run: what 64 KiB are of the least MSS that paths
-	// have (RFC 9293, Section 3.7.1).
-	mostSegments = 128
+	// mostTCP is how many segments of TCP are one run: 64 KiB of the least MSS that
+	// paths have (RFC 9293, Section 3.7.1).
+	mostTCP = 128
+	// MostParts is how many parts one write has: a header, a packet, payloads.
+	MostParts = 1 + mostTCP
 )
 
 // Merger puts packets of one flow that follow one another together into
@@ -30,7 +32,7 @@ type Merger struct {
 type run struct {
 	shape
 	header  [HeaderLength]byte
-	parts   [2 + mostSegments][]byte // header, the first packet, then payloads.
+	parts   [MostParts][]byte // header, the first packet, then payloads.
 	packets int
 	length  int    // Of the super-packet, in bytes.
 	inner   int    // Of its packets, in bytes.
@@ -38,7 +40,7 @@ type run struct {
 	next    uint32 // Sequence number that continues it (TCP).
 	known   bool   // shape is set.
 	open    bool   // Another packet may follow.
-	checked bool   // The first packet's checksum is right.
+	checked bool   // The first packet's checksums are right.
 	push    bool   // The last packet had PSH.
 }
 
@@ -50,6 +52,8 @@ func (m *Merger) Add(packet []byte) bool {
 		if r := m.latest(s, packet); r != nil && r.join(s, packet) {
 			return true
 		}
+	} else {
+		m.end() // Of whose flow it is, such as a fragment, cannot be seen.
 	}
 	if m.count == mostRuns {
 		return false
@@ -57,6 +61,13 @@ func (m *Merger) Add(packet []byte) bool {
 	m.runs[m.count].begin(s, known, packet, m.UDP)
 	m.count++
 	return true
+}
+
+// end lets no packet join what is there.
+func (m *Merger) end() {
+	for i := range m.count {
+		m.runs[i].open = false
+	}
 }
 
 // latest is the last run of a packet's flow: it must not join an earlier one.
@@ -119,12 +130,12 @@ func (r *run) join(s shape, packet []byte) bool {
 		return false
 	case payload == 0 || payload > r.size || r.length+payload > mostLength || r.packets == r.most():
 		return false
-	case !r.checked && !r.hasTrueChecksum(r.parts[1]):
+	case !r.checked && !r.hasTrueChecksums(r.parts[1]):
 		r.open = false // The kernel must see the first as it is.
 		return false
 	}
 	r.checked = true
-	if !s.hasTrueChecksum(packet) {
+	if !s.hasTrueChecksums(packet) {
 		return false
 	}
 	r.parts[1+r.packets] = packet[s.headers:]
@@ -139,9 +150,9 @@ func (r *run) join(s shape, packet []byte) bool {
 
 func (r *run) most() int {
 	if r.protocol == protocolUDP {
-		return MostSegments
+		return MostUDP
 	}
-	return mostSegments
+	return mostTCP
 }
 
 // continued says whether both headers are those of the next segment.
