@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
 
 	"tunnelmark/cmd/internal/control/controlv1"
 	"tunnelmark/tunnel"
@@ -163,14 +165,25 @@ func unmarshalOffer(contents []byte) (*Offer, error) {
 	if message.GetVersion() != offerVersion {
 		return nil, fmt.Errorf("parse offer: version %d, this agent speaks %d", message.GetVersion(), offerVersion)
 	}
-	if len(message.ProtoReflect().GetUnknown()) > 0 {
-		return nil, errors.New("parse offer: it has fields that version 1 does not")
+	if err := refuseUnknown(&message); err != nil {
+		return nil, fmt.Errorf("parse offer: %w", err)
 	}
 	offer, err := offerOf(&message)
 	if err != nil {
 		return nil, fmt.Errorf("parse offer: %w", err)
 	}
 	return offer, nil
+}
+
+// refuseUnknown looks into every message of the offer: who ignored a field would agree
+// to less than what was signed.
+func refuseUnknown(m *controlv1.Offer) error {
+	return protorange.Range(m.ProtoReflect(), func(at protopath.Values) error {
+		if at.Index(-1).Step.Kind() == protopath.UnknownAccessStep {
+			return errors.New("it has fields that version 1 does not")
+		}
+		return nil
+	})
 }
 
 func offerOf(m *controlv1.Offer) (*Offer, error) {

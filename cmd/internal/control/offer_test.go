@@ -77,7 +77,10 @@ func TestOfferForm(t *testing.T) {
 		want   string
 	}{
 		{"another version", func(m *controlv1.Offer) { m.Version = 2 }, "version 2"},
-		{"unknown field", func(m *controlv1.Offer) { m.ProtoReflect().SetUnknown([]byte{0xf8, 0x01, 0x01}) }, "fields that version 1"},
+		{"unknown field", func(m *controlv1.Offer) { setUnknown(m) }, "fields that version 1"},
+		{"unknown field of the limits", func(m *controlv1.Offer) { setUnknown(m.Limits) }, "fields that version 1"},
+		{"unknown field of a lifetime", func(m *controlv1.Offer) { m.Rekey = &controlv1.Lifetime{}; setUnknown(m.Rekey) }, "fields that version 1"},
+		{"unknown field of a tunnel", func(m *controlv1.Offer) { setUnknown(m.Tunnels[0]) }, "fields that version 1"},
 		{"no role", func(m *controlv1.Offer) { m.Role = 0 }, "role 0"},
 		{"role of the future", func(m *controlv1.Offer) { m.Role = 7 }, "role 7"},
 		{"short session id", func(m *controlv1.Offer) { m.SessionId = []byte{1} }, "session id of 1 bytes"},
@@ -118,6 +121,9 @@ func TestOfferForm(t *testing.T) {
 		})
 	}
 }
+
+// setUnknown gives a message a field of number 31.
+func setUnknown(m proto.Message) { m.ProtoReflect().SetUnknown([]byte{0xf8, 0x01, 0x01}) }
 
 func TestNewConsentRefusesWhatThePeerWould(t *testing.T) {
 	offer := sampleOffer(controlv1.Role_ROLE_INITIATOR)
