@@ -40,7 +40,8 @@ func (a association) count(s state, counters *tunnel.Counters) {
 
 // dropCounts are counters of a whole namespace, for what no SA counts: a packet
 // without an SA, or one that its policy refused. Other IPsec of this host may
-// have a part in them.
+// have a part in them. Of several tunnels of a session the first has them, so that
+// the sum counts no packet twice.
 type dropCounts struct {
 	namespace *tunnel.Namespace
 	start     map[string]uint64
@@ -51,9 +52,12 @@ func newDropCounts(namespace *tunnel.Namespace) (*dropCounts, error) {
 	return &dropCounts{namespace, start}, err
 }
 
-// read is what was dropped since newDropCounts. The names are explained in Linux'
-// Documentation/networking/xfrm_proc.rst.
+// read is what was dropped since newDropCounts; nothing of nil. The names are explained
+// in Linux' Documentation/networking/xfrm_proc.rst.
 func (d *dropCounts) read() (tunnel.Counters, error) {
+	if d == nil {
+		return tunnel.Counters{}, nil
+	}
 	now, err := readDrops(d.namespace)
 	if err != nil {
 		return tunnel.Counters{}, err

@@ -65,6 +65,27 @@ func TestKernelDrops(t *testing.T) {
 	}
 }
 
+// What no SA counts the kernel counts for the whole namespace: the first of several
+// tunnels tells it, so that their sum has it once.
+func TestKernelDropsOfSeveral(t *testing.T) {
+	link := tunneltest.NewLink(t, tunneltest.PathMTU)
+	v := variant{xfrm.Interface, tunnel.AES128GCM, tunnel.Raw, overhead.IPv4, false}
+	first := v.open(t, link)
+	frames := record(t, link, first, 1)
+	second := openAt(t, link, v, 1)
+	inject(t, link, altered(frames[0], spiAt, 0xbad))
+	eventually(t, "drop", func() bool {
+		counters, err := first.Right.Counters()
+		return err != nil || counters.UnknownSPI == 1
+	})
+	for i, half := range []tunnel.Tunnel{first.Right, second.right} {
+		got, err := half.Counters()
+		if want := uint64(1 - i); err != nil || got.UnknownSPI != want {
+			t.Errorf("tunnel %d: %d packets of an unknown SPI, %v; want %d", i, got.UnknownSPI, err, want)
+		}
+	}
+}
+
 // drops are the counters of packets that did not pass.
 func drops(c tunnel.Counters) tunnel.Counters {
 	c.OutPackets, c.OutInnerBytes, c.InPackets, c.InInnerBytes = 0, 0, 0, 0

@@ -41,6 +41,7 @@ type plan struct {
 	window              int
 	lifetime            time.Duration
 	alone               bool // No other SA may come from the peer's address.
+	first               bool // Of its session's tunnels.
 	scope               scope
 	selectors           []selector // Of what we send.
 }
@@ -65,6 +66,7 @@ func newPlan(spec tunnel.Spec, transport bool) (plan, error) {
 		noESN:      spec.NoESN,
 		window:     spec.ReplayWindow,
 		lifetime:   spec.Lifetime,
+		first:      spec.Number == 0,
 	}
 	if p.window == 0 {
 		p.window = mostReplayWindow

@@ -20,8 +20,8 @@ type protection struct {
 	socket   *net.UDPConn // Opens UDP encapsulation; else it only keeps the port. May be nil.
 	states   []association
 	policies []policy
-	drops    *dropCounts
-	clear    clearSide // nil where packets come from the outer addresses themselves.
+	drops    *dropCounts // nil where another tunnel of the session tells them.
+	clear    clearSide   // nil where packets come from the outer addresses themselves.
 
 	mu     sync.Mutex // Guards what follows.
 	closed bool
@@ -60,8 +60,10 @@ func (s *protection) install(ctx context.Context, keys tunnel.Keys, outer *tunne
 			return err
 		}
 	}
-	if s.drops, err = newDropCounts(outer); err != nil {
-		return err
+	if s.plan.first {
+		if s.drops, err = newDropCounts(outer); err != nil {
+			return err
+		}
 	}
 	for _, direction := range []tunnel.Direction{tunnel.Send, tunnel.Receive} {
 		if err := s.addState(association{s.plan, direction}, keys); err != nil {
