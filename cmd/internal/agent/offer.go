@@ -142,7 +142,8 @@ func (a *Agent) reserve(s *session, offer *control.Offer, m *controlv1.OfferRequ
 		return fmt.Errorf("%w; widen the agent's --ports, or stop what holds them", err)
 	}
 	for i, socket := range s.sockets {
-		offer.Tunnels[i] = control.TunnelEnd{Port: uint16(socket.LocalAddr().(*net.UDPAddr).Port), SPI: newSPI()}
+		offer.Tunnels[i].Port = uint16(socket.LocalAddr().(*net.UDPAddr).Port)
+		drawSPI(&offer.Tunnels[i], offer.Tunnels[:i])
 	}
 	return nil
 }

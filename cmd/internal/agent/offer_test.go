@@ -39,3 +39,15 @@ func TestOnlySomeReplaceKeys(t *testing.T) {
 		}
 	}
 }
+
+// No tunnel of a session draws an SPI that is reserved, or of a series that another has.
+func TestDrawSPI(t *testing.T) {
+	before := []control.TunnelEnd{{SPI: 0x1001}, {SPI: 0x2001}}
+	for _, first := range []uint32{0, 255, 0x10ff, 0x2001} {
+		end := control.TunnelEnd{SPI: first}
+		drawSPI(&end, before)
+		if end.SPI < 256 || end.SharesSPIs(before[0]) || end.SharesSPIs(before[1]) {
+			t.Errorf("%#x became %#x", first, end.SPI)
+		}
+	}
+}

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"tunnelmark/cmd/internal/control"
 	"tunnelmark/cmd/internal/control/controlv1"
 )
 
@@ -52,14 +54,12 @@ func (p Policy) CheckOuter() error {
 	return closeAll(sockets)
 }
 
-// newSPI draws an SPI that is not reserved.
-func newSPI() uint32 {
+// drawSPI gives a tunnel an SPI that is neither reserved nor taken by those before it.
+func drawSPI(end *control.TunnelEnd, before []control.TunnelEnd) {
 	var random [4]byte
-	for {
+	for end.SPI < firstSPI || slices.ContainsFunc(before, end.SharesSPIs) {
 		_, _ = rand.Read(random[:]) // crypto/rand never fails.
-		if spi := binary.BigEndian.Uint32(random[:]); spi >= firstSPI {
-			return spi
-		}
+		end.SPI = binary.BigEndian.Uint32(random[:])
 	}
 }
 

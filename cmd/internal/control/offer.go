@@ -103,6 +103,10 @@ type TunnelEnd struct {
 	PublicKey []byte // X25519 (RFC 7748), fresh for each offer.
 }
 
+// SharesSPIs says that two tunnels would have SPIs in common: one that replaces its SAs
+// counts in the lowest byte of its SPI.
+func (e TunnelEnd) SharesSPIs(other TunnelEnd) bool { return e.SPI>>8 == other.SPI>>8 }
+
 // sign serialises the offer and signs it.
 func (o *Offer) sign(identity *Identity) (*controlv1.SignedOffer, error) {
 	contents, err := o.marshal()

@@ -192,8 +192,8 @@ func verifyTunnel(end TunnelEnd, before, mine []TunnelEnd) error {
 	if end.SPI < firstSPI {
 		return fmt.Errorf("SPI %d is reserved, the first allowed is %d", end.SPI, firstSPI)
 	}
-	if slices.ContainsFunc(before, func(other TunnelEnd) bool { return other.SPI == end.SPI }) {
-		return fmt.Errorf("SPI %d occurs twice", end.SPI)
+	if slices.ContainsFunc(before, end.SharesSPIs) {
+		return fmt.Errorf("SPI %#x is of a series that occurs twice", end.SPI)
 	}
 	if _, err := ecdh.X25519().NewPublicKey(end.PublicKey); err != nil {
 		return fmt.Errorf("public key: %w", err)

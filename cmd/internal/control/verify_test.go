@@ -245,15 +245,16 @@ func TestPeerErrors(t *testing.T) {
 
 func TestTunnelsThatOccurTwice(t *testing.T) {
 	tests := map[string]struct{ second, third TunnelEnd }{
-		"SPI 300 occurs twice":         {TunnelEnd{Port: 4501, SPI: 301}, TunnelEnd{Port: 4502, SPI: 300}},
-		"outer port 4500 occurs twice": {TunnelEnd{Port: 4501, SPI: 301}, TunnelEnd{Port: 4500, SPI: 302}},
+		"SPI 0x1001 is of a series that occurs twice": {TunnelEnd{Port: 4501, SPI: 0x2001}, TunnelEnd{Port: 4502, SPI: 0x1001}},
+		"SPI 0x10ff is of a series that occurs twice": {TunnelEnd{Port: 4501, SPI: 0x10ff}, TunnelEnd{Port: 4502, SPI: 0x3001}},
+		"outer port 4500 occurs twice":                {TunnelEnd{Port: 4501, SPI: 0x2001}, TunnelEnd{Port: 4500, SPI: 0x3001}},
 	}
 	for want, test := range tests {
 		s := newSides(t)
 		offer := s.a.consent.Offer()
 		key := offer.Tunnels[0].PublicKey
 		test.second.PublicKey, test.third.PublicKey = key, key
-		offer.Tunnels = []TunnelEnd{{Port: 4500, SPI: 300, PublicKey: key}, test.second, test.third}
+		offer.Tunnels = []TunnelEnd{{Port: 4500, SPI: 0x1001, PublicKey: key}, test.second, test.third}
 		s.b.consent.offer.Tunnels = make([]TunnelEnd, 3)
 		signed, err := offer.sign(s.a.identity)
 		must(t, err)
