@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,20 +163,19 @@ func TestPortIsGivenBack(t *testing.T) {
 	conn.Close()
 }
 
-// growing has counted one more packet each time that it is asked, until it is
-// closed: then it has no answer.
+// growing counts what it is told, until it is closed: then it has no answer.
 type growing struct {
 	fakeHalf
-	asked  uint64
-	silent bool
+	packets atomic.Uint64
+	silent  bool
 }
 
 func (g *growing) Counters() (tunnel.Counters, error) {
 	if g.silent || g.isClosed() {
 		return tunnel.Counters{}, tunnel.ErrNotSupported
 	}
-	g.asked++
-	return tunnel.Counters{OutPackets: g.asked, Replayed: 2 * g.asked}, nil
+	packets := g.packets.Load()
+	return tunnel.Counters{OutPackets: packets, Replayed: 2 * packets}, nil
 }
 
 // opening is a driver whose halves are given.
@@ -189,9 +189,10 @@ func (o *opening) Open(_ context.Context, _ tunnel.Spec, _ tunnel.Keys, place tu
 }
 
 // What tunnels count only grows: while their session lives, when it ends, and with
-// the next one. What cannot count is not there.
+// the next one, for whoever asks meanwhile. What cannot count is not there.
 func TestTunnelsNeverGoBack(t *testing.T) {
 	a, b := newPair(t)
+	defer scrape(t, a)()
 	expect := func(when string, packets uint64) {
 		t.Helper()
 		want := map[string]tunnel.Counters{}
@@ -216,9 +217,37 @@ func TestTunnelsNeverGoBack(t *testing.T) {
 		}
 	}
 	expect("before the first session", 0)
-	through(&growing{}, func() { expect("in it", 1); expect("in it, again", 2) })
+	first, next := &growing{}, &growing{}
+	through(first, func() {
+		first.packets.Store(1)
+		expect("in it", 1)
+		first.packets.Store(2)
+		expect("in it, again", 2)
+		first.packets.Store(3)
+	})
 	expect("after its end", 3)
 	through(&growing{silent: true}, func() { expect("in one that cannot count", 3) })
-	through(&growing{}, func() { expect("in the next one", 4) })
+	through(next, func() {
+		next.packets.Store(1)
+		expect("in the next one", 4)
+		next.packets.Store(2)
+	})
 	expect("after the end of that", 5)
+}
+
+// scrape asks again and again until stop, and holds that no answer is less than the
+// one before.
+func scrape(t *testing.T, a end) (stop func()) {
+	var asking sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	asking.Go(func() {
+		for last := uint64(0); ctx.Err() == nil; {
+			packets := a.Tunnels()["esp"].OutPackets
+			if packets < last {
+				t.Errorf("%d packets after %d", packets, last)
+			}
+			last = packets
+		}
+	})
+	return func() { cancel(); asking.Wait() }
 }
