@@ -6,6 +6,7 @@
 package existing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ var _ tunnel.Driver = Driver{}
 // Check refuses a spec without two outer addresses of one IP version, without an
 // MTU, or with keys to replace. Suite, encapsulation, SPIs and inner addresses mean nothing here.
 func (Driver) Check(spec tunnel.Spec) error {
-	if err := errors.Join(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
+	if err := cmp.Or(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
 		return fmt.Errorf("check existing tunnel: %w", err)
 	}
 	return nil

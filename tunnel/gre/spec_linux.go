@@ -1,7 +1,7 @@
 package gre
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 
 	"tunnelmark/tunnel"
@@ -11,7 +11,7 @@ import (
 // checkSpec refuses what no machine can build. The key of a direction is the
 // receiver's SPI; the kernel takes 0 for no key.
 func (d Driver) checkSpec(spec tunnel.Spec) error {
-	if err := errors.Join(spec.CheckOuter(), spec.CheckInner(), spec.CheckNoRekey()); err != nil {
+	if err := cmp.Or(spec.CheckOuter(), spec.CheckInner(), spec.CheckNoRekey()); err != nil {
 		return err
 	}
 	local, remote := spec.Local, spec.Remote

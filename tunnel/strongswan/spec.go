@@ -1,7 +1,7 @@
 package strongswan
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -20,7 +20,7 @@ const (
 
 // checkSpec refuses what no machine can build.
 func (d Driver) checkSpec(spec tunnel.Spec) error {
-	if err := errors.Join(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
+	if err := cmp.Or(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
 		return err
 	}
 	if _, err := espProposal(spec.Suite, spec.NoESN); err != nil {

@@ -1,7 +1,7 @@
 package xfrm
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -86,7 +86,7 @@ func unmap(outer netip.AddrPort) netip.AddrPort {
 func (p plan) request() uint32 { return p.localSPI | ownRequest }
 
 func checkSpec(spec tunnel.Spec, transport bool) error {
-	if err := errors.Join(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
+	if err := cmp.Or(spec.CheckOuter(), spec.CheckNoRekey()); err != nil {
 		return err
 	}
 	local, remote := spec.Local, spec.Remote

@@ -51,3 +51,13 @@ func TestDrawSPI(t *testing.T) {
 		}
 	}
 }
+
+// A driver names the first of a spec's faults, in one line.
+func TestDriversNameOneFault(t *testing.T) {
+	for name, driver := range Drivers(DefaultPolicy()) {
+		err := driver.Check(tunnel.Spec{Rekey: tunnel.Lifetime{Time: 1}})
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
