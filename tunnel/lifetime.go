@@ -6,21 +6,24 @@ import (
 	"time"
 )
 
-// Lifetime says when a pair of SAs has served and a new one takes its place: as
-// soon as either SA has used up one of the limits, which are soft (RFC 4301, Section
-// 4.4.2.1). 0: not by that.
+// Lifetime says when a pair of SAs has served and a new one is to take its place: as
+// soon as either end has sent as much under it, or has had it as long. These limits are
+// soft (RFC 4301, Section 4.4.2.1): the end asks for the new pair then, and goes on under
+// the old one until the peer has answered. What stops it is the end of the old one's
+// sequence numbers. 0: not by that.
 type Lifetime struct {
-	Bytes   uint64 // Of inner IP packets.
-	Packets uint64
-	Time    time.Duration // Since the pair was made.
+	Bytes   uint64 // Of inner IP packets that this end has sent.
+	Packets uint64 // That it has sent.
+	Time    time.Duration
 }
 
 // Bounds of a lifetime. The least ones are beyond what can still be on its way: no
 // replay window has more packets than LeastRekeyPackets, and no pair is replaced before
-// LeastRekeyTime, whatever it has carried. The most are the confidentiality limit of AES-GCM for packets of at most 2^11 bytes
-// (RFC 9001, Appendix B.1.1): 2^28 of them give an attacker an advantage of 2^-57.
-// For CBC with blocks of the same size it is no worse, and ChaCha20 needs no limit.
-// Sequence numbers of 32 bits then last for sixteen lifetimes.
+// LeastRekeyTime, whatever it has carried. The most are the confidentiality limit of
+// AES-GCM for packets of at most 2^11 bytes (RFC 9001, Appendix B.1.1): 2^28 of them give
+// an attacker an advantage of 2^-57. For CBC with blocks of the same size it is no worse,
+// and ChaCha20 needs no limit. Being soft, a lifetime is longer than that by what is sent
+// until the peer answers; sequence numbers of 32 bits end after sixteen of them.
 const (
 	rekeyPacketBytes = 1 << 11
 
@@ -36,7 +39,8 @@ const (
 func (l Lifetime) Check() error {
 	switch {
 	case l.Bytes != 0 && (l.Bytes < LeastRekeyBytes || l.Bytes > MostRekeyBytes):
-		return fmt.Errorf("rekeying after %d bytes: want %d (16 MiB) to %d (512 GiB), or 0", l.Bytes, LeastRekeyBytes, uint64(MostRekeyBytes))
+		return fmt.Errorf("rekeying after %d bytes: want %d (%d MiB) to %d (%d GiB), or 0",
+			l.Bytes, LeastRekeyBytes, LeastRekeyBytes>>20, uint64(MostRekeyBytes), uint64(MostRekeyBytes>>30))
 	case l.Packets != 0 && (l.Packets < LeastRekeyPackets || l.Packets > MostRekeyPackets):
 		return fmt.Errorf("rekeying after %d packets: want %d to %d, or 0", l.Packets, LeastRekeyPackets, MostRekeyPackets)
 	case l.Time != 0 && l.Time < LeastRekeyTime:
@@ -63,8 +67,8 @@ func (l Lifetime) String() string {
 	return strings.Join(limits, " or ")
 }
 
-// CheckNoRekey is for drivers whose keys nobody replaces for want of a lifetime: they
-// refuse a spec with one, wrapping ErrNotSupported.
+// CheckNoRekey is for drivers that know no lifetime of keys: they refuse a spec with one,
+// wrapping ErrNotSupported.
 func (s Spec) CheckNoRekey() error {
 	if s.Rekey == (Lifetime{}) {
 		return nil
