@@ -67,9 +67,12 @@ func (t *tunnelFlags) kind() kind.Kind {
 func (t *tunnelFlags) addRekey(flags *pflag.FlagSet) {
 	only := "with --driver " + strings.Join(kind.Where(func(k kind.Kind) bool { return k.Lifetime }), " or ") + ": "
 	rekey := &t.spec.Rekey
-	duration(flags, &rekey.Time, "rekey-time", "", only+"replace the keys of both directions after that time, such as 10m (default: never by time)")
-	flags.Uint64Var(&rekey.Packets, "rekey-packets", 0, fmt.Sprintf("%sreplace them after so many packets of one direction (default %d)", only, uint64(tunnel.MostRekeyPackets)))
-	flags.Var(&quantity[uint64]{&rekey.Bytes, readBytes, "size", ""}, "rekey-bytes", only+"replace them after so many bytes of inner packets of one direction, such as 10G (default 512Gi)")
+	duration(flags, &rekey.Time, "rekey-time", "", fmt.Sprintf("%sreplace the keys after that time, such as 10m; %v or more (default: never by time)",
+		only, tunnel.LeastRekeyTime))
+	flags.Uint64Var(&rekey.Packets, "rekey-packets", 0, fmt.Sprintf("%sreplace the keys after so many packets that an end has sent, %d to %d (default %[3]d)",
+		only, tunnel.LeastRekeyPackets, uint64(tunnel.MostRekeyPackets)))
+	flags.Var(&quantity[uint64]{&rekey.Bytes, readBytes, "size", ""}, "rekey-bytes", fmt.Sprintf("%sreplace the keys after so many bytes of inner packets that an end has sent, such as 10G; %dMi to %dGi (default %[3]dGi)",
+		only, tunnel.LeastRekeyBytes>>20, uint64(tunnel.MostRekeyBytes>>30)))
 }
 
 func readBytes(text string) (uint64, error) {
