@@ -60,7 +60,6 @@ func TestMeasuredFrom(t *testing.T) {
 	}
 }
 
-// Only what both directions carried at once, within the loss goal, tells of both.
 // A driver that two results share is told of once; one that measures what its user
 // will have, or that is not known here, not at all.
 func TestCaveats(t *testing.T) {
@@ -76,6 +75,7 @@ func TestCaveats(t *testing.T) {
 	}
 }
 
+// Only what both directions carried at once, within the loss goal, tells of both.
 func TestBothWays(t *testing.T) {
 	for name, c := range map[string]struct {
 		trials []analysis.Trial

@@ -79,7 +79,7 @@ func (l FixedLoad) CheckRekey(spec Spec) error {
 	return nil
 }
 
-// leastRekey leaves charon time for one exchange after another.
+// leastRekey leaves time for one exchange after another, charon's or esp's own.
 const leastRekey = 200 * time.Millisecond
 
 // Run offers one fixed load, or one in each direction, and reports what was

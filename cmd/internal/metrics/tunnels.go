@@ -40,8 +40,9 @@ func (t *tunnels) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect gives a driver that was used all its series, zeros included: a counter
-// that appears with its first packet would hide it from rate().
+// Collect gives a driver all its series, zeros included, from its first session on, so
+// that rate() sees the first packet of a reason later. What the driver counts before it
+// is first scraped is in no rate.
 func (t *tunnels) Collect(metrics chan<- prometheus.Metric) {
 	for driver, c := range t.count() {
 		send := func(desc *prometheus.Desc, value uint64, labels ...string) {
