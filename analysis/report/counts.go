@@ -14,9 +14,9 @@ type endCounts struct {
 	analysis.TunnelCounts
 }
 
-// counts are those of both ends, the sender of the first direction first; none where
-// nobody could count. Of loads that ran both ways at once the halves counted both,
-// so one of the two trials tells all.
+// counts are those of both ends, the sender of the first direction first, without an end
+// that counted nothing: it may not be able to. Of loads that ran both ways at once the
+// halves counted both, so one of the two trials tells all.
 func (r Result) counts() []endCounts {
 	from, to := endCounts{Site: r.Path.From}, endCounts{Site: r.Path.To}
 	add := func(reverse bool, sender, receiver analysis.TunnelCounts) {
@@ -35,17 +35,15 @@ func (r Result) counts() []endCounts {
 			add(t.Reverse, t.SenderTunnel, t.ReceiverTunnel)
 		}
 	}
-	if from.IsZero() && to.IsZero() {
-		return nil
-	}
-	return []endCounts{from, to}
+	return slices.DeleteFunc([]endCounts{from, to}, func(c endCounts) bool { return c.IsZero() })
 }
 
-// describe is "a: 1,000 packets out, 20 in; dropped: 3 replayed".
+// describe is "a: 1,000 packets out, 20 in; dropped: 3 replayed". It does not say that
+// none was dropped, since many drivers do not count drops.
 func (c endCounts) describe() string {
-	dropped := "none dropped"
-	if drops := describeDrops(c.Dropped); drops != "" {
-		dropped = "dropped: " + drops
+	dropped := describeDrops(c.Dropped)
+	if dropped != "" {
+		dropped = "dropped: " + dropped
 	}
 	passed := Clean(c.Site) + ": " + formatCount(c.OutPackets) + " packets out, " + formatCount(c.InPackets) + " in"
 	return joined("; ", passed, dropped, counted(c.OuterErrors, "errors from the outer network"))
@@ -59,6 +57,7 @@ func reasons(dropped map[string]uint64) []string {
 	names := slices.SortedFunc(maps.Keys(dropped), func(a, b string) int {
 		return cmp.Or(cmp.Compare(dropped[b], dropped[a]), cmp.Compare(a, b))
 	})
+	names = slices.DeleteFunc(names, func(name string) bool { return dropped[name] == 0 })
 	return names[:min(len(names), maxReasons)]
 }
 
@@ -105,7 +104,8 @@ func byReason(sender, receiver analysis.TunnelCounts) string {
 	return ""
 }
 
-// countTable is what both halves counted, for a page.
+// countTable is what the halves counted, for a page: packets and bytes, and what any of
+// them met beside.
 func (r Result) countTable() endTable {
 	var table endTable
 	ends := r.counts()
@@ -119,16 +119,20 @@ func (r Result) countTable() endTable {
 	if len(ends) == 0 {
 		return table
 	}
+	var both analysis.TunnelCounts
 	for _, e := range ends {
 		table.Sites = append(table.Sites, Clean(e.Site))
+		both = both.Add(e.TunnelCounts)
 	}
 	add("Packets out", func(e endCounts) string { return formatCount(e.OutPackets) })
 	add("Inner bytes out", func(e endCounts) string { return formatBytes(float64(e.OutInnerBytes)) })
 	add("Packets in", func(e endCounts) string { return formatCount(e.InPackets) })
 	add("Inner bytes in", func(e endCounts) string { return formatBytes(float64(e.InInnerBytes)) })
-	for _, reason := range reasons(ends[0].Add(ends[1].TunnelCounts).Dropped) {
+	for _, reason := range reasons(both.Dropped) {
 		add("Dropped "+inWords(reason), func(e endCounts) string { return formatCount(e.Dropped[reason]) })
 	}
-	add("Errors from the outer network", func(e endCounts) string { return formatCount(e.OuterErrors) })
+	if both.OuterErrors > 0 {
+		add("Errors from the outer network", func(e endCounts) string { return formatCount(e.OuterErrors) })
+	}
 	return table
 }

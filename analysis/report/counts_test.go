@@ -25,6 +25,7 @@ func TestCounts(t *testing.T) {
 		want   [][2]uint64 // Out and in, of a and of b.
 	}{
 		{"nobody counted", Result{Trials: []analysis.Trial{{Sent: 7}}}, nil},
+		{"one cannot count", Result{Trials: []analysis.Trial{{SenderTunnel: half(10, 1)}}}, [][2]uint64{{10, 1}}},
 		{"there", Result{Trials: []analysis.Trial{there, there}}, [][2]uint64{{20, 2}, {4, 18}}},
 		{"back", Result{Trials: []analysis.Trial{back}}, [][2]uint64{{10, 1}, {2, 9}}},
 		{"both at once", Result{Trials: []analysis.Trial{there, back}}, [][2]uint64{{10, 1}, {2, 9}}},
@@ -41,6 +42,20 @@ func TestCounts(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What no half counted is no row of the page, but packets and bytes are.
+func TestCountTableLeavesZerosOut(t *testing.T) {
+	half := analysis.TunnelCounts{OutPackets: 10, Dropped: map[string]uint64{"replayed": 0, "bad_icv": 1}}
+	table := Result{Trials: []analysis.Trial{{SenderTunnel: half, ReceiverTunnel: half}}}.countTable()
+	var got []string
+	for _, row := range table.Rows {
+		got = append(got, row.Name)
+	}
+	want := []string{"Packets out", "Inner bytes out", "Packets in", "Inner bytes in", "Dropped with a bad ICV"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
