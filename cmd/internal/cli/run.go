@@ -122,7 +122,7 @@ Exits 3 where a condition stopped the load, 4 where less UDP was sent than asked
 	f.udpOnly.add(flags)
 	f.tcpOnly.add(flags)
 	bitRate(flags, &f.bottleneck, "bottleneck", "inner rate that the path is known to carry, as find says: for the transfer time ratio (RFC 6349)")
-	duration(flags, &f.rekey, "rekey-every", "", "with --driver "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Rekeys }), " or ")+": replace the keys that often under the load")
+	duration(flags, &f.rekey, "rekey-every", "", "with --driver "+strings.Join(kind.Rekeyed(), " or ")+": replace the keys that often under the load")
 	return command
 }
 

@@ -25,7 +25,7 @@ func (t *tunnelFlags) add(command *cobra.Command) {
 	flags.StringVar(&t.spec.Suite, "suite", "", "cipher suite of ESP (default aes-128-gcm): "+strings.Join(kind.Words(tunnel.Suites()), ", "))
 	flags.StringVar(&t.spec.Encapsulation, "encapsulation", "", "what carries ESP: udp (RFC 3948, the default) or raw (IP protocol 50): "+strings.Join(kind.Where(takesRaw), ", "))
 	flags.IntVar(&t.spec.InnerMTU, "mtu", 0, "inner MTU in bytes (default: the largest that needs no fragments)")
-	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them: "+strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
+	flags.IntVar(&t.spec.Tunnels, "tunnels", 1, "how many tunnels to build side by side, with flows spread over them: "+strings.Join(kind.SideBySide(), ", "))
 	flags.BoolVar(&t.spec.NoESN, "no-esn", false, "32-bit sequence numbers of ESP instead of extended ones")
 	flags.IntVar(&t.spec.ReplayWindow, "replay-window", 0, "packets of ESP's anti-replay window (default: the driver's own)")
 	t.addRekey(flags)
@@ -65,7 +65,7 @@ func (t *tunnelFlags) kind() kind.Kind {
 
 // addRekey adds when ESP replaces its keys by itself.
 func (t *tunnelFlags) addRekey(flags *pflag.FlagSet) {
-	only := "with --driver " + strings.Join(kind.Where(func(k kind.Kind) bool { return k.Lifetime }), " or ") + ": "
+	only := "with --driver " + strings.Join(kind.WithLifetime(), " or ") + ": "
 	rekey := &t.spec.Rekey
 	duration(flags, &rekey.Time, "rekey-time", "", fmt.Sprintf("%sreplace the keys after that time, such as 10m; %v or more (default: never by time)",
 		only, tunnel.LeastRekeyTime))

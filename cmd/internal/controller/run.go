@@ -71,7 +71,7 @@ func (l FixedLoad) CheckRekey(spec Spec) error {
 		return err
 	}
 	if !k.Rekeys {
-		return fmt.Errorf("rekeying: driver %s cannot on demand; drivers that can: %s", k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Rekeys }), ", "))
+		return fmt.Errorf("rekeying: driver %s cannot on demand; drivers that can: %s", k.Name, strings.Join(kind.Rekeyed(), ", "))
 	}
 	if l.RekeyEvery < leastRekey {
 		return fmt.Errorf("rekeying every %v: allowed are %v or more", l.RekeyEvery, leastRekey)

@@ -72,13 +72,13 @@ func (s Spec) check(k kind.Kind) error {
 	case s.Tunnels > control.MaxTunnels:
 		return fmt.Errorf("%d tunnels: allowed are 1 to %d", s.Tunnels, control.MaxTunnels)
 	case s.Tunnels > 1 && !k.Many:
-		return fmt.Errorf("%d tunnels: driver %s builds one; several at once can: %s", s.Tunnels, k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Many }), ", "))
+		return fmt.Errorf("%d tunnels: driver %s builds one; several at once can: %s", s.Tunnels, k.Name, strings.Join(kind.SideBySide(), ", "))
 	case s.ReplayWindow < 0 || s.ReplayWindow > control.MaxReplayWindow:
 		return fmt.Errorf("replay window of %d packets: allowed are 0 (the driver's own) to %d", s.ReplayWindow, control.MaxReplayWindow)
 	case (s.NoESN || s.ReplayWindow != 0) && len(k.Suites) == 0:
 		return fmt.Errorf("sequence numbers and replay window: driver %s has no choice of them", k.Name)
 	case s.Rekey != (tunnel.Lifetime{}) && !k.Lifetime:
-		return fmt.Errorf("rekeying after %v: driver %s cannot by itself; drivers that can: %s", s.Rekey, k.Name, strings.Join(kind.Where(func(k kind.Kind) bool { return k.Lifetime }), ", "))
+		return fmt.Errorf("rekeying after %v: driver %s cannot by itself; drivers that can: %s", s.Rekey, k.Name, strings.Join(kind.WithLifetime(), ", "))
 	case (s.FromLocal != "" || s.ToLocal != "") && !k.Foreign:
 		return fmt.Errorf("local addresses: driver %s builds its tunnel between the agents' outer addresses; they are for driver %s", k.Name, kind.Existing)
 	}

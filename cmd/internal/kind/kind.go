@@ -108,6 +108,15 @@ func Names() []string { return Where(func(Kind) bool { return true }) }
 // Harmless lists the kinds that can be tried without any trace in the kernel.
 func Harmless() []string { return Where(func(k Kind) bool { return !k.Kernel }) }
 
+// SideBySide lists the kinds of which several can stand in one session.
+func SideBySide() []string { return Where(func(k Kind) bool { return k.Many }) }
+
+// Rekeyed lists the kinds whose keys can be replaced on demand.
+func Rekeyed() []string { return Where(func(k Kind) bool { return k.Rekeys }) }
+
+// WithLifetime lists the kinds that replace their keys by themselves.
+func WithLifetime() []string { return Where(func(k Kind) bool { return k.Lifetime }) }
+
 // Where lists the names of the kinds of which something holds.
 func Where(holds func(Kind) bool) []string {
 	var names []string
