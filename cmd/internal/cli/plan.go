@@ -118,7 +118,7 @@ func (f *planFlags) run(command *cobra.Command, given []string) error {
 		return err
 	}
 	shown.done()
-	plan.Notes = slices.Concat(caveats(results), demands.Notes, plan.Notes)
+	plan.Notes = slices.Concat(caveat(results), demands.Notes, plan.Notes)
 	return f.write(command, report.PlanReport{
 		ToolVersion: control.Version(), Written: now, Author: cmp.Or(f.author, whoami()), Plan: plan, Inputs: inputs.read,
 		Reproduce: report.Reproduce{CommandLine: commandLine(command, given)}, Results: results,

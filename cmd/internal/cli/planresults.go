@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"tunnelmark/analysis"
 	"tunnelmark/analysis/capacity"
@@ -64,13 +63,15 @@ func measuredFrom(r report.Result) capacity.Measured {
 	}
 }
 
-// caveats are what the rates of the measured tunnels do not say, each once.
-func caveats(results []report.Result) (notes []string) {
+// caveat is what the rates of the measured tunnels do not say, one note of all: a text
+// shows few. None where they say all.
+func caveat(results []report.Result) (notes []string) {
+	var drivers []string
 	for _, r := range results {
-		k, err := kind.Find(r.Tunnel.Driver) // A newer tunnelmark may know others.
-		if err == nil && k.Caveat != "" && !slices.Contains(notes, k.Caveat) {
-			notes = append(notes, k.Caveat)
-		}
+		drivers = append(drivers, r.Tunnel.Driver)
+	}
+	if text := kind.Caveat(drivers...); text != "" {
+		notes = append(notes, text)
 	}
 	return notes
 }

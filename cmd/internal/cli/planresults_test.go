@@ -60,18 +60,21 @@ func TestMeasuredFrom(t *testing.T) {
 	}
 }
 
-// A driver that two results share is told of once; one that measures what its user
-// will have, or that is not known here, not at all.
-func TestCaveats(t *testing.T) {
+// All drivers are told of in one note; those that measure what their user will have in
+// none.
+func TestCaveat(t *testing.T) {
 	var results []report.Result
 	for _, driver := range []string{"xfrm", "esp", "esp", "from tomorrow", "wireguard-user"} {
 		r := found(1400)
 		r.Tunnel.Driver = driver
 		results = append(results, r)
 	}
-	got := caveats(results)
-	if len(got) != 2 || !strings.HasPrefix(got[0], "Driver esp is ESP in user space: ") || !strings.HasPrefix(got[1], "Driver wireguard-user is ") {
-		t.Errorf("got %q, want one of esp and one of wireguard-user", got)
+	got := caveat(results)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "Drivers esp and wireguard-user are in user space: ") {
+		t.Errorf("got %q, want one note of esp and wireguard-user", got)
+	}
+	if got := caveat(results[:1]); len(got) != 0 {
+		t.Errorf("of xfrm: %q", got)
 	}
 }
 

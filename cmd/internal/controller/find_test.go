@@ -34,7 +34,7 @@ func TestFind(t *testing.T) {
 	if got := result.Ceiling.InnerBitsPerSecond; math.Abs(got/100e6-1) > 0.01 {
 		t.Errorf("ceiling %v bit/s inner, want 100 Mbit/s", got)
 	}
-	if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "predicts neither an appliance nor the kernel's ESP") {
+	if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "predicts neither an appliance nor the kernel;") {
 		t.Errorf("notes %q, want one about ESP in user space", result.Notes)
 	}
 	if result.Verdict == nil || result.Baseline == nil || len(result.Environment) != 2 || result.Kind != report.Find {

@@ -139,8 +139,8 @@ func (s *Session) describe(r *pending, size int) {
 		Setup: max(s.Built[0].Setup, s.Built[1].Setup), Most: s.most(), PerTunnel: s.carried,
 	}
 	r.Size = report.Size{Inner: size, Outer: s.outerLength(size)}
-	if k, err := kind.Find(s.Spec.Driver); err == nil && k.Caveat != "" && r.Kind != report.PathMTU {
-		r.Notes = append([]string{k.Caveat}, r.Notes...) // First: a text shows few.
+	if caveat := kind.Caveat(s.Spec.Driver); caveat != "" && r.Kind != report.PathMTU {
+		r.Notes = append([]string{caveat}, r.Notes...) // First: a text shows few.
 	}
 	for i, built := range s.Built {
 		for _, detail := range built.Details {

@@ -43,9 +43,9 @@ type Kind struct {
 	Lifetime bool
 	// Foreign: it is not ours, and may carry others' traffic.
 	Foreign bool
-	// Caveat is what a rate through it does not say, and what would; one sentence for a
-	// report. Empty where it is what its user will have.
-	Caveat string
+	// InKernel is the kind by which the kernel does what this one does in a program.
+	// Empty where it is none.
+	InKernel string
 
 	added func(tunnel.Suite, tunnel.Encapsulation, overhead.IPVersion) (overhead.Encapsulation, error)
 }
@@ -66,27 +66,20 @@ var (
 // last.
 func All() []Kind {
 	return []Kind{
-		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Unprotected: true, Inner: true, Many: true, Rekeys: true, Lifetime: true, Caveat: inUserSpace(ESP, "ESP", "xfrm"), added: overhead.ESP},
+		{Name: ESP, About: "ESP in user space: needs TUN only", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Unprotected: true, Inner: true, Many: true, Rekeys: true, Lifetime: true, InKernel: "xfrm", added: overhead.ESP},
 		{Name: "xfrm", Kernel: true, About: "kernel ESP, route-based (xfrm interface)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, Many: true, added: overhead.ESP},
 		{Name: "xfrm-vti", Kernel: true, About: "kernel ESP, route-based (VTI)", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-policy", Kernel: true, About: "kernel ESP, policy-based", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
 		{Name: "xfrm-transport", Kernel: true, OneFlow: true, About: "kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, added: overhead.ESPTransport},
 		{Name: "wireguard", Kernel: true, About: "kernel WireGuard", Inner: true, Many: true, added: wireGuard},
-		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, Caveat: inUserSpace("wireguard-user", "WireGuard", "wireguard"), added: wireGuard},
+		{Name: "wireguard-user", About: "WireGuard in user space (wireguard-go): needs TUN only", Inner: true, Many: true, InKernel: "wireguard", added: wireGuard},
 		{Name: "strongswan", Kernel: true, Rekeys: true, About: "IKEv2 by strongSwan, kernel ESP", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.ESP},
-		{Name: "strongswan-user", Rekeys: true, About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, Caveat: inUserSpace("strongswan-user", "ESP", "strongswan"), added: overhead.ESP},
+		{Name: "strongswan-user", Rekeys: true, About: "IKEv2 by strongSwan, ESP in user space (kernel-libipsec)", Suites: tunnel.Suites(), Encapsulations: onlyInUDP, Inner: true, NoESN: true, MaxMTU: 1400, InKernel: "strongswan", added: overhead.ESP},
 		{Name: "gre", Kernel: true, About: "GRE, in clear", Inner: true, Many: true, added: keyedGRE},
 		{Name: "gre-esp", Kernel: true, About: "GRE over kernel ESP in transport mode", Suites: tunnel.Suites(), Encapsulations: udpOrRaw, Inner: true, added: overhead.GREOverESP},
 		{Name: Existing, About: "a tunnel that is already there: nothing is built", Foreign: true, added: nothing},
 		{Name: Clear, About: "no tunnel: the same path in clear", added: nothing},
 	}
-}
-
-// inUserSpace is the caveat of a kind that is a program; kernels names the kind by which
-// the kernel does the same.
-func inUserSpace(name, protocol, kernels string) string {
-	return fmt.Sprintf("Driver %s is %s in user space: where the tunnel itself is the limit, its rate predicts neither an appliance nor the kernel's %[2]s; "+
-		"--driver %s measures an appliance's tunnel, --driver %s the kernel's on the machines in question.", name, protocol, Existing, kernels)
 }
 
 func wireGuard(_ tunnel.Suite, _ tunnel.Encapsulation, outer overhead.IPVersion) (overhead.Encapsulation, error) {
@@ -136,6 +129,27 @@ func Find(name string) (Kind, error) {
 		}
 	}
 	return Kind{}, fmt.Errorf("driver %q: allowed are %s", name, strings.Join(Names(), ", "))
+}
+
+// Caveat is what rates through tunnels of these kinds do not say, and what would: one
+// sentence for a report. It is empty where they are what their user will have. Names that
+// are not known, as a newer tunnelmark's, are passed over.
+func Caveat(names ...string) string {
+	var programs, kernels []string
+	for _, k := range All() {
+		if k.InKernel != "" && slices.Contains(names, k.Name) {
+			programs, kernels = append(programs, k.Name), append(kernels, "--driver "+k.InKernel)
+		}
+	}
+	if len(programs) == 0 {
+		return ""
+	}
+	subject := "Driver " + programs[0] + " is"
+	if len(programs) > 1 {
+		subject = "Drivers " + strings.Join(programs, " and ") + " are"
+	}
+	return fmt.Sprintf("%s in user space: where the tunnel itself is the limit, its rate predicts neither an appliance nor the kernel; "+
+		"--driver %s measures an appliance's tunnel, %s the kernel's on the machines in question.", subject, Existing, strings.Join(kernels, " or "))
 }
 
 // Choose fills in the suite and encapsulation that are empty, and refuses what

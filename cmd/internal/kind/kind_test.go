@@ -32,18 +32,31 @@ func TestEveryKindHasAnOverhead(t *testing.T) {
 
 // Whatever does in a program what the kernel or an appliance does otherwise says so,
 // and names drivers that there are.
-func TestCaveats(t *testing.T) {
+func TestCaveat(t *testing.T) {
 	for _, k := range All() {
-		program := !k.Kernel && !k.Foreign && k.Name != Clear
-		if (k.Caveat != "") != program {
-			t.Errorf("%s: caveat %q", k.Name, k.Caveat)
+		caveat, program := Caveat(k.Name), !k.Kernel && !k.Foreign && k.Name != Clear
+		if (caveat != "") != program || program && !strings.HasPrefix(caveat, "Driver "+k.Name+" is in user space: ") {
+			t.Errorf("%s: caveat %q", k.Name, caveat)
 		}
-		for _, named := range regexp.MustCompile(`--driver ([a-z-]+)`).FindAllStringSubmatch(k.Caveat, -1) {
+		for _, named := range regexp.MustCompile(`--driver ([a-z-]+)`).FindAllStringSubmatch(caveat, -1) {
 			other, err := Find(named[1])
 			if err != nil || !other.Kernel && !other.Foreign {
 				t.Errorf("%s: it recommends %s, %v", k.Name, named[1], err)
 			}
 		}
+	}
+}
+
+// Of several tunnels one sentence tells, and of each kind once.
+func TestCaveatOfSeveral(t *testing.T) {
+	got := Caveat("xfrm", "wireguard-user", "esp", "esp", "from tomorrow")
+	for _, want := range []string{"Drivers esp and wireguard-user are in user space: ", "--driver xfrm or --driver wireguard the kernel's"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %q, want it to have %q", got, want)
+		}
+	}
+	if got := Caveat("xfrm", "from tomorrow"); got != "" {
+		t.Errorf("of the kernel's: %q", got)
 	}
 }
 
