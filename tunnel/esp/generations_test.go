@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +41,27 @@ func newEnd(t testing.TB, name tunnel.Suite, extended bool, l tunnel.Lifetime, c
 		t.Fatal(err)
 	}
 	return g
+}
+
+// keyedSuites are those whose keys can be replaced.
+func keyedSuites() []suite {
+	return slices.DeleteFunc(slices.Clone(suites), func(s suite) bool { return !s.name.Protects() })
+}
+
+// Without keys anybody could forge a question: it moves nobody, and nobody asks one.
+func TestKeylessStays(t *testing.T) {
+	c := newClock()
+	near, far := newEnds(t, tunnel.NullNull, true, tunnel.Lifetime{Packets: 1}, c.read)
+	near.sendOn(ipv4(100))
+	c.sleep(askAge)
+	near.demand()
+	if dummies, again := near.poll(); len(dummies) != 0 || again != rest {
+		t.Errorf("got %d dummy packets and %v until the next, want none", len(dummies), again)
+	}
+	for _, forged := range near.next.appendDummy(nil, question) {
+		expectVerdict(t, "question", far, forged, dummy)
+	}
+	expectGenerations(t, "after a question", near, far, 0, 0)
 }
 
 // sendOn seals an inner packet under the current generation.
@@ -111,7 +133,7 @@ func expectVerdict(t *testing.T, what string, g *generations, packet []byte, wan
 // Every suite, step by step: the whole pair is replaced, and what is still on its way
 // is opened, once.
 func TestReplacePair(t *testing.T) {
-	for _, s := range suites {
+	for _, s := range keyedSuites() {
 		for _, extended := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, extended %t", s.name, extended), func(t *testing.T) {
 				c := newClock()
@@ -424,7 +446,7 @@ func newModel(t *testing.T, random *rand.Rand) *model {
 	m.loss = []float64{0, 0.01, 0.3, 0.8}[random.IntN(4)]
 	m.delay = time.Duration(random.IntN(150)) * time.Millisecond
 	m.burst = time.Duration(random.IntN(1000)) * time.Millisecond
-	suite := suites[random.IntN(len(suites))].name
+	suite := keyedSuites()[random.IntN(len(keyedSuites()))].name
 	m.ends[0], m.ends[1] = newEnds(t, suite, random.IntN(2) == 0, lifetime, m.read)
 	for i := range m.ends {
 		m.delivered[i] = map[uint32]bool{}

@@ -28,9 +28,10 @@ type half struct {
 	out, in  ledger
 	loops    sync.WaitGroup
 
-	mu     sync.Mutex // Guards what follows.
-	closed bool
-	drops  tunnel.Counters // Overruns, as last read.
+	mu      sync.Mutex // Guards what follows.
+	closed  bool
+	drops   tunnel.Counters // Overruns, as last read.
+	dropped uint32          // What the socket said then.
 }
 
 var (
@@ -82,7 +83,9 @@ func (h *half) readDropsLocked() error {
 	if err := errors.Join(outErr, inErr); err != nil {
 		return err
 	}
-	h.drops = tunnel.Counters{OutOverrun: out, InOverrun: in}
+	h.drops.OutOverrun = out
+	h.drops.InOverrun += uint64(in - h.dropped)
+	h.dropped = in
 	return nil
 }
 

@@ -80,13 +80,14 @@ func sockaddr(domain int, address netip.AddrPort) unix.Sockaddr {
 
 // socketDrops is how many messages the kernel dropped because the socket's
 // queue was full (SO_MEMINFO, field SK_MEMINFO_DROPS of
-// include/uapi/linux/sock_diag.h).
-func socketDrops(fd int) (uint64, error) {
+// include/uapi/linux/sock_diag.h), or because their UDP checksum was wrong. It goes
+// around after 2^32.
+func socketDrops(fd int) (uint32, error) {
 	var info memoryInfo
 	if err := info.read(fd); err != nil {
 		return 0, os.NewSyscallError("getsockopt SO_MEMINFO", err)
 	}
-	return uint64(info[memoryInfoDrops]), nil
+	return info[memoryInfoDrops], nil
 }
 
 // memoryInfo is the array that SO_MEMINFO fills.

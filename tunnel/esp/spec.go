@@ -29,6 +29,9 @@ func checkSpec(spec tunnel.Spec) error {
 			return fmt.Errorf("%s end: SPI %d: want %d or more", name, end.SPI, leastSPI)
 		}
 	}
+	if !spec.Suite.Protects() && spec.Rekey != (tunnel.Lifetime{}) {
+		return fmt.Errorf("suite %q has no keys to replace: %w", spec.Suite, tunnel.ErrNotSupported)
+	}
 	if err := errors.Join(spec.CheckOuter(), spec.CheckInner(), spec.Rekey.Check()); err != nil {
 		return err
 	}

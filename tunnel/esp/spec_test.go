@@ -45,6 +45,7 @@ func TestCheckSpec(t *testing.T) {
 		{"raw", func(s *tunnel.Spec) { s.Encapsulation = tunnel.Raw }, ""},
 		{"TCP", func(s *tunnel.Spec) { s.Encapsulation = "tcp" }, `encapsulation "tcp" is neither "udp" nor "raw"`},
 		{"keys replaced by time", func(s *tunnel.Spec) { s.Rekey.Time = time.Second }, ""},
+		{"no keys to replace", func(s *tunnel.Spec) { s.Suite, s.Rekey.Time = tunnel.NullNull, time.Second }, `suite "null-null" has no keys to replace`},
 		{"keys replaced too often", func(s *tunnel.Spec) { s.Rekey.Time = time.Millisecond }, "rekeying after 1ms: want 100ms or more"},
 		{"MTU too small", func(s *tunnel.Spec) { s.MTU = 1279 }, "IPv6 inside wants 1280 or more"},
 		{"MTU too large", func(s *tunnel.Spec) { s.MTU = 65471 }, "MTU 65471: want at most 65470"},
