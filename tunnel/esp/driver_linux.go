@@ -75,7 +75,7 @@ func (d Driver) build(ctx context.Context, h *half, spec tunnel.Spec, keys tunne
 	if err != nil {
 		return err
 	}
-	h.clear, err = openInterface(ctx, place.Inner, spec, longestSuper(g.sending.layout, spec.MTU))
+	h.clear, err = openInterface(ctx, place.Inner, spec, longestSuper(carrierOf(spec), g.sending.layout, spec.MTU))
 	if err != nil {
 		return err
 	}

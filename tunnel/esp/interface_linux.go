@@ -46,7 +46,11 @@ func openInterface(ctx context.Context, namespace *tunnel.Namespace, spec tunnel
 // segments as go into one message once they are sealed: the few that were left over
 // would cost as much again as all the others. Applications that segment UDP by
 // themselves are not bound to it; what is longer the kernel then segments itself.
-func longestSuper(l layout, mtu int) int {
+// Raw packets have no message to fill.
+func longestSuper(c carrier, l layout, mtu int) int {
+	if c.raw {
+		return superLength
+	}
 	const (
 		headers = 20 + 20 + 12 // Of IPv4, and of TCP with timestamps (RFC 7323, Section 3.2).
 		// What TCP sets aside: MAX_TCP_HEADER of include/net/tcp.h, 320 at most.

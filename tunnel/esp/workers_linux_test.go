@@ -222,7 +222,7 @@ func TestLongestSuper(t *testing.T) {
 		most := maxPayload / out.packetLength(mtu)
 		for _, headers := range []int{40, 52, 60, 72} { // IPv4 and IPv6, without and with timestamps.
 			for _, reserve := range []int{192, 320} {
-				got := (longestSuper(out.layout, mtu) - reserve - 1) / (mtu - headers)
+				got := (longestSuper(udp4, out.layout, mtu) - reserve - 1) / (mtu - headers)
 				if got > most || got < most-1 {
 					t.Errorf("MTU %d, headers of %d bytes: got %d segments, want %d", mtu, headers, got, most)
 				}
