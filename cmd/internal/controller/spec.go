@@ -79,6 +79,8 @@ func (s Spec) check(k kind.Kind) error {
 		return fmt.Errorf("sequence numbers and replay window: driver %s has no choice of them", k.Name)
 	case s.Rekey != (tunnel.Lifetime{}) && !k.Lifetime:
 		return fmt.Errorf("rekeying after %v: driver %s cannot by itself; drivers that can: %s", s.Rekey, k.Name, strings.Join(kind.WithLifetime(), ", "))
+	case s.Rekey != (tunnel.Lifetime{}) && !tunnel.Suite(s.Suite).Protects():
+		return fmt.Errorf("rekeying after %v: suite %q has no keys to replace", s.Rekey, s.Suite)
 	case (s.FromLocal != "" || s.ToLocal != "") && !k.Foreign:
 		return fmt.Errorf("local addresses: driver %s builds its tunnel between the agents' outer addresses; they are for driver %s", k.Name, kind.Existing)
 	}
