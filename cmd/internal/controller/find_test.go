@@ -245,7 +245,7 @@ func TestSpecComplete(t *testing.T) {
 		"replay window": {change(func(s *Spec) { s.ReplayWindow = 4097 }), "allowed are 0 (the driver's own) to 4096"},
 		"lifetime":      {change(func(s *Spec) { s.Rekey.Time = time.Second }), ""},
 		"no lifetime":   {Spec{Driver: "xfrm", Rekey: tunnel.Lifetime{Time: time.Second}}, "driver xfrm cannot by itself; drivers that can: esp"},
-		"no keys":       {Spec{Suite: "null-null", Insecure: true, Rekey: tunnel.Lifetime{Time: time.Second}}, `suite "null-null" has no keys to replace`},
+		"no keys":       {Spec{Driver: "esp", Suite: "null-null", Insecure: true, Rekey: tunnel.Lifetime{Time: time.Second}}, `suite "null-null" has no keys to replace`},
 		"short life":    {change(func(s *Spec) { s.Rekey.Packets = 1 }), "rekeying after 1 packets: want 8192"},
 		"no sequence":   {Spec{Driver: "gre", NoESN: true}, "driver gre has no choice"},
 		"local":         {change(func(s *Spec) { s.ToLocal = "eth1" }), "they are for driver existing"},
