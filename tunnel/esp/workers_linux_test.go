@@ -192,9 +192,19 @@ func (e *endless) next(into []byte, _ bool) (int, error) {
 	return offload.HeaderLength + copy(into[offload.HeaderLength:], e.packet), nil
 }
 
+// starting is what starting the workers of a sender may allocate.
+const starting = 100
+
+// mallocs is how many allocations this process has made.
+func mallocs() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.Mallocs
+}
+
 // BenchmarkWorkers sends through a socket whose other end nobody reads. What several
 // workers gain is what sealing takes beside reading and sending, which one at a time
-// does.
+// does. No packet costs an allocation.
 func BenchmarkWorkers(b *testing.B) {
 	for _, suite := range []tunnel.Suite{tunnel.AES128GCM, tunnel.AES256CBCSHA512} {
 		for _, count := range []int{1, 2, 4} {
@@ -206,9 +216,13 @@ func BenchmarkWorkers(b *testing.B) {
 				b.ReportAllocs()
 				var running sync.WaitGroup
 				s := newSender(from, l.from, l.sender.outer, end, count, newSelectors(left, right), l.sender.ceiling, &l.out)
+				before := mallocs()
 				b.ResetTimer()
 				s.start(&running)
 				running.Wait()
+				if made := mallocs() - before; made > starting {
+					b.Errorf("%d allocations for %d packets, want no more than %d at the start", made, b.N, starting)
+				}
 			})
 		}
 	}
