@@ -59,7 +59,7 @@ type writingKeys struct {
 // Key appends one line of tshark's esp_sa table for what this end receives.
 func (w writingKeys) Key(direction tunnel.Direction, generation, size int) ([]byte, error) {
 	key, err := w.Keys.Key(direction, generation, size)
-	if err != nil || direction != tunnel.Receive {
+	if err != nil || direction != tunnel.Receive || generation != 0 { // Another is behind later keys.
 		return key, err
 	}
 	line := fmt.Sprintf("\"IPv4\",\"%s\",\"%s\",\"0x%08x\",\"AES-GCM with 16 octet ICV [RFC4106]\",\"0x%s\",\"NULL\",\"\",\"64-bit\",\"0x0\"\n",
