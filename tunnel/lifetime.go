@@ -39,8 +39,7 @@ const (
 func (l Lifetime) Check() error {
 	switch {
 	case l.Bytes != 0 && (l.Bytes < LeastRekeyBytes || l.Bytes > MostRekeyBytes):
-		return fmt.Errorf("rekeying after %d bytes: want %d (%d MiB) to %d (%d GiB), or 0",
-			l.Bytes, LeastRekeyBytes, LeastRekeyBytes>>20, uint64(MostRekeyBytes), uint64(MostRekeyBytes>>30))
+		return fmt.Errorf("rekeying after %s: want %s to %s, or 0", volume(l.Bytes), volume(LeastRekeyBytes), volume(MostRekeyBytes))
 	case l.Packets != 0 && (l.Packets < LeastRekeyPackets || l.Packets > MostRekeyPackets):
 		return fmt.Errorf("rekeying after %d packets: want %d to %d, or 0", l.Packets, LeastRekeyPackets, MostRekeyPackets)
 	case l.Time != 0 && l.Time < LeastRekeyTime:
@@ -59,12 +58,23 @@ func (l Lifetime) String() string {
 		limits = append(limits, fmt.Sprintf("%d packets", l.Packets))
 	}
 	if l.Bytes != 0 {
-		limits = append(limits, fmt.Sprintf("%d bytes", l.Bytes))
+		limits = append(limits, volume(l.Bytes))
 	}
 	if len(limits) == 0 {
 		return "unlimited"
 	}
 	return strings.Join(limits, " or ")
+}
+
+// volume says a number of bytes in the largest unit that divides it.
+func volume(bytes uint64) string {
+	switch {
+	case bytes%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", bytes>>30)
+	case bytes%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
 }
 
 // CheckNoRekey is for drivers that know no lifetime of keys: they refuse a spec with one,

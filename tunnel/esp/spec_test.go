@@ -172,7 +172,7 @@ func TestDetails(t *testing.T) {
 		{Name: "ESP", Value: "in user space"},
 		{Name: "extended sequence numbers", Value: "false"},
 		{Name: "replay window", Value: "8129 packets"},
-		{Name: "lifetime of keys", Value: "1s or 268435456 packets or 549755813888 bytes"},
+		{Name: "lifetime of keys", Value: "1s or 268435456 packets or 512 GiB"},
 	}
 	if diff := cmp.Diff(want, details(spec)); diff != "" {
 		t.Errorf("details (-want +got):\n%s", diff)

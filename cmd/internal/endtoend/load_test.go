@@ -97,7 +97,7 @@ func TestRekey(t *testing.T) {
 			t.Errorf("sent %d, lost %d: want no loss", trial.Sent, trial.Lost())
 		}
 	}
-	want := report.Detail{Name: "lifetime of keys", Value: "150ms or 268435456 packets or 549755813888 bytes"}
+	want := report.Detail{Name: "lifetime of keys", Value: "150ms or 268435456 packets or 512 GiB"}
 	for _, end := range result.Environment {
 		if !slices.Contains(end.Details, want) {
 			t.Errorf("details %v, want %v", end.Details, want)
