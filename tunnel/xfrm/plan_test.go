@@ -48,7 +48,7 @@ func TestFormPlan(t *testing.T) {
 		{"reserved SPI here", every, func(s *tunnel.Spec) { s.Local.SPI = 255 }, "local end: SPI 255: want 256 or more"},
 		{"reserved SPI there", every, func(s *tunnel.Spec) { s.Remote.SPI = 0 }, "remote end: SPI 0: want 256 or more"},
 		{"window too wide", every, func(s *tunnel.Spec) { s.ReplayWindow = 4097 }, "want 1 to 4096"},
-		{"keys to replace", every, func(s *tunnel.Spec) { s.Rekey.Bytes = tunnel.LeastRekeyBytes }, "rekeying after 16777216 bytes: not supported"},
+		{"keys to replace", every, func(s *tunnel.Spec) { s.Rekey.Bytes = tunnel.LeastRekeyBytes }, "rekeying after 16 MiB: not supported"},
 		{"negative lifetime", every, func(s *tunnel.Spec) { s.Lifetime = -1 }, "lifetime -1ns"},
 		{"MTU too large", every, func(s *tunnel.Spec) { s.MTU = 65530 }, "MTU 65530: want"},
 	}
