@@ -71,7 +71,7 @@ type generations struct {
 	keyed     bool // There are keys to replace.
 
 	receiving atomic.Pointer[inbounds] // What it points at does not change.
-	wake      chan struct{}            // Says that poll has something new to say.
+	wake      chan struct{}            // Says that attend has something new to do.
 
 	mu       sync.Mutex // Guards what follows, and the numbers of the outbound SAs.
 	number   uint64     // Of the current generation.
@@ -188,10 +188,7 @@ func (g *generations) find(datagram []byte) *inbound {
 // heard is told of every authentic packet: by which SA it came, and whether it was a
 // question.
 func (g *generations) heard(in *inbound, question bool) {
-	if !g.keyed {
-		return
-	}
-	if question || in == g.receiving.Load().next {
+	if g.keyed && (question || in == g.receiving.Load().next) {
 		g.follow(in, question)
 	}
 }
@@ -274,11 +271,11 @@ func (g *generations) pollLocked() (dummies [][]byte, again time.Duration) {
 // dueLocked is when this end will ask for the next generation.
 func (g *generations) dueLocked(now time.Time) time.Time {
 	due := now.Add(rest)
+	if !g.keyed {
+		return due
+	}
 	if g.lifetime.Time > 0 {
 		due = g.began.Add(g.lifetime.Time)
-	}
-	if !g.keyed {
-		return now.Add(rest)
 	}
 	if g.demanded || g.usedUpLocked() {
 		due = now

@@ -20,7 +20,7 @@ const (
 )
 
 // inbox receives ESP packets from UDP or raw, a batch with one system call. One
-// goroutine uses it; it allocates nothing after newInbox.
+// worker uses it; it allocates nothing after newInbox.
 type inbox struct {
 	socket   *port
 	headed   bool // Messages begin with the outer IP header.

@@ -151,8 +151,9 @@ func (b *bell) wait() error {
 }
 
 // listen arms the bell when it is called first, and says whether it has rung: an error
-// of the descriptor has rung it before it is armed for the first time. Its system calls do not wait, and go past the
-// runtime: one that is told of them wakes its monitor, which then looks every 20 us.
+// of the descriptor has rung it before it is armed for the first time. Its system calls
+// do not wait, and go past the runtime: one that is told of them wakes its monitor,
+// which then looks every 20 us.
 func (b *bell) listen(epoll uintptr) bool {
 	if !b.armed {
 		b.armed = true
